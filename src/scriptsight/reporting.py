@@ -1,0 +1,46 @@
+"""What a stage tells the world while it works. The library knows neither MLflow nor Prefect: flows bind them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+class Reporter(Protocol):
+    """Where a stage sends its progress and its findings."""
+
+    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        """Iterate over `items` under a progress bar."""
+
+    def message(self, text: str) -> None:
+        """Say one line to whoever watches."""
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record figures; with `step` (optimizer steps) they are points of a curve."""
+
+    def figure(self, path: Path) -> None:
+        """Record a picture or table that the stage has just written."""
+
+
+class ConsoleReporter:
+    """Progress bars and lines on standard error; figures stay where the stage wrote them."""
+
+    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        # A terminal gets a live bar; a log file (DVC, CI) gets a line every 15 seconds, not thousands.
+        live = sys.stderr.isatty()
+        return iter(tqdm(items, desc=label, total=total, mininterval=0.2 if live else 15, dynamic_ncols=live))
+
+    def message(self, text: str) -> None:
+        tqdm.write(text, file=sys.stderr)
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Figures are in the stage's metrics file; on a console they would only be noise."""
+
+    def figure(self, path: Path) -> None:
+        """The picture is where the stage wrote it."""

@@ -1,0 +1,148 @@
+"""Contract 2, segment -> pretrain, probe, retrieve: stretches of video as JPEG frames, with their words.
+
+`FOLDER/COLLECTION/SPLIT/00000.arrow` ... are Arrow IPC files, memory-mapped and read at random by row. A row
+is a stretch of one video, long enough for any number of transcripts K and frames M: those are drawn when the
+row is used, so no sweep ever decodes video again, and only the drawn frames are decoded from JPEG.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+
+from scriptsight.catalogue import CUES, Cue, Word
+from scriptsight.errors import InputError
+
+SCHEMA = pa.schema(
+    [
+        ("segment_id", pa.string()),  # COLLECTION/VIDEO_ID/INDEX
+        ("video_id", pa.string()),
+        ("uri", pa.string()),
+        ("start", pa.float64()),  # seconds in the video
+        ("end", pa.float64()),
+        ("frame_times", pa.list_(pa.float64())),  # seconds in the video, presentation times
+        ("frames", pa.list_(pa.binary())),  # JPEG
+        ("cues", pa.list_(pa.struct([CUES.field(name) for name in ("start", "end", "text", "words")]))),
+        ("title", pa.string()),
+        ("caption", pa.string()),
+        ("label", pa.string()),
+    ]
+)
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One row: a stretch of a video from `start` to `end` seconds. `frames` are JPEG bytes."""
+
+    segment_id: str
+    video_id: str
+    uri: str
+    start: float
+    end: float
+    frame_times: np.ndarray
+    frames: Sequence[bytes | memoryview]
+    cues: tuple[Cue, ...]
+    title: str | None
+    caption: str | None
+    label: str | None
+
+    def decode(self, indices: Sequence[int]) -> np.ndarray:
+        """Decode the frames at `indices` -> uint8 [M, H, W, 3], RGB."""
+        return np.stack([simplejpeg.decode_jpeg(self.frames[i]) for i in indices])
+
+
+def to_batch(segments: Iterable[Segment]) -> pa.RecordBatch:
+    """Segments as one Arrow record batch of `SCHEMA`."""
+    rows = [
+        {name: getattr(segment, name) for name in SCHEMA.names}
+        | {"cues": [asdict(cue) for cue in segment.cues], "frame_times": segment.frame_times.tolist()}
+        for segment in segments
+    ]
+    return pa.RecordBatch.from_pylist(rows, SCHEMA)
+
+
+class Segments(Sequence[Segment]):
+    """All segments of one collection and split, memory-mapped; picklable, and cheap to open in a worker.
+
+    Raises:
+        InputError: the collection or split has no shards under `folder`.
+    """
+
+    def __init__(self, folder: str | Path, collection: str, split: str) -> None:
+        self.paths = sorted((Path(folder) / collection / split).glob("*.arrow"))
+        if not self.paths:
+            raise InputError(
+                f"No segments of collection {collection!r}, split {split!r}, in {folder}: name a collection of "
+                "params.yaml that has videos in this split, or run the segment stage first."
+            )
+        self._open()
+
+    def _open(self) -> None:
+        self._batches: list[pa.RecordBatch] = []
+        for path in self.paths:
+            with pa.memory_map(str(path)) as source:
+                reader = pa.ipc.open_file(source)
+                self._batches += [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        self._ends = np.cumsum([batch.num_rows for batch in self._batches])
+
+    def __getstate__(self) -> list[Path]:
+        return self.paths
+
+    def __setstate__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self._open()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: Any) -> Segment:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        batch = self._batches[number]
+        row = int(index) - int(self._ends[number]) + batch.num_rows
+        values = {name: batch.column(name)[row] for name in SCHEMA.names}
+        return Segment(
+            **{name: values[name].as_py() for name in SCHEMA.names if name not in ("frames", "frame_times", "cues")},
+            frame_times=values["frame_times"].values.to_numpy(),
+            frames=_Frames(values["frames"].values),
+            cues=tuple(_cue(cue) for cue in values["cues"].as_py()),
+        )
+
+    def column(self, name: str) -> list[Any]:
+        """One column over all rows as Python values; for the light ones (labels, ids, times, cues)."""
+        return [value for batch in self._batches for value in batch.column(name).to_pylist()]
+
+    def digest(self) -> str:
+        """SHA-256 over the shards' bytes: names this exact data, whatever the folder is called."""
+        total = hashlib.sha256()
+        for path in self.paths:
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        return total.hexdigest()
+
+
+class _Frames(Sequence[memoryview]):
+    """JPEG bytes of a row without copying them out of the memory map."""
+
+    def __init__(self, values: pa.BinaryArray) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> memoryview:
+        return memoryview(self._values[int(index)].as_buffer())
+
+
+def _cue(row: dict[str, Any]) -> Cue:
+    words = row.pop("words")
+    return Cue(**row, words=None if words is None else tuple(Word(**word) for word in words))
