@@ -1,0 +1,25 @@
+"""The stages as Prefect flows, MLflow tracking, and the pipeline. Thin: the work is in `scriptsight`.
+
+This is the one place that settles the manners of the tools, before any of them is imported: none of them
+phones home, and what they say goes to their pages; the terminal belongs to the stage. Whoever sets one of
+these variables keeps their own value.
+"""
+
+from __future__ import annotations
+
+import os
+
+_MANNERS = {
+    "DO_NOT_TRACK": "1",  # Prefect's SDK
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "DVC_NO_ANALYTICS": "1",
+    # A temporary server needs up to 20 s with an empty PREFECT_HOME on a fast machine: its own limit is 20.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # Prefect's own lines would repeat every message and traceback on the terminal; they are on its page.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+for _name, _value in _MANNERS.items():
+    os.environ.setdefault(_name, _value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -118,7 +119,7 @@ def write(folder: str | Path, videos: Iterable[Video], rejects: Iterable[Reject]
         InputError: two videos of one collection share an id, or the disk is full.
     """
     ordered = sorted(videos, key=lambda video: (video.collection, video.video_id))
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if (one.collection, one.video_id) == (other.collection, other.video_id):
             raise InputError(
                 f"Two videos of collection {one.collection!r} have the id {one.video_id!r}: "
@@ -130,7 +131,9 @@ def write(folder: str | Path, videos: Iterable[Video], rejects: Iterable[Reject]
         for video in ordered
         for index, cue in enumerate(video.cues)
     ]
-    reject_rows = sorted((asdict(reject) for reject in rejects), key=lambda row: (row["collection"], row["uri"]))
+    reject_rows = sorted(
+        (asdict(reject) for reject in rejects), key=lambda row: (row["collection"], row["uri"])
+    )
     with whole_folder(folder) as partial:
         pq.write_table(pa.Table.from_pylist(video_rows, VIDEOS), partial / "videos.parquet")
         pq.write_table(pa.Table.from_pylist(cue_rows, CUES), partial / "cues.parquet")

@@ -45,7 +45,7 @@ class WorldCollection(Section):
     """A generated collection; `scriptsight.ingest.world` describes it exactly."""
 
     kind: Literal["world"]
-    content: Literal["narrated", "actions"]  # told scenes for pre-training, or silent labelled clips
+    content: Literal["narrated", "loop", "slow"]  # told scenes for pre-training; silent labelled clips
     videos: WorldVideos
     scenes: Count = 1  # narrated: scenes a video
     pairs: Annotated[int, Field(ge=1, le=6)] = 2  # narrated: verb pairs a scene; a scene has 2 x pairs events
@@ -198,7 +198,9 @@ class Pretrain(Section):
         if self.size % self.video.patch:
             raise ValueError(f"size {self.size} is no multiple of video.patch {self.video.patch}")
         if self.video.width % self.tvts.head_heads:
-            raise ValueError(f"video.width {self.video.width} is no multiple of tvts.head_heads {self.tvts.head_heads}")
+            raise ValueError(
+                f"video.width {self.video.width} is no multiple of tvts.head_heads {self.tvts.head_heads}"
+            )
         if not self.tvts.sort_weight and not self.tvts.align_weight:
             raise ValueError("tvts.sort_weight and tvts.align_weight are both 0: there is nothing to learn")
         return self
@@ -247,7 +249,9 @@ class Params(Section):
             name = getattr(self, stage).collection
             if name not in self.ingest.collections:
                 known = ", ".join(self.ingest.collections)
-                raise ValueError(f"{stage}.collection is {name!r}, which ingest.collections lacks (it has: {known})")
+                raise ValueError(
+                    f"{stage}.collection is {name!r}, which ingest.collections lacks (it has: {known})"
+                )
         return self
 
 

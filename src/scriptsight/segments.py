@@ -8,10 +8,10 @@ row is used, so no sweep ever decodes video again, and only the drawn frames are
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,13 @@ SCHEMA = pa.schema(
 SPLITS = ("train", "val", "test")
 
 
+class Frames(Protocol):
+    """JPEG bytes by number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> bytes | memoryview: ...
+
+
 @dataclass(frozen=True)
 class Segment:
     """One row: a stretch of a video from `start` to `end` seconds. `frames` are JPEG bytes."""
@@ -48,7 +55,7 @@ class Segment:
     start: float
     end: float
     frame_times: np.ndarray
-    frames: Sequence[bytes | memoryview]
+    frames: Frames
     cues: tuple[Cue, ...]
     title: str | None
     caption: str | None
@@ -69,7 +76,7 @@ def to_batch(segments: Iterable[Segment]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, SCHEMA)
 
 
-class Segments(Sequence[Segment]):
+class Segments:
     """All segments of one collection and split, memory-mapped; picklable, and cheap to open in a worker.
 
     Raises:
@@ -88,9 +95,14 @@ class Segments(Sequence[Segment]):
     def _open(self) -> None:
         self._batches: list[pa.RecordBatch] = []
         for path in self.paths:
-            with pa.memory_map(str(path)) as source:
-                reader = pa.ipc.open_file(source)
-                self._batches += [reader.get_batch(i) for i in range(reader.num_record_batches)]
+            try:
+                with pa.memory_map(str(path)) as source:
+                    reader = pa.ipc.open_file(source)
+                    self._batches += [reader.get_batch(i) for i in range(reader.num_record_batches)]
+            except pa.ArrowInvalid as error:
+                raise InputError(
+                    f"The shard {path} is damaged ({error}): run the segment stage again."
+                ) from error
         self._ends = np.cumsum([batch.num_rows for batch in self._batches])
 
     def __getstate__(self) -> list[Path]:
@@ -103,7 +115,7 @@ class Segments(Sequence[Segment]):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def __getitem__(self, index: Any) -> Segment:
+    def __getitem__(self, index: int) -> Segment:
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = int(np.searchsorted(self._ends, index, side="right"))
@@ -111,11 +123,18 @@ class Segments(Sequence[Segment]):
         row = int(index) - int(self._ends[number]) + batch.num_rows
         values = {name: batch.column(name)[row] for name in SCHEMA.names}
         return Segment(
-            **{name: values[name].as_py() for name in SCHEMA.names if name not in ("frames", "frame_times", "cues")},
+            **{
+                name: values[name].as_py()
+                for name in SCHEMA.names
+                if name not in ("frames", "frame_times", "cues")
+            },
             frame_times=values["frame_times"].values.to_numpy(),
             frames=_Frames(values["frames"].values),
             cues=tuple(_cue(cue) for cue in values["cues"].as_py()),
         )
+
+    def __iter__(self) -> Iterator[Segment]:
+        return (self[index] for index in range(len(self)))
 
     def column(self, name: str) -> list[Any]:
         """One column over all rows as Python values; for the light ones (labels, ids, times, cues)."""
@@ -130,7 +149,7 @@ class Segments(Sequence[Segment]):
         return total.hexdigest()
 
 
-class _Frames(Sequence[memoryview]):
+class _Frames:
     """JPEG bytes of a row without copying them out of the memory map."""
 
     def __init__(self, values: pa.BinaryArray) -> None:
@@ -139,8 +158,8 @@ class _Frames(Sequence[memoryview]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def __getitem__(self, index: Any) -> memoryview:
-        return memoryview(self._values[int(index)].as_buffer())
+    def __getitem__(self, index: int) -> memoryview:
+        return memoryview(self._values[int(index)].as_buffer()).cast("B")
 
 
 def _cue(row: dict[str, Any]) -> Cue:

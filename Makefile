@@ -1,0 +1,44 @@
+# Everything starts from nothing: the first target that needs it makes the environment in .venv.
+# PYTHON names the interpreter for it: Python 3.11, 3.12 or 3.13.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: repro test lint ui clean env
+.DEFAULT_GOAL := repro
+
+repro: env ## bring all stages up to date and show the headline figures
+	@$(BIN)/python -m flows.pipeline
+	@$(BIN)/python -m flows.summary
+
+test: env
+	@$(BIN)/python -m pytest
+
+lint: env
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+ui: env ## Prefect and MLflow pages on the loopback address, until ctrl-C
+	@$(BIN)/python -m flows.ui
+
+clean: ## remove what the stages made; DVC's cache can bring it back (dvc checkout)
+	@rm -rf data models plots .checkpoints .locks
+	@echo "Removed data, models, plots, checkpoints. Kept: .venv, mlruns, metrics, DVC's cache (.dvc/cache)."
+
+env: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13: install one and name it, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Making the environment in .venv (some minutes the first time) ..."
+	@set -e; \
+	if uv --version >/dev/null 2>&1; then uv=uv; \
+	  test -x $(BIN)/python || uv venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv; \
+	else \
+	  test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; uv=$(BIN)/uv; \
+	fi; \
+	$$uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock; \
+	$$uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $(READY)

@@ -1,0 +1,125 @@
+"""`python -m flows.pipeline`: bring all stages up to date, under one Prefect server.
+
+    --workspace DIR     the same for an experiment of its own in DIR, which holds an overrides.yaml
+
+DVC decides what is stale. When nothing is, this says so and ends before Prefect is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil  # type: ignore[import-untyped]
+
+from flows import server, stage, workspace
+from scriptsight import files, params
+from scriptsight.errors import InputError
+
+if TYPE_CHECKING:
+    from flows.stages import Outcome
+
+REPORT = stage.LOCKS / "pipeline.json"  # seconds of the last run, for benchmarks/orchestration.py
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.pipeline", description="Bring all stages up to date: ingest to retrieve."
+    )
+    parser.add_argument(
+        "--workspace", type=Path, metavar="DIR", help="run the pipeline of DIR, which holds an overrides.yaml"
+    )
+    folder: Path | None = parser.parse_args().workspace
+    started = time.perf_counter()
+    with stage.told_errors("pipeline"):
+        if folder is not None:
+            workspace.prepare(folder)
+            os.chdir(folder)
+        params.load()
+        _require_pipeline()
+        with stage.lock("pipeline"):
+            run(started)
+
+
+def run(started: float) -> None:
+    """Run what is stale in the current folder; exit with status 1 if a stage fails."""
+    from flows.stages import STAGES, stale
+
+    # The stages are `python -m flows...`: they must find this interpreter first, activated or not.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    reasons = stale()
+    if not reasons:
+        print(f"pipeline: everything is up to date; nothing to do (skipped: {', '.join(STAGES)})")
+        _report([], started)
+        return
+    try:
+        outcomes = _run_flow(reasons)
+    finally:
+        _end_stages()
+    _report(outcomes, started)
+    for outcome in outcomes:
+        seconds = f"{outcome.run_s:8.1f} s" if outcome.how == "ran" else " " * 10
+        print(f"pipeline: {outcome.name:9} {outcome.how:8} {seconds}  {outcome.why.splitlines()[0]}")
+    if outcomes[-1].how == "failed":
+        left = ", ".join(STAGES[len(outcomes) :])
+        sys.stdout.flush()
+        sys.exit(f"pipeline: stage {outcomes[-1].name} failed: see above. Not run: {left or 'none'}.")
+    print(f"pipeline: up to date after {time.perf_counter() - started:.0f} s")
+
+
+def _run_flow(reasons: dict[str, str]) -> list[Outcome]:
+    """Run the Prefect flow on the configured server, on that of `make ui`, or on one of our own."""
+    from flows.stages import STAGES, reproduce
+
+    early: dict[str, Future[Outcome]] = {}
+    if server.from_environment():
+        url = os.environ["PREFECT_API_URL"]
+    elif server.answers(server.UI):
+        url = server.UI
+    else:
+        url, process = server.own()
+        first = next(name for name in STAGES if name in reasons)
+        early[first] = ThreadPoolExecutor(1).submit(reproduce, first, reasons[first])
+    os.environ["PREFECT_API_URL"] = url
+    from flows.repro import pipeline
+
+    if early:
+        server.wait(url, process)
+    else:
+        print(f"pipeline: follow it at {url.removesuffix('/api')}", flush=True)
+    outcomes: list[Outcome] = []
+    state = pipeline(outcomes, early, return_state=True)
+    if not outcomes or outcomes[-1].how != "failed":
+        state.result()  # an error of the pipeline itself is raised with its traceback
+    return outcomes
+
+
+def _end_stages() -> None:
+    """End a stage that still runs when this process must end: dvc leaves it alone."""
+    for child in psutil.Process().children():
+        command = child.cmdline()
+        if any(part.startswith("flows.") and part != "flows.server" for part in command):
+            child.terminate()
+            child.wait(timeout=30)
+
+
+def _require_pipeline() -> None:
+    if not Path("dvc.yaml").is_file() or not Path(".dvc").is_dir():
+        raise InputError(
+            f"There is no pipeline (dvc.yaml, .dvc) in {Path.cwd()}: run in the project's folder."
+        )
+
+
+def _report(outcomes: list[Outcome], started: float) -> None:
+    stages = {o.name: {"how": o.how, "import_s": o.import_s, "run_s": o.run_s} for o in outcomes}
+    files.write_json(REPORT, {"seconds": time.perf_counter() - started, "stages": stages})
+
+
+if __name__ == "__main__":
+    main()

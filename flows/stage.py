@@ -1,0 +1,175 @@
+"""What all stage flows share: parameters, the lock, Prefect, tracking, and how a failure is told.
+
+Prefect and the stage's own libraries are imported late: a typo in params.yaml is told in half a second, and
+under `flows.pipeline`, which keeps the flow run of every stage itself, Prefect is not imported here at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+from filelock import FileLock, Timeout
+
+from flows import server
+from flows.tracking import tracked
+from scriptsight import files, params
+from scriptsight.errors import InputError
+from scriptsight.reporting import ConsoleReporter, Reporter
+
+Run = Callable[..., Any]
+LOCKS = Path(".locks")
+# Set by flows.pipeline: the file in which it reads how the stage went; the flow run is then the pipeline's.
+REPORT = "SCRIPTSIGHT_STAGE_REPORT"
+
+
+def main(name: str, load_run: Callable[[], Run], about: str, argv: Sequence[str] | None = None) -> None:
+    """The command `python -m flows.NAME`, in a folder with a params.yaml.
+
+    Args:
+        load_run: imports the stage's package and returns its `run`.
+        about: one line for `--help`.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=about)
+    parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
+    path = parser.parse_args(argv).params
+    if "DVC_STAGE" in os.environ:
+        die_with_parent()
+    with told_errors(name):
+        if REPORT in os.environ:
+            _reported(name, load_run, path, Path(os.environ[REPORT]))
+        else:
+            _as_flow(name, load_run, path)
+
+
+@contextmanager
+def told_errors(name: str) -> Iterator[None]:
+    """End the process with one message and status 1 on an InputError; other errors keep their traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` are heeded
+    try:
+        yield
+    except InputError as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _as_flow(name: str, load_run: Callable[[], Run], path: str) -> None:
+    """Run the stage as a Prefect flow run of its own."""
+    if not server.from_environment():
+        params.load(path)  # nobody will see the flow run: say what is wrong before a server starts for it
+    from prefect import flow
+    from prefect.states import Failed
+
+    told: list[InputError] = []
+
+    @flow(name=name, flow_run_name=name, validate_parameters=False, persist_result=False)
+    def stage() -> Any:
+        try:
+            work(name, load_run, path)
+        except InputError as error:  # a state with the message; raised, Prefect would log its traceback
+            told.append(error)
+            return Failed(message=str(error))
+        return None
+
+    state: Any = stage(return_state=True)
+    if told:
+        raise told[0]
+    state.result()
+
+
+def _reported(name: str, load_run: Callable[[], Run], path: str, report: Path) -> None:
+    """Run the stage for the pipeline, and leave seconds or failure in `report`."""
+    try:
+        seconds = work(name, load_run, path)
+    except Exception as error:
+        told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        files.write_json(report, {"stage": name, "failure": told})
+        raise
+    files.write_json(report, {"stage": name, **seconds})
+
+
+def work(name: str, load_run: Callable[[], Run], path: str) -> dict[str, float]:
+    """Run the stage once, under its lock -> seconds spent importing its package and in its `run`."""
+    with lock(name), _reporter(name, path) as reporter:
+        section = getattr(params.load(path), name)
+        started = time.perf_counter()
+        run = load_run()
+        imported = time.perf_counter()
+        run(section, reporter=reporter)
+        return {"import_s": imported - started, "run_s": time.perf_counter() - imported}
+
+
+@contextmanager
+def _reporter(name: str, path: str) -> Iterator[Reporter]:
+    """The tracked reporter of a stage that has figures of a model; the console for the others."""
+    if name in ("ingest", "segment"):
+        yield ConsoleReporter()
+        return
+    with tracked(name, params.load(path)) as reporter:
+        yield reporter
+
+
+@contextmanager
+def lock(name: str, patience: float = 10) -> Iterator[None]:
+    """Hold `.locks/NAME.lock`: nobody else writes the outputs of this stage meanwhile.
+
+    Raises:
+        InputError: another process held it for `patience` seconds; the message names that process.
+    """
+    LOCKS.mkdir(exist_ok=True)
+    holder = LOCKS / f"{name}.holder"
+    held = FileLock(LOCKS / f"{name}.lock")
+    try:
+        held.acquire(timeout=patience)
+    except Timeout:
+        who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
+        raise InputError(
+            f"{name} is already running in {Path.cwd()}: {who}. Wait for it, or end it, and run again."
+        ) from None
+    try:
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        with files.whole_file(holder) as partial:
+            partial.write_text(f"process {os.getpid()} on {platform.node()}, since {since}", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        held.release()
+
+
+def die_with_parent() -> None:
+    """Get SIGTERM when the parent ends (Linux): killing dvc would otherwise leave its stage running.
+
+    Some shells (dash) stay between dvc and the stage and outlive dvc: then the shell's parent is watched.
+    """
+    if sys.platform != "linux":
+        return
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in sys/prctl.h
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    parent = psutil.Process().parent()
+    above = parent.parent() if parent and parent.name() in ("sh", "dash", "bash", "zsh") else None
+    if above:
+        threading.Thread(target=_end_with, args=(above,), daemon=True).start()
+
+
+def _end_with(process: psutil.Process) -> None:
+    process.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """What a stage left for the pipeline; empty if it did not run (DVC had its outputs) or was killed."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

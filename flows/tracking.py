@@ -1,0 +1,301 @@
+"""MLflow: the one place that talks to it. One trained model is one run.
+
+pretrain opens the run; probe and retrieve find it by the digest of the weights (tag `weights_digest`). The
+talking is done in a process of its own (`python -m flows.tracking`, events as JSON lines on its input): its
+four seconds of imports overlap with those of the stage, no database write stops the training loop, and a
+stage that is killed leaves a run marked FAILED, because its events end without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from flows import server
+from scriptsight import files
+from scriptsight.errors import InputError
+from scriptsight.params import Params, read_yaml
+from scriptsight.reporting import ConsoleReporter
+
+EXPERIMENT = "scriptsight"
+WEIGHTS = Path("models/pretrained/model.safetensors")
+STORE = Path("mlruns")
+SYSTEM_SECONDS = 5  # between two samples of processor, memory and GPU
+FLUSH_SECONDS = 2
+LONGEST_VALUE = 500  # characters, of a parameter or tag; every store takes these
+
+
+class MlflowReporter(ConsoleReporter):
+    """A reporter whose figures also go to an MLflow run."""
+
+    def __init__(self, opening: Mapping[str, Any]) -> None:
+        # A session of its own: ctrl-C must not end it before the stage has said how it ended.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "flows.tracking"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._lost = False
+        self._send(opening)
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        self._send({"metrics": dict(values), "step": step or 0, "time": time.time_ns() // 1_000_000})
+
+    def figure(self, path: Path) -> None:
+        self._send({"figure": str(Path(path).resolve())})
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags of the run."""
+        self._send({"tags": dict(values)})
+
+    def end(self, status: str) -> None:
+        """Close the run as FINISHED or FAILED, once everything sent is stored.
+
+        Raises:
+            InputError: the run could never be opened.
+        """
+        self._send({"end": status})
+        answer, _ = self._process.communicate()
+        opened = json.loads(answer or '{"error": "see the lines above"}')
+        if "error" in opened:
+            raise InputError(f"MLflow at {clean(uri())} can't be used: {opened['error']}")
+        if opened["message"]:
+            self.message(opened["message"])
+        if self._process.returncode:
+            self.message("WARNING: MLflow lost figures of this run (see above); the stage's files are whole.")
+
+    def _send(self, event: Mapping[str, Any]) -> None:
+        assert self._process.stdin
+        if self._lost:
+            return
+        try:
+            self._process.stdin.write(json.dumps(event) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:  # a training run is worth more than its curve; `end` tells the reason
+            self._lost = True
+            self.message("WARNING: MLflow stopped taking figures; the stage goes on.")
+
+
+@contextmanager
+def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
+    """The reporter of a stage, within its MLflow run; the run ends FAILED if the block raises.
+
+    Raises:
+        InputError: MLflow can't be used, or the model that a run is looked up for does not exist.
+    """
+    address = uri()
+    if address.startswith(("http://", "https://")) and not server.answers(address):
+        raise InputError(
+            f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI."
+        )
+    reporter = MlflowReporter(_opening(stage, params))
+    status = "FAILED"
+    try:
+        yield reporter
+        published = {f"{stage}/{name}": value for name, value in _figures(stage).items()}
+        if stage == "pretrain":
+            for earlier in ("ingest", "segment"):
+                published |= {f"data/{earlier}/{name}": value for name, value in _figures(earlier).items()}
+            reporter.tags({"weights_digest": files.digest(WEIGHTS)})
+        reporter.metrics(published)
+        status = "FINISHED"
+    finally:
+        reporter.end(status)
+
+
+def _opening(stage: str, params: Params) -> dict[str, Any]:
+    """The first event: what identifies and describes the run."""
+    if stage != "pretrain" and not WEIGHTS.is_file():
+        raise InputError(f"There is no trained model ({WEIGHTS}): run the pretrain stage first.")
+    learn = params.pretrain
+    return {
+        "stage": stage,
+        "weights_digest": None if stage == "pretrain" else files.digest(WEIGHTS),
+        "name": f"{learn.objective} K={learn.k} M={learn.frames} {learn.steps} steps seed {learn.seed}",
+        "params": {name: clean(value) for name, value in flat(params.model_dump(mode="json"), ".").items()},
+        "tags": _origin(),
+    }
+
+
+def _origin() -> dict[str, str]:
+    """Where the code and the data of this run come from."""
+    tags = {"dvc_stage": os.environ.get("DVC_STAGE", ""), "folder": Path.cwd().name}
+    commit = _git("rev-parse", "HEAD")
+    if commit:  # none in a copy without git
+        tags |= {"mlflow.source.git.commit": commit[0], "git_commit": commit[0]}
+        tags["git_changed_files"] = str(len(_git("status", "--porcelain")))
+    if Path("dvc.lock").is_file():
+        stages = read_yaml("dvc.lock").get("stages", {})
+        for earlier in ("ingest", "segment"):
+            for out in stages.get(earlier, {}).get("outs", ()):
+                tags[f"input/{out['path']}"] = out["md5"]
+    return tags
+
+
+def _git(*arguments: str) -> list[str]:
+    """Lines that git prints in the project's folder; none where there is no repository or no git."""
+    git = shutil.which("git")
+    if not git:
+        return []
+    command = [git, "-C", str(Path(__file__).parent), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.splitlines() if done.returncode == 0 else []
+
+
+def _figures(stage: str) -> dict[str, float]:
+    """The numbers of metrics/STAGE.json under names such as `random_init/linear_top1`."""
+    path = Path("metrics") / f"{stage}.json"
+    if not path.is_file():
+        return {}
+    values = flat(json.loads(path.read_text(encoding="utf-8")), "/")
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+
+
+def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with joined names; characters that MLflow refuses in a name become `_`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = prefix + re.sub(r"[^\w .\-]", "_", str(key))
+        if isinstance(value, Mapping):
+            found |= flat(value, separator, name + separator)
+        else:
+            found[name] = value
+    return found
+
+
+def clean(value: Any) -> str:
+    """A value as text for the record: no password of an address, no signature, no novel."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    text = re.sub(r"(\w+://)[^/\s@]*@", r"\1***@", text)
+    text = re.sub(r"(\w+://[^?\s]*)\?\S*", r"\1?***", text)
+    return text[:LONGEST_VALUE]
+
+
+def uri() -> str:
+    """MLFLOW_TRACKING_URI, or the database in mlruns/ of the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(STORE / 'mlflow.db').resolve()}"
+
+
+# ------------------------------------------------------------------------- the process that talks to MLflow
+
+
+class Record:
+    """An open MLflow run."""
+
+    def __init__(self, opening: Mapping[str, Any]) -> None:
+        address = uri()
+        STORE.mkdir(exist_ok=True)
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        self._metric, self._tag = Metric, RunTag
+        self._client = MlflowClient(address)
+        self._stage = opening["stage"]
+        self._waiting: list[Any] = []
+        self._since = time.monotonic()
+        self.message = ""
+        self._run_id = self._find(opening["weights_digest"]) or self._create(opening, Param)
+        self._client.update_run(self._run_id, status="RUNNING")
+        self._system = None
+        if self._stage == "pretrain":
+            self._system = SystemMetricsMonitor(
+                self._run_id, sampling_interval=SYSTEM_SECONDS, tracking_uri=address
+            )
+            self._system.start()
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found:
+            return str(found.experiment_id)
+        at_home = "MLFLOW_TRACKING_URI" not in os.environ
+        location = (STORE / "artifacts").resolve().as_uri() if at_home else None
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
+
+    def _find(self, weights_digest: str | None) -> str | None:
+        """The newest run of these weights."""
+        if weights_digest is None:
+            return None
+        runs = self._client.search_runs(
+            [self._experiment()],
+            filter_string=f"tags.weights_digest = '{weights_digest}'",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+        )
+        return runs[0].info.run_id if runs else None
+
+    def _create(self, opening: Mapping[str, Any], param: Any) -> str:
+        run = self._client.create_run(self._experiment(), run_name=opening["name"], tags=opening["tags"])
+        params = [param(name, value) for name, value in opening["params"].items()]
+        for start in range(0, len(params), 100):  # the most that MLflow takes at once
+            self._client.log_batch(run.info.run_id, params=params[start : start + 100])
+        if opening["weights_digest"]:
+            self._client.set_tag(run.info.run_id, "weights_digest", opening["weights_digest"])
+            self.message = (
+                "MLflow has no run of this model (it was trained elsewhere, or mlruns/ was removed): "
+                f"made a new one, {opening['name']!r}."
+            )
+        return str(run.info.run_id)
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Store one event; figures are collected for some seconds."""
+        if "metrics" in event:
+            step, moment = event["step"], event["time"]
+            self._waiting += [self._metric(k, v, moment, step) for k, v in event["metrics"].items()]
+            if time.monotonic() - self._since > FLUSH_SECONDS:
+                self.flush()
+        elif "figure" in event:
+            self._client.log_artifact(self._run_id, event["figure"], self._stage)
+        elif "tags" in event:
+            tags = [self._tag(name, value) for name, value in event["tags"].items()]
+            self._client.log_batch(self._run_id, tags=tags)
+
+    def flush(self) -> None:
+        """Write the collected figures."""
+        for start in range(0, len(self._waiting), 1000):  # the most that MLflow takes at once
+            self._client.log_batch(self._run_id, metrics=self._waiting[start : start + 1000])
+        self._waiting = []
+        self._since = time.monotonic()
+
+    def close(self, status: str) -> None:
+        """Write what is left and end the run."""
+        self.flush()
+        if self._system:
+            self._system.finish()
+        self._client.set_terminated(self._run_id, status)
+
+
+def main(events: IO[str], answer: IO[str]) -> None:
+    """Store events until they end; a run whose end was never told has FAILED."""
+    opening = json.loads(events.readline() or "{}")
+    try:
+        record = Record(opening)
+    except Exception as error:  # told to the stage, which decides
+        print(json.dumps({"error": clean(f"{type(error).__name__}: {error}")}), file=answer, flush=True)
+        sys.exit(1)
+    print(json.dumps({"message": record.message}), file=answer, flush=True)
+    status = "FAILED"
+    try:
+        for line in events:
+            event = json.loads(line)
+            status = event.get("end", status)
+            record.take(event)
+    finally:
+        record.close(status)
+
+
+if __name__ == "__main__":
+    # MLflow prints to standard output: that is where the one answer goes, so give it the error stream.
+    told, sys.stdout = sys.stdout, sys.stderr
+    main(sys.stdin, told)

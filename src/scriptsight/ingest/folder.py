@@ -1,0 +1,307 @@
+"""Collections of kind `folder`: videos in a folder, captions beside or inside them, labels in CSV files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+from scriptsight.catalogue import Cue, Reject, Video
+from scriptsight.errors import InputError
+from scriptsight.files import digest
+from scriptsight.ingest import captions
+from scriptsight.media import Failed, MediaError, embedded_cues, isolated, probe
+from scriptsight.params import FolderCollection
+from scriptsight.reporting import Reporter
+
+SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"}
+    | {".vob", ".webm", ".wmv"}
+)
+SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+PROBE_SECONDS = 300.0  # for one video: hashing a large file over a network takes long, too
+CHUNK = 32  # videos a worker takes at once
+
+CUES_DROPPED = "cues dropped"  # the one reason that refuses a part only: neither a video nor a whole file
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One video with all that is known of it before it is opened."""
+
+    collection: str
+    relative: str  # posix path below the collection's folder
+    video_id: str
+    split: str
+    uri: str
+    script: Path | None  # its caption file
+    embedded: bool  # look for captions inside
+    language: str | None
+    row: dict[str, str]  # label, title, caption where a CSV has them
+
+
+def read(
+    name: str, collection: FolderCollection, workers: int, reporter: Reporter
+) -> tuple[list[Video], list[Reject]]:
+    """Find, pair and probe the videos of a folder -> (videos with their cues, what was refused and why).
+
+    Raises:
+        InputError: the folder or a CSV is missing or lacks a column, or the folder holds no video.
+    """
+    root = Path(collection.path)
+    found = _find(root, collection.pattern)
+    rejects: list[Reject] = []
+    rows, has_split = _tables(name, root, collection, found, rejects)
+    if collection.splits == "column" and not has_split:
+        raise InputError(
+            f"Collection {name!r} has splits: column, but no column 'split' is in "
+            f"{collection.labels or collection.captions or 'labels or captions: neither is named'}."
+        )
+    ids = _video_ids(found)
+    jobs = []
+    for relative in found:
+        row = rows.get(relative, {})
+        split = _split(relative, row, collection)
+        uri = (root / relative).as_posix()
+        if split is None:
+            rejects.append(
+                Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}")
+            )
+            continue
+        script, language, reject = _caption_file(name, root / relative, collection.language)
+        rejects += [reject] if reject else []
+        embedded = script is None and reject is None
+        jobs.append(_Job(name, relative, ids[relative], split, uri, script, embedded, language, row))
+    videos = []
+    chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
+    results = isolated(_describe, chunks, workers=workers, timeout=PROBE_SECONDS)
+    for chunk, result in reporter.progress(results, f"read {name}", len(chunks)):
+        if isinstance(result, Failed):
+            rejects.append(Reject(name, chunk[0].uri, result.reason, result.detail))
+        else:
+            videos += result[0]
+            rejects += result[1]
+    return videos, rejects
+
+
+def _find(root: Path, pattern: str) -> list[str]:
+    """Videos below `root` as relative posix paths, sorted."""
+    if not root.is_dir():
+        raise InputError(
+            f"There is no folder {root}: correct the collection's `path` (it starts at the workspace)."
+        )
+    if ".." in Path(pattern).parts or Path(pattern).is_absolute():
+        raise InputError(f"The pattern {pattern!r} leaves the folder {root}: name files below it.")
+    paths = (path for path in root.glob(pattern) if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted({path.relative_to(root).as_posix() for path in paths})
+    if not found:
+        kinds = " ".join(sorted(SUFFIXES))
+        raise InputError(f"No video in {root} matches {pattern!r}: files that end in {kinds} are taken.")
+    return found
+
+
+# ------------------------------------------------------------------------------------- labels, captions
+
+
+def _tables(
+    name: str, root: Path, collection: FolderCollection, found: Sequence[str], rejects: list[Reject]
+) -> tuple[dict[str, dict[str, str]], bool]:
+    """Rows of the CSV files by relative path of their video, and whether one of them has a column `split`."""
+    rows: dict[str, dict[str, str]] = {}
+    has_split = False
+    known = _names(found)
+    for file, required in (
+        (collection.labels, [{"video"}, {collection.label_column}]),
+        (collection.captions, [{"video"}, {"caption", "title"}]),
+    ):
+        if file is None:
+            continue
+        path = root / file
+        columns, table = _read_csv(path, required)
+        has_split = has_split or "split" in columns
+        for number, row in table:
+            video = (row.get("video") or "").strip().replace("\\", "/")
+            matches = known.get(video, [])
+            if len(matches) != 1:
+                reason = "ambiguous video" if matches else "no such video"
+                detail = f"row {number} of {path} names {video!r}: " + (
+                    ", ".join(matches) or "it is not there"
+                )
+                rejects.append(Reject(name, f"{path.as_posix()}:{number}", reason, detail))
+                continue
+            wanted = {"title", "caption", "split"} & columns
+            values = {column: row[column].strip() for column in wanted if (row[column] or "").strip()}
+            if file == collection.labels and (row[collection.label_column] or "").strip():
+                values["label"] = row[collection.label_column].strip()
+            rows.setdefault(matches[0], {}).update(values)
+    return rows, has_split
+
+
+def _read_csv(path: Path, required: list[set[str]]) -> tuple[set[str], list[tuple[int, dict[str, str]]]]:
+    """Columns and (line number, row) of a CSV; of each set in `required` one column must be there."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            table = [(reader.line_num, row) for row in reader]
+            columns = set(reader.fieldnames or ())
+    except FileNotFoundError:
+        raise InputError(
+            f"There is no file {path}: correct `labels` or `captions` of the collection."
+        ) from None
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise InputError(f"{path} can't be read as a CSV in UTF-8: {error}") from None
+    for choice in required:
+        if not choice & columns:
+            wanted = " or ".join(repr(column) for column in sorted(choice))
+            raise InputError(
+                f"{path} has no column {wanted}; it has: {', '.join(sorted(columns)) or 'none'}."
+            )
+    return columns, table
+
+
+def _names(found: Sequence[str]) -> dict[str, list[str]]:
+    """The names a CSV may call a video by: its path in the folder, else its file name, else without suffix.
+
+    Rows are looked up here and nowhere else, so that none can name a file outside of the folder.
+    """
+    names: dict[str, list[str]] = {relative: [relative] for relative in found}
+    for shorten in (
+        lambda relative: relative.rsplit("/", 1)[-1],
+        lambda relative: relative.rsplit(".", 1)[0],
+        lambda relative: relative.rsplit("/", 1)[-1].rsplit(".", 1)[0],
+    ):
+        shorter: dict[str, list[str]] = {}
+        for relative in found:
+            shorter.setdefault(shorten(relative), []).append(relative)
+        names = shorter | names
+    return names
+
+
+# ------------------------------------------------------------------------------------------ ids, splits
+
+
+def _video_ids(found: Sequence[str]) -> dict[str, str]:
+    """Relative path -> id of letters, digits, `_` and `-`; what would collide gets a short hash."""
+    safe = {relative: re.sub(r"[^A-Za-z0-9_-]", "_", relative.rsplit(".", 1)[0]) for relative in found}
+    count = Counter(name.casefold() for name in safe.values())  # some file systems fold case
+    return {
+        relative: name
+        if count[name.casefold()] == 1 and len(name) <= 80
+        else f"{name[:80]}-{hashlib.sha256(relative.encode()).hexdigest()[:8]}"
+        for relative, name in safe.items()
+    }
+
+
+def _split(relative: str, row: dict[str, str], collection: FolderCollection) -> str | None:
+    splits = collection.splits
+    if isinstance(splits, dict):
+        return next((split for pattern, split in splits.items() if fnmatch(relative, pattern)), None)
+    if splits == "column":
+        return SPLIT_NAMES.get(row.get("split", "").lower())
+    if splits == "folder":
+        return SPLIT_NAMES.get(relative.split("/")[0].lower()) if "/" in relative else None
+    # A number in [0, 1) that belongs to the name: a video keeps its split when others come or go.
+    share = int.from_bytes(hashlib.sha256(relative.encode()).digest()[:8], "big") / 2**64
+    if share < collection.test_share:
+        return "test"
+    return "val" if share < collection.test_share + collection.val_share else "train"
+
+
+# ---------------------------------------------------------------------------------------- cues, probing
+
+
+def _caption_file(
+    name: str, video: Path, language: str | None
+) -> tuple[Path | None, str | None, Reject | None]:
+    """The caption file beside a video, its language where the name says it, and why none was taken."""
+    suffixes = list(captions.PARSERS)
+    if language is not None:
+        for suffix in suffixes:
+            path = video.with_name(f"{video.stem}.{language}{suffix}")
+            if path.is_file():
+                return path, language, None
+    for suffix in suffixes:
+        path = video.with_suffix(suffix)
+        if path.is_file():
+            return path, language, None
+    if language is not None:
+        return None, language, None
+    pattern = re.compile(re.escape(video.stem) + r"\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)")
+    spoken: dict[str, Path] = {}
+    beside = [path for path in video.parent.iterdir() if path.suffix in suffixes]
+    for path in sorted(beside, key=lambda path: suffixes.index(path.suffix)):
+        match = pattern.fullmatch(path.stem)
+        if match:
+            spoken.setdefault(match[1], path)
+    if len(spoken) > 1:
+        detail = f"choose one by the collection's `language`: {', '.join(sorted(spoken))}"
+        return None, None, Reject(name, video.as_posix(), "captions in several languages", detail)
+    return next(((path, code, None) for code, path in spoken.items()), (None, None, None))
+
+
+def _describe(jobs: Sequence[_Job]) -> tuple[list[Video], list[Reject]]:
+    """Open each video and its captions; runs in a worker process."""
+    videos: list[Video] = []
+    rejects: list[Reject] = []
+    for job in jobs:
+        path = Path(job.uri)
+        try:
+            info = probe(path)
+            size, code = path.stat().st_size, digest(path)
+        except MediaError as error:
+            rejects.append(Reject(job.collection, job.uri, error.reason, error.detail))
+            continue
+        except OSError as error:
+            rejects.append(Reject(job.collection, job.uri, "unreadable video", str(error)))
+            continue
+        videos.append(
+            Video(
+                video_id=job.video_id,
+                collection=job.collection,
+                split=job.split,
+                uri=job.uri,
+                size=size,
+                digest=code,
+                **asdict(info),
+                language=job.language,
+                title=job.row.get("title"),
+                caption=job.row.get("caption"),
+                label=job.row.get("label"),
+                cues=tuple(_cues(job, info.duration, rejects)),
+            )
+        )
+    return videos, rejects
+
+
+def _cues(job: _Job, duration: float, rejects: list[Reject]) -> list[Cue]:
+    """The cues of a video; what is wrong with them goes to `rejects`, and the video stays without."""
+    source = job.uri if job.script is None else job.script.as_posix()
+    try:
+        if job.script is not None:
+            script = captions.read_script(job.script)
+        elif job.embedded:
+            script = captions.clean(captions.Script(embedded_cues(job.uri, job.language), 0))
+        else:
+            return []
+    except captions.CaptionError as error:
+        rejects.append(Reject(job.collection, source, "unreadable captions", str(error)))
+        return []
+    except MediaError as error:
+        rejects.append(Reject(job.collection, source, error.reason, error.detail))
+        return []
+    if job.script is not None and not script.cues:
+        rejects.append(Reject(job.collection, source, "no cues", "nothing is said in this file"))
+    inside = [cue for cue in script.cues if not duration or cue.start < duration]
+    if late := len(script.cues) - len(inside):
+        script = replace(script, cues=inside, dropped=script.dropped + late)
+    if script.dropped:
+        detail = (
+            f"{script.dropped} with wrong times, {late} of them after the video's end at {duration:.2f} s"
+        )
+        rejects.append(Reject(job.collection, source, CUES_DROPPED, detail))
+    return inside

@@ -1,0 +1,18 @@
+"""Reading media files safely: what they hold, their frames, embedded cues, and workers that may die."""
+
+from __future__ import annotations
+
+from scriptsight.media.isolation import Failed, isolated
+from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at_rate, probe
+from scriptsight.media.subtitles import embedded_cues
+
+__all__ = [
+    "Failed",
+    "Frame",
+    "MediaError",
+    "MediaInfo",
+    "embedded_cues",
+    "frames_at_rate",
+    "isolated",
+    "probe",
+]

@@ -1,0 +1,281 @@
+"""What a video file holds, and its frames at a low rate: decord first, PyAV where decord refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import Interpolation
+
+# Containers in which decord and PyAV were seen to give the same frames. In transport streams, program streams
+# and FLV decord gives wrong ones, without an error.
+_DECORD_FORMATS = ("mov,", "matroska,")
+
+
+class MediaError(ValueError):
+    """A media file that can't be read, or not to its end. Frames given before it was raised are good."""
+
+    def __init__(self, path: str | Path, reason: str, detail: str, time: float | None = None) -> None:
+        super().__init__(f"{path}: {reason}: {detail}")
+        self.path, self.reason, self.detail = str(path), reason, detail
+        self.time = time  # seconds of video that are good; None where there are none
+
+    def __reduce__(self) -> tuple[Any, ...]:  # exceptions with arguments of their own don't pickle otherwise
+        return type(self), (self.path, self.reason, self.detail, self.time)
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a video file says of itself."""
+
+    duration: float  # seconds from the start of the presentation to the end of the video
+    fps: float
+    width: int  # pixels, as shown: a rotated video has them swapped
+    height: int
+    codec: str
+    has_audio: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: when it appears and until when it stays (presentation seconds), and RGB uint8 [H, W, 3]."""
+
+    time: float
+    end: float
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A container whose first frame was decoded: proof that there is a picture, and how it is turned."""
+
+    path: str
+    container: InputContainer
+    stream: Any
+    frames: Iterator[av.VideoFrame]  # all of them, the first included
+    origin: float  # seconds, the container's start
+    duration: float  # seconds from there to the announced end of the video
+    quarter_turns: int  # counter-clockwise, as numpy.rot90 counts
+    width: int  # as shown
+    height: int
+
+
+def probe(path: str | Path) -> MediaInfo:
+    """Read what `path` holds, decoding one frame as proof.
+
+    Raises:
+        MediaError: no such file, no media file, no video stream, or no frame that can be decoded.
+    """
+    with _opened(path) as opened:
+        duration = opened.duration if opened.duration > 0 else _scanned_duration(path)
+        rate = opened.stream.average_rate or opened.stream.guessed_rate
+        return MediaInfo(
+            duration=duration,
+            fps=float(rate) if rate else 0.0,
+            width=opened.width,
+            height=opened.height,
+            codec=opened.stream.codec_context.codec.canonical_name,
+            has_audio=bool(opened.container.streams.audio),
+        )
+
+
+def frames_at_rate(path: str | Path, fps: float, short_side: int) -> Iterator[Frame]:
+    """Yield about `fps` frames a second of the whole video, their short side scaled to `short_side` pixels.
+
+    Time is divided into cells of 1/fps seconds and the first frame of each cell is taken, so the choice
+    depends on presentation times alone, whichever decoder runs. A video with fewer frames gives all it has.
+
+    Times count from the start of the *container*, as players count and as captions are timed: a transport
+    stream that starts at 1.4 s is moved to 0, and a picture that starts after the sound stays late. Counting
+    from the first frame instead would move such a picture against its captions.
+
+    Raises:
+        MediaError: nothing can be decoded; or, after the good frames were yielded, "broken stretch" where
+            they end, or "ends early" if the file stops well before the duration it announces (by over a
+            twentieth of it, taken between 1 and 5 seconds). Its `time` says until when the video is good.
+    """
+    with _opened(path) as opened:
+        scale = short_side / min(opened.width, opened.height)
+        size = max(short_side, round(opened.width * scale)), max(short_side, round(opened.height * scale))
+        cell, end = -1, 0.0
+        for frame in _decord_frames(opened, fps, size):
+            cell, end = _cell(frame.time, fps), frame.end
+            yield frame
+        if cell >= 0 and not _ends_early(end, opened.duration):
+            return
+        # decord refused the file, or stopped in it: PyAV takes over after the last cell that was given.
+        for frame in _pyav_frames(opened, fps, size):
+            end = max(end, frame.end)
+            if _cell(frame.time, fps) > cell:
+                yield frame
+        if _ends_early(end, opened.duration):
+            detail = f"frames end at {end:.2f} s of {opened.duration:.2f} s"
+            raise MediaError(path, "ends early", detail, time=end)
+
+
+def _cell(time: float, fps: float) -> int:
+    # Sums of times are rounded: that must not move a frame on the edge of two cells to either side.
+    return int((time + 4e-4) * fps)
+
+
+def _ends_early(end: float, announced: float) -> bool:
+    """Headers are a little wrong in many good files; only a plain gap counts."""
+    return end < announced - min(5.0, max(1.0, announced / 20))
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[_Opened]:
+    path = str(path)
+    try:
+        if Path(path).stat().st_size == 0:
+            raise MediaError(path, "empty file", "the file has no bytes")
+        container = av.open(path, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(path, "unreadable video", _words(error)) from error
+    with container:
+        if not container.streams.video:
+            raise MediaError(path, "no video stream", f"a file of format {container.format.name}")
+        stream = container.streams.best("video") or container.streams.video[0]
+        if stream.codec_context is None:
+            raise MediaError(path, "unreadable video", "no decoder for this codec")
+        # One thread: the stage runs a process a core, and frames must not depend on the number of cores.
+        stream.codec_context.thread_count = 1
+        frames = _decoded(container, stream, path)
+        first = next(frames, None)
+        if first is None:
+            raise MediaError(path, "unreadable video", "no frame of it can be decoded")
+        turns = round(first.rotation / 90) % 4 if first.rotation % 90 == 0 else 0
+        width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
+        origin = (container.start_time or 0) / av.time_base
+        duration = _duration(container, stream, origin)
+        yield _Opened(path, container, stream, chain([first], frames), origin, duration, turns, width, height)
+
+
+def _duration(container: InputContainer, stream: Any, origin: float) -> float:
+    """Seconds from `origin` to the announced end of the video; 0 where nothing is announced."""
+    if stream.duration:
+        return float((stream.start_time or 0) + stream.duration) * float(stream.time_base) - origin
+    if tag := stream.metadata.get("DURATION"):  # Matroska: 00:00:05.120000000
+        hours, minutes, seconds = tag.split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds) - origin
+    return (container.duration or 0) / av.time_base
+
+
+def _scanned_duration(path: str | Path) -> float:
+    """Where the last packet ends, for streams that announce no duration; reads the whole file."""
+    with av.open(str(path), metadata_errors="replace") as container:
+        origin = (container.start_time or 0) / av.time_base
+        stream = container.streams.best("video") or container.streams.video[0]
+        ends = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in container.demux(stream)
+            if packet.pts is not None and packet.time_base is not None
+        ]
+    return max(ends, default=origin) - origin
+
+
+def _decoded(container: InputContainer, stream: Any, path: str) -> Iterator[av.VideoFrame]:
+    """Decode to the first bad stretch. What can't be decoded before the first good frame is passed over:
+    a recording often starts in the middle of a group of pictures."""
+    end: float | None = None
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                if end is not None:
+                    raise
+                continue
+            for frame in frames:
+                if frame.pts is None or (end is None and frame.is_corrupt):
+                    continue
+                if frame.is_corrupt:
+                    raise MediaError(path, "broken stretch", f"damaged picture after {end:.2f} s", time=end)
+                end = _time(frame, container) + float((frame.duration or 0) * stream.time_base)
+                yield frame
+    except av.FFmpegError as error:
+        if end is not None:
+            detail = f"after {end:.2f} s: {_words(error)}"
+            raise MediaError(path, "broken stretch", detail, time=end) from error
+        raise MediaError(path, "unreadable video", _words(error)) from error
+
+
+def _time(frame: av.VideoFrame, container: InputContainer) -> float:
+    assert frame.pts is not None and frame.time_base is not None
+    return float(frame.pts * frame.time_base) - (container.start_time or 0) / av.time_base
+
+
+def _pyav_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterator[Frame]:
+    """The first frame of each cell; `size` is width and height as shown, in pixels."""
+    width, height = reversed(size) if opened.quarter_turns % 2 else size
+    cell = -1
+    for frame in opened.frames:
+        time = _time(frame, opened.container)
+        if _cell(time, fps) <= cell:  # also a time that goes backwards
+            continue
+        cell = _cell(time, fps)
+        scaled = frame.reformat(width, height, format="rgb24", interpolation=Interpolation.BILINEAR)
+        image = np.ascontiguousarray(np.rot90(scaled.to_ndarray(), opened.quarter_turns))
+        yield Frame(time, time + float((frame.duration or 0) * opened.stream.time_base), image)
+
+
+def _decord_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterator[Frame]:
+    """The same by decord; it ends, without an error, where decord refuses: PyAV then says what is wrong."""
+    decord = _decord()
+    if decord is None or opened.stream.start_time is None:
+        return
+    if not opened.container.format.name.startswith(_DECORD_FORMATS):
+        return
+    # decord counts from the first frame, not from the start of the container.
+    offset = float(opened.stream.start_time * opened.stream.time_base) - opened.origin
+    try:
+        reader = decord.VideoReader(opened.path, width=size[0], height=size[1], num_threads=1)
+        times = reader.get_frame_timestamp(range(len(reader))).astype(np.float64)  # [F, 2]
+    except (decord.DECORDError, RuntimeError):
+        return
+    tick = float(opened.stream.time_base)
+    times = np.rint(times / tick) * tick + offset  # decord keeps float32
+    if not (np.diff(times[:, 0]) > 0).all():  # hidden frames that decord counts as shown
+        return
+    if opened.duration:  # an edit list may cut frames off that decord still counts
+        times = times[times[:, 0] < opened.duration - 1e-3]
+    cells = [_cell(time, fps) for time in times[:, 0]]
+    wanted = [i for i, cell in enumerate(cells) if cell >= 0 and (i == 0 or cell > cells[i - 1])]
+    upcoming = 0
+    for i in wanted:
+        try:
+            # Forward only: a seek of decord's may land on a wrong frame in streams with open groups.
+            if i > upcoming:
+                reader.skip_frames(i - upcoming)
+            image = reader.next().asnumpy()
+        except (decord.DECORDError, RuntimeError, StopIteration):
+            return
+        upcoming = i + 1
+        # Where padding makes a row as long as four channels, decord hands the padding out as channels.
+        image = image.reshape(size[1], -1)[:, : 3 * size[0]].reshape(size[1], size[0], 3)
+        yield Frame(float(times[i, 0]), float(times[i, 1]), image)
+
+
+@cache
+def _decord() -> ModuleType | None:
+    """decord has wheels for one platform only."""
+    try:
+        import decord
+    except ImportError:
+        return None
+    decord.logging.set_level(decord.logging.QUIET)
+    return decord
+
+
+def _words(error: Exception) -> str:
+    """FFmpeg's own words, without the path that they repeat."""
+    return getattr(error, "strerror", None) or str(error)

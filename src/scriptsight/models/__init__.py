@@ -1,0 +1,1 @@
+"""Contract 3: the encoders and the saved bundle."""

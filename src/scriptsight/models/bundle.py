@@ -1,0 +1,167 @@
+"""Contract 3, pretrain -> probe, retrieve and everybody else: the saved encoder.
+
+A bundle is a folder: `config.json` (shapes), `model.safetensors` (weights), `tokenizer/` and
+`preprocessing.json` (what a clip must look like). It holds nothing of the training and no code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scriptsight.errors import InputError
+from scriptsight.files import digest, whole_folder, write_json
+from scriptsight.models import text as text_encoders
+from scriptsight.models.text import TextEncoder
+from scriptsight.models.video import VideoViT
+
+FORMAT = 1  # of config.json; raised when an older reader could not read a newer bundle
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What `encode_video` expects: M frames of size x size pixels, RGB, uint8."""
+
+    frames: int
+    size: int
+
+
+class Encoder(nn.Module):
+    """A video and a text encoder with projections into one space. D width, E shared width.
+
+    After the paper's code: v = Linear(class token), t = Linear(ReLU(sentence)).
+    """
+
+    def __init__(self, video: VideoViT, text: TextEncoder, embed_dim: int) -> None:
+        super().__init__()
+        self.video, self.text, self.embed_dim = video, text, embed_dim
+        self.video_projection = nn.Linear(video.width, embed_dim)
+        self.text_projection = nn.Linear(text.width, embed_dim)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(frames=self.video.frames, size=self.video.size)
+
+    def project_video(self, tokens: Tensor) -> Tensor:
+        """Video tokens [B, N, D] -> [B, E], not normalised."""
+        return self.video_projection(tokens[:, 0])
+
+    def project_text(self, sentences: Tensor) -> Tensor:
+        """Sentence embeddings [..., D] -> [..., E], not normalised."""
+        return self.text_projection(sentences.relu())
+
+    @torch.inference_mode()
+    def features(self, frames: Tensor) -> dict[str, Tensor]:
+        """Frozen features of clips uint8 [B, M, size, size, 3]: {"cls": [B, D], "mean": [B, D]}."""
+        tokens = self.video(frames)
+        return {"cls": tokens[:, 0].float(), "mean": tokens[:, 1:].mean(1).float()}
+
+    @torch.inference_mode()
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """Clips uint8 [B, M, size, size, 3] -> unit vectors [B, E]."""
+        return F.normalize(self.project_video(self.video(frames)).float(), dim=-1)
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> unit vectors [S, E]."""
+        return self.encode_scripts([[text] for text in texts])
+
+    @torch.inference_mode()
+    def encode_scripts(self, scripts: Sequence[Sequence[str]]) -> Tensor:
+        """Scripts of several transcripts each -> unit vectors [B, E]; a script is the mean of its transcripts.
+
+        Raises:
+            ValueError: a script without any transcript.
+        """
+        counts = [len(script) for script in scripts]
+        if 0 in counts:
+            raise ValueError(f"script {counts.index(0)} has no transcript")
+        ids, mask = self.text.tokenize([text for script in scripts for text in script])
+        device = self.text_projection.weight.device
+        projected = self.project_text(self.text(ids.to(device), mask.to(device))).float()
+        means = torch.stack([part.mean(0) for part in projected.split(counts)])
+        return F.normalize(means, dim=-1)
+
+    def config(self) -> dict[str, Any]:
+        """All that is needed to build the same shape again."""
+        video = self.video
+        return {
+            "format": FORMAT,
+            "embed_dim": self.embed_dim,
+            "video": {
+                "width": video.width,
+                "depth": len(video.blocks),
+                "heads": video.heads,
+                "patch": video.patch,
+                "tubelet": video.tubelet,
+                "size": video.size,
+                "frames": video.frames,
+            },
+            "text": self.text.config,
+        }
+
+
+def save(encoder: Encoder, folder: str | Path) -> None:
+    """Write the bundle, whole or not at all."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+    with whole_folder(folder) as partial:
+        write_json(partial / "config.json", encoder.config())
+        write_json(partial / "preprocessing.json", asdict(encoder.preprocessing))
+        text_encoders.save_tokenizer(encoder.text.tokenizer, partial / "tokenizer")
+        save_file(weights, partial / "model.safetensors")
+
+
+def load(folder: str | Path) -> Encoder:
+    """Load a bundle in evaluation mode on the CPU.
+
+    Raises:
+        InputError: the folder is no bundle, is damaged, or was written by a newer version.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder} is no scriptsight model: it has no config.json. Run the pretrain stage first."
+        )
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["format"] != FORMAT:
+            raise InputError(
+                f"{folder} has format {config['format']}, this version reads {FORMAT}: update scriptsight."
+            )
+        encoder = build(config, folder)
+        encoder.load_state_dict(load_file(folder / "model.safetensors"))
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file provokes in four readers
+        raise InputError(
+            f"The model in {folder} is damaged: {error}. Run the pretrain stage again."
+        ) from error
+    return encoder.eval()
+
+
+def random_like(folder: str | Path, seed: int) -> Encoder:
+    """An encoder of the same shape with fresh weights: the control of every probe."""
+    folder = Path(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(config, folder).eval()
+
+
+def build(config: dict[str, Any], folder: Path) -> Encoder:
+    """The encoder that a bundle's config describes, with fresh weights and the bundle's tokenizer."""
+    text = text_encoders.from_config(config["text"], text_encoders.load_tokenizer(folder / "tokenizer"))
+    return Encoder(VideoViT(**config["video"]), text, config["embed_dim"])
+
+
+def weights_digest(folder: str | Path) -> str:
+    """SHA-256 of the weights file: the name of a trained model."""
+    return digest(Path(folder) / "model.safetensors")

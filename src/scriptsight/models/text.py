@@ -1,0 +1,188 @@
+"""Text encoders: sentences -> vectors. Frozen word vectors, a small transformer from scratch, or Hugging Face."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+
+from scriptsight import params
+from scriptsight.errors import InputError
+
+PAD, UNKNOWN, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+
+
+class TextEncoder(nn.Module):
+    """A tokenizer, a backbone and a pooling rule. S sentences, L tokens, D width.
+
+    `config` says how to build the same encoder again without its weights; `frozen` encoders take no gradient.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        tokenizer: Tokenizer,
+        config: dict[str, Any],
+        *,
+        width: int,
+        frozen: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.tokenizer, self.config = backbone, tokenizer, config
+        self.width, self.frozen = width, frozen
+        if frozen:
+            backbone.requires_grad_(False)
+
+    def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Texts -> token ids int64 [S, L] and mask bool [S, L], cut and padded to the longest."""
+        encoded = self.tokenizer.encode_batch(list(texts))
+        # The type is said for texts without any token, whose empty rows would make it float.
+        ids = torch.tensor([item.ids for item in encoded], dtype=torch.int64)
+        mask = torch.tensor([item.attention_mask for item in encoded], dtype=torch.bool)
+        return ids, mask
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Token ids and mask [S, L] -> sentence embeddings [S, D]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            states = self.backbone(ids, mask)  # [S, L, D]
+        if self.config["pool"] == "cls":
+            return states[:, 0]
+        weights = mask[..., None].to(states.dtype)
+        return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+class _WordVectors(nn.Module):
+    def __init__(self, words: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(words, width)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.table(ids)
+
+
+class _Transformer(nn.Module):
+    """A transformers model of which only the last hidden state is used."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+
+
+def build(choice: params.TextEncoder, texts: Iterable[str], max_tokens: int) -> TextEncoder:
+    """A new text encoder; vocabularies are learned from `texts` (the training split's transcripts).
+
+    Raises:
+        InputError: a Hugging Face name or folder that can't be loaded.
+    """
+    if isinstance(choice, params.HuggingFaceText):
+        return _from_hugging_face(choice, max_tokens)
+    if isinstance(choice, params.WordText):
+        tokenizer = _word_tokenizer(texts, choice.vocabulary)
+        config: dict[str, Any] = {"kind": "words", "width": choice.width, "pool": "mean"}
+    else:
+        tokenizer = _wordpiece_tokenizer(texts, choice.vocabulary)
+        bert = {
+            "vocab_size": tokenizer.get_vocab_size(),
+            "hidden_size": choice.width,
+            "num_hidden_layers": choice.depth,
+            "num_attention_heads": choice.heads,
+            "intermediate_size": 4 * choice.width,
+            "max_position_embeddings": max_tokens,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        }
+        config = {"kind": "transformer", "model_type": "bert", "model": bert, "pool": "mean"}
+    _pad_and_cut(tokenizer, PAD, max_tokens)
+    return from_config(config, tokenizer)
+
+
+def from_config(config: dict[str, Any], tokenizer: Tokenizer) -> TextEncoder:
+    """An encoder of the shape that `config` says, with fresh weights."""
+    if config["kind"] == "words":
+        words = _WordVectors(tokenizer.get_vocab_size(), config["width"])
+        return TextEncoder(words, tokenizer, config, width=config["width"], frozen=True)
+    from transformers import AutoConfig, AutoModel  # seconds to import, and the default does not need it
+
+    shape = AutoConfig.for_model(config["model_type"], **config["model"])
+    model = AutoModel.from_config(shape)
+    return TextEncoder(_Transformer(model), tokenizer, config, width=shape.hidden_size)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a bundle, with its padding and cutting rules."""
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _from_hugging_face(choice: params.HuggingFaceText, max_tokens: int) -> TextEncoder:
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        model = AutoModel.from_pretrained(choice.name)
+        fast = AutoTokenizer.from_pretrained(choice.name, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"pretrain.text.name: the text encoder {choice.name!r} can't be loaded: {error}. Give a local folder "
+            "with config.json, weights and tokenizer.json, or a Hugging Face name that this machine can reach."
+        ) from error
+    tokenizer = fast.backend_tokenizer
+    _pad_and_cut(tokenizer, fast.pad_token, max_tokens)
+    shape = model.config.to_diff_dict()
+    config = {
+        "kind": "huggingface",
+        "model_type": shape.pop("model_type"),
+        "model": shape,
+        "pool": choice.pool,
+    }
+    return TextEncoder(_Transformer(model), tokenizer, config, width=model.config.hidden_size)
+
+
+def _pad_and_cut(tokenizer: Tokenizer, pad: str, max_tokens: int) -> None:
+    tokenizer.enable_padding(pad_id=tokenizer.token_to_id(pad), pad_token=pad)
+    tokenizer.enable_truncation(max_tokens)
+
+
+def _lower_case_words(tokenizer: Tokenizer) -> None:
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # words, and punctuation apart
+
+
+def _word_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Whole words, the most frequent first; the order of equals is the alphabet's, so two runs agree."""
+    tokenizer = Tokenizer(models.WordLevel({PAD: 0, UNKNOWN: 1}, unk_token=UNKNOWN))
+    _lower_case_words(tokenizer)
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(
+            word
+            for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
+        )
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))[: max(0, vocabulary - 2)]
+    tokenizer.model = models.WordLevel(
+        {PAD: 0, UNKNOWN: 1} | {word: index for index, word in enumerate(ranked, start=2)}, unk_token=UNKNOWN
+    )
+    return tokenizer
+
+
+def _wordpiece_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    _lower_case_words(tokenizer)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN, CLS, SEP], show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    ends = [(token, tokenizer.token_to_id(token)) for token in (CLS, SEP)]
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLS} $A {SEP}", special_tokens=ends)
+    return tokenizer

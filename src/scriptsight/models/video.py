@@ -1,0 +1,167 @@
+"""The video encoder: a ViT over tubelets with joint space-time attention (TVTS, section 3.1)."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# ImageNet statistics: what image checkpoints were trained with.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+LayerNorm = partial(nn.LayerNorm, eps=1e-6)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention. `explicit` writes the softmax out, which CPUs do faster in bf16 than the
+    fused kernel; elsewhere the fused kernel is used."""
+
+    explicit = False
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, queries: int) -> Tensor:
+        """[B, N, D] -> the last `queries` rows, [B, queries, D]."""
+        qkv = (
+            self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # [3, B, heads, N, d]
+        q, k, v = qkv[0, :, :, -queries:], qkv[1], qkv[2]
+        if self.explicit:
+            mixed = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """Two layers with a GELU between them, four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block, weights named as in timm's ViT so that its checkpoints fit.
+
+    Ours rather than timm's for `queries`, and because importing timm takes longer than a search.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attn = LayerNorm(width), Attention(width, heads)
+        self.norm2, self.mlp = LayerNorm(width), Mlp(width)
+
+    def forward(self, tokens: Tensor, queries: int | None = None) -> Tensor:
+        """[B, N, D] -> [B, N, D]; with `queries`, only the last `queries` rows are computed, which is all that
+        a head reading those rows needs of its last block."""
+        queries = queries or tokens.shape[1]
+        tokens = tokens[:, -queries:] + self.attn(self.norm1(tokens), queries)
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class VideoViT(nn.Module):
+    """ViT with tubelets, one spatial and one temporal position table (summed), and patch sampling.
+
+    Shapes: B batch, M frames, T = M / tubelet tubelet steps, P patches a step, N tokens, D width.
+    """
+
+    def __init__(
+        self, *, width: int, depth: int, heads: int, patch: int, tubelet: int, size: int, frames: int
+    ) -> None:
+        super().__init__()
+        self.width, self.heads, self.patch = width, heads, patch
+        self.tubelet, self.size, self.frames = tubelet, size, frames
+        self.steps = frames // tubelet  # T
+        side = size // patch
+        self.patches = side * side  # P
+        self.patch_embed = nn.Linear(3 * tubelet * patch * patch, width)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        # Sine-cosine start, learned afterwards: with small random tables a small ViT stays at chance for
+        # hundreds of steps.
+        self.space = nn.Parameter(0.5 * _sincos(_grid(side), width)[None, None])  # [1, 1, P, D]
+        self.time = nn.Parameter(
+            0.5 * _sincos(np.arange(self.steps)[:, None], width)[None, :, None]
+        )  # [1, T, 1, D]
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = LayerNorm(width)
+        self.register_buffer("mean", 255 * torch.tensor(MEAN), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(STD), persistent=False)
+        nn.init.xavier_uniform_(self.patch_embed.weight)
+        nn.init.zeros_(self.patch_embed.bias)
+        nn.init.normal_(self.cls_token, std=0.02)
+
+    def forward(self, frames: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Encode clips.
+
+        Args:
+            frames: uint8 [B, M, size, size, 3], RGB.
+            keep: int64 [B, T, kept]: the patches that are seen at each tubelet step; None sees all.
+
+        Returns:
+            [B, 1 + T * kept, D]: the class token, then the kept tokens step by step.
+        """
+        cubes = self._cubes(frames)  # uint8 [B, T, P, tubelet * patch * patch * 3]
+        space = self.space.expand(len(frames), self.steps, -1, -1)  # [B, T, P, D]
+        if keep is not None:
+            # Dropped patches are never embedded: at a quarter kept that alone is 2.8x of this part.
+            cubes = cubes.gather(2, keep[..., None].expand(-1, -1, -1, cubes.shape[-1]))
+            space = space.gather(2, keep[..., None].expand(-1, -1, -1, self.width))
+        pixels = cubes.unflatten(-1, (-1, 3)).float().sub(self.mean).div(self.std).flatten(-2)
+        tokens = self.patch_embed(pixels) + space + self.time  # [B, T, kept, D]
+        tokens = torch.cat([self.cls_token.expand(len(frames), -1, -1), tokens.flatten(1, 2)], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+    def _cubes(self, frames: Tensor) -> Tensor:
+        """uint8 [B, M, H, W, 3] -> uint8 [B, T, P, tubelet * patch * patch * 3]."""
+        batch, patch, side = len(frames), self.patch, self.size // self.patch
+        if frames.shape[1:] != (self.frames, self.size, self.size, 3):
+            raise ValueError(
+                f"clips must be [B, {self.frames}, {self.size}, {self.size}, 3], got {list(frames.shape)}"
+            )
+        cubes = frames.view(batch, self.steps, self.tubelet, side, patch, side, patch, 3)
+        return cubes.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, self.steps, self.patches, -1)
+
+
+def sample_patches(batch: int, steps: int, patches: int, share: float, generator: torch.Generator) -> Tensor:
+    """Which patches training sees: round(share * P) of P, drawn without replacement, independently for each
+    clip and tubelet step (TVTS keeps 49 of 196) -> int64 [B, T, kept]."""
+    kept = max(1, round(share * patches))
+    noise = torch.rand(batch, steps, patches, generator=generator)
+    return noise.argsort(dim=-1)[..., :kept].sort(dim=-1).values
+
+
+def use_explicit_attention(model: nn.Module, explicit: bool) -> None:
+    """Set how every `Attention` of a model computes."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.explicit = explicit
+
+
+def _grid(side: int) -> np.ndarray:
+    """Row and column of each patch -> [P, 2]."""
+    return np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _sincos(positions: np.ndarray, width: int) -> Tensor:
+    """Sine-cosine codes of positions [N, axes] -> float32 [N, D]; each axis gets an equal part of the width."""
+    axes = positions.shape[1]
+    pairs = math.ceil(width / (2 * axes))
+    rates = 1 / 10000 ** (np.arange(pairs) / pairs)
+    angles = positions[:, :, None] * rates  # [N, axes, pairs]
+    codes = np.concatenate([np.sin(angles), np.cos(angles)], axis=-1).reshape(len(positions), -1)
+    return torch.from_numpy(codes[:, :width]).float()

@@ -1,0 +1,51 @@
+"""Pictures that a stage writes: one look, the same bytes from the same figures, and data's text as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from scriptsight.files import whole_file
+
+INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+COLOURS = ("#2563a8", "#e08b3c", "#9aa5b1")  # what is measured, what it is compared with, the floor
+_LOOK: Any = {
+    "text.parse_math": False,  # a label or a transcript with dollar signs is text, never a formula
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlesize": 12,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def picture(path: Path, *, width: float, height: float, dpi: int = 120) -> Iterator[Figure]:
+    """Yield a figure of `width` x `height` inches that becomes the PNG `path`, whole or not at all."""
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
+        yield figure
+        with whole_file(path) as partial:
+            # Neither matplotlib's version nor a date: the same figures are the same bytes.
+            figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def one_line(text: str, length: int) -> str:
+    """Text of the data as one printable line of at most `length` characters."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"

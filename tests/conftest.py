@@ -1,0 +1,58 @@
+"""Small real videos, made where a test needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture
+def make_video() -> MakeVideo:
+    """Write a video of noise around a grey that grows from frame to frame (see `grey_of`)."""
+
+    def make(
+        path: Path,
+        seconds: float = 4.0,
+        rate: int = 8,
+        size: tuple[int, int] = (64, 48),
+        options: dict[str, str] | None = None,
+        first_pts: int = 0,
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w", options=options or {}) as container:
+            stream = container.add_stream(
+                "libx264", rate=rate, options={"g": "8", "crf": "12", "threads": "1"}
+            )
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            stream.time_base = Fraction(1, rate)
+            for index in range(round(seconds * rate)):
+                noise = np.random.default_rng(index).integers(-12, 13, (size[1], size[0], 1))
+                image = (grey_of(index) + noise).repeat(3, axis=2).astype(np.uint8)
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = index + first_pts, Fraction(1, rate)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return make
+
+
+def grey_of(index: int) -> int:
+    """The grey level of a made video's frame."""
+    return 16 + 8 * index % 224
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Real files that lie beside the repository where they were put there."""
+    path = Path(__file__).parents[1].parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"no real videos here: there is no folder {path}")
+    return path

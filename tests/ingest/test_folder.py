@@ -1,0 +1,171 @@
+"""Videos are paired with their captions and rows, split as stated, and what is wrong is a row of rejects."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scriptsight.catalogue import Reject, Video
+from scriptsight.errors import InputError
+from scriptsight.ingest import folder
+from scriptsight.params import FolderCollection
+from scriptsight.reporting import ConsoleReporter
+
+FIRST_SPLITS = ["train", "val", "train", "train", "train", "val"]
+CUES = "WEBVTT\n\n00:01.000 --> 00:02.000\n{}\n"
+
+
+def read(path: Path, **keys: Any) -> tuple[dict[str, Video], list[Reject]]:
+    collection = FolderCollection(kind="folder", path=str(path), **keys)
+    videos, rejects = folder.read("mine", collection, 2, ConsoleReporter())
+    return {Path(video.uri).relative_to(path).as_posix(): video for video in videos}, rejects
+
+
+@pytest.fixture
+def videos(make_video, tmp_path: Path) -> Path:
+    """Four copies of a video, one in a folder of its own."""
+    first = make_video(tmp_path / "v/a.mp4", seconds=4)
+    for name in ("b.mp4", "c.mp4", "deep/a.mp4"):
+        (tmp_path / "v" / name).parent.mkdir(exist_ok=True)
+        shutil.copy(first, tmp_path / "v" / name)
+    return tmp_path / "v"
+
+
+def test_captions_beside_a_video(videos: Path) -> None:
+    (videos / "a.vtt").write_text(CUES.format("plain"))
+    (videos / "b.en.vtt").write_text(CUES.format("english"))
+    (videos / "c.en.vtt").write_text(CUES.format("english"))
+    (videos / "c.de.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\ndeutsch\n")
+    found, rejects = read(videos)
+    assert [cue.text for cue in found["a.mp4"].cues] == ["plain"]
+    assert [cue.text for cue in found["b.mp4"].cues] == ["english"]
+    assert found["b.mp4"].language == "en"
+    assert found["c.mp4"].cues == ()
+    assert [(reject.reason, reject.uri) for reject in rejects] == [
+        ("captions in several languages", f"{videos}/c.mp4")
+    ]
+    in_german, rejects = read(videos, language="de")
+    assert [cue.text for cue in in_german["c.mp4"].cues] == ["deutsch"]
+    assert in_german["b.mp4"].cues == ()
+    assert rejects == []
+
+
+def test_what_is_known_of_a_video(videos: Path) -> None:
+    video = read(videos)[0]["a.mp4"]
+    assert (video.duration, video.fps, video.width, video.height) == (4, 8, 64, 48)
+    assert (video.codec, video.has_audio, video.size) == ("h264", False, (videos / "a.mp4").stat().st_size)
+
+
+def test_what_is_broken_is_a_reject_row_and_the_rest_goes_on(videos: Path) -> None:
+    (videos / "text.mp4").write_text("not a video")
+    (videos / "b.vtt").write_text("WEBVTT\n")
+    (videos / "c.vtt").write_text("no captions at all")
+    late = "WEBVTT\n\n00:01.000 --> 00:02.000\nhere\n\n00:09.000 --> 00:10.000\ntoo late\n"
+    (videos / "a.vtt").write_text(late)
+    found, rejects = read(videos)
+    assert set(found) == {"a.mp4", "b.mp4", "c.mp4", "deep/a.mp4"}
+    assert found["b.mp4"].cues == found["c.mp4"].cues == ()
+    assert [cue.text for cue in found["a.mp4"].cues] == ["here"]
+    assert sorted((Path(reject.uri).name, reject.reason) for reject in rejects) == [
+        ("a.vtt", "cues dropped"),
+        ("b.vtt", "no cues"),
+        ("c.vtt", "unreadable captions"),
+        ("text.mp4", "unreadable video"),
+    ]
+
+
+def test_labels_and_captions(videos: Path) -> None:
+    (videos / "labels.csv").write_text(
+        "﻿video,verb\na.mp4,jump\ndeep/a.mp4,run\nb,walk\ngone.mp4,fly\n", "utf-8"
+    )
+    (videos / "captions.csv").write_text("video,title\nc.mp4,A video\n../../etc/passwd,x\n")
+    found, rejects = read(videos, labels="labels.csv", label_column="verb", captions="captions.csv")
+    labels = {name: video.label for name, video in found.items()}
+    assert labels == {"a.mp4": "jump", "deep/a.mp4": "run", "b.mp4": "walk", "c.mp4": None}
+    assert found["c.mp4"].title == "A video"
+    assert [reject.reason for reject in rejects] == ["no such video", "no such video"]
+    assert "gone.mp4" in rejects[0].detail
+
+
+def test_a_name_that_fits_two_videos_is_refused(videos: Path) -> None:
+    shutil.move(videos / "a.mp4", videos / "a.mkv")
+    (videos / "labels.csv").write_text("video,label\na,jump\n")
+    found, _ = read(videos, labels="labels.csv")
+    assert {video.label for video in found.values()} == {
+        None,
+        "jump",
+    }  # `a` is the file a.mkv before deep/a.mp4
+    shutil.move(videos / "a.mkv", videos / "other")
+    (videos / "other").rename(videos / "deep/b.mp4")
+    (videos / "labels.csv").write_text("video,label\nb,jump\ndeep/b,run\n")
+    found, _ = read(videos, labels="labels.csv")
+    assert found["b.mp4"].label == "jump"
+    assert found["deep/b.mp4"].label == "run"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"labels": "gone.csv"}, "gone.csv"),
+        ({"labels": "t.csv", "label_column": "verb"}, "no column 'verb'"),
+        ({"captions": "t.csv"}, "no column 'caption' or 'title'"),
+        ({"labels": "t.csv", "splits": "column"}, "column 'split'"),
+        ({"pattern": "*.webm"}, "No video"),
+        ({"pattern": "../*"}, "leaves the folder"),
+    ],
+)
+def test_a_mistake_in_the_collection_is_named(keys: dict[str, Any], message: str, videos: Path) -> None:
+    (videos / "t.csv").write_text("video,label\na.mp4,x\n")
+    with pytest.raises(InputError, match=message):
+        read(videos, **keys)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        read(tmp_path / "nowhere")
+
+
+def test_splits_by_folder_column_and_pattern(videos: Path) -> None:
+    for split in ("train", "validation", "extra"):
+        shutil.copytree(videos / "deep", videos / split)
+    by_folder, rejects = read(videos, splits="folder")
+    assert {name: video.split for name, video in by_folder.items()} == {
+        "train/a.mp4": "train",
+        "validation/a.mp4": "val",
+    }
+    assert {reject.reason for reject in rejects} == {"no split"}
+    (videos / "labels.csv").write_text("video,label,split\ntrain/a.mp4,x,test\nb.mp4,y,Train\nc.mp4,z,\n")
+    by_column, rejects = read(videos, splits="column", labels="labels.csv")
+    assert {name: video.split for name, video in by_column.items()} == {
+        "train/a.mp4": "test",
+        "b.mp4": "train",
+    }
+    by_pattern, _ = read(videos, splits={"deep/*": "test", "*a.mp4": "train"})
+    assert by_pattern["deep/a.mp4"].split == "test"  # the first match counts
+    assert by_pattern["a.mp4"].split == "train"
+    assert "b.mp4" not in by_pattern
+
+
+def test_hash_splits_have_the_stated_shares_and_are_stable() -> None:
+    collection = FolderCollection(kind="folder", path="x", val_share=0.1, test_share=0.2)
+    names = [f"clip{i}.mp4" for i in range(20_000)]
+    splits = [folder._split(name, {}, collection) for name in names]
+    assert splits.count("test") / len(names) == pytest.approx(0.2, abs=0.01)  # 3.5 standard deviations
+    assert splits.count("val") / len(names) == pytest.approx(0.1, abs=0.01)
+    assert splits[:6] == FIRST_SPLITS  # written down: a video must keep its split in every version
+
+
+def test_video_ids_are_safe_distinct_and_do_not_depend_on_the_others() -> None:
+    names = ["a.mp4", "a.mkv", "A.mov", "b/c.mp4", "b_c.mp4", "ü.mp4", "fine-1.mp4", "x" * 300 + ".mp4"]
+    ids = folder._video_ids(names)
+    assert len({name.casefold() for name in ids.values()}) == len(names)
+    assert all(
+        set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+        for name in ids.values()
+    )
+    assert all(len(name) < 100 for name in ids.values())
+    assert ids["fine-1.mp4"] == "fine-1"
+    assert folder._video_ids(list(reversed(names))) == ids

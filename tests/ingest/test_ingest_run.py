@@ -1,0 +1,92 @@
+"""The stage as a whole: a catalogue or an error, never half of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scriptsight import catalogue, ingest
+from scriptsight.errors import InputError
+from scriptsight.params import Ingest
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def params(max_reject_share: float = 0.5, **collections: dict[str, Any]) -> Ingest:
+    return Ingest.model_validate(
+        {"collections": collections, "workers": 2, "max_reject_share": max_reject_share}
+    )
+
+
+def test_two_collections_make_one_catalogue(make_video) -> None:
+    make_video(Path("v/a.mp4"))
+    Path("v/a.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n")
+    make_video(Path("w/a.mp4"), seconds=2)
+    Path("w/b.mp4").write_text("text")
+    everything = {"*": "train"}
+    result = ingest.run(
+        params(
+            one={"kind": "folder", "path": "v", "splits": everything},
+            two={"kind": "folder", "path": "w", "splits": everything},
+        )
+    )
+    videos = list(catalogue.read("data/catalogue"))
+    assert [(video.collection, video.video_id, video.uri) for video in videos] == [
+        ("one", "a", "v/a.mp4"),
+        ("two", "a", "w/a.mp4"),
+    ]
+    assert [cue.text for cue in videos[0].cues] == ["hello"]
+    assert [reject.uri for reject in catalogue.read_rejects("data/catalogue")] == ["w/b.mp4"]
+    assert (result.videos, result.cues, result.rejects) == (2, 1, 1)
+    assert json.loads(Path("metrics/ingest.json").read_text())["collections"]["one"] == {
+        "train": 1,
+        "val": 0,
+        "test": 0,
+    }
+    assert Path("data/world").is_dir()
+
+
+def test_the_same_inputs_give_the_same_bytes(make_video) -> None:
+    for name in "abc":
+        make_video(Path(f"v/{name}.mp4"))
+    seen = []
+    for _ in range(2):
+        ingest.run(params(mine={"kind": "folder", "path": "v"}))
+        seen.append([path.read_bytes() for path in sorted(Path("data/catalogue").iterdir())])
+    assert seen[0] == seen[1]
+
+
+def test_too_many_rejects_stop_the_stage_and_leave_the_old_catalogue(make_video) -> None:
+    make_video(Path("v/a.mp4"))
+    ingest.run(params(mine={"kind": "folder", "path": "v"}))
+    for name in "bcd":
+        Path(f"v/{name}.mp4").write_text("text")
+    with pytest.raises(
+        InputError, match=r"'mine': 75% was refused(.|\n)*3 x unreadable video(.|\n)*v/b\.mp4"
+    ):
+        ingest.run(params(mine={"kind": "folder", "path": "v"}))
+    assert len(list(catalogue.read("data/catalogue"))) == 1
+    assert not list(Path("data").glob(".partial*"))
+    assert ingest.run(params(0.75, mine={"kind": "folder", "path": "v"})).rejects == 3
+
+
+def test_captions_that_are_all_empty_count_as_rejects(make_video) -> None:
+    for name in "ab":
+        make_video(Path(f"v/{name}.mp4"))
+        Path(f"v/{name}.vtt").write_text("WEBVTT\n")
+    with pytest.raises(InputError, match="100% was refused"):
+        ingest.run(params(mine={"kind": "folder", "path": "v"}))
+
+
+def test_a_collection_without_a_usable_video_is_an_error() -> None:
+    Path("v").mkdir()
+    Path("v/a.mp4").write_text("text")
+    with pytest.raises(InputError, match="no video is left"):
+        ingest.run(params(1.0, mine={"kind": "folder", "path": "v"}))

@@ -1,0 +1,162 @@
+"""The narrated world is a benchmark: it must be what its description says."""
+
+import collections
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from scriptsight import params
+from scriptsight.ingest import captions, folder, world
+from scriptsight.reporting import ConsoleReporter
+
+
+def collection(**changes) -> params.WorldCollection:
+    values = {
+        "kind": "world",
+        "content": "narrated",
+        "videos": {"train": 3, "val": 1, "test": 0},
+        "scenes": 3,
+    }
+    return params.WorldCollection.model_validate(values | changes)
+
+
+def make(folder, **changes):
+    return world.make("w", collection(**changes), folder / "w", 2, ConsoleReporter())[0]
+
+
+def frames_of(path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.fixture(scope="module")
+def narrated(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("world"))
+
+
+def test_videos_are_h264_files_with_scripts(narrated):
+    assert [video.video_id for video in narrated] == [
+        "train-00000",
+        "train-00001",
+        "train-00002",
+        "val-00000",
+    ]
+    for video in narrated:
+        with av.open(video.uri) as container:
+            stream = container.streams.video[0]
+            assert stream.codec_context.name == "h264"
+            assert (stream.width, stream.height, stream.average_rate) == (64, 64, 4)
+        assert len(frames_of(video.uri)) == 3 * (4 * 2 + 2) * 4 == video.duration * video.fps
+        from_file = captions.read(Path(video.uri).with_suffix(".vtt"))
+        assert [cue.text for cue in from_file] == [cue.text for cue in video.cues]
+        assert [cue.start for cue in from_file] == pytest.approx([cue.start for cue in video.cues], abs=0.001)
+
+
+def test_equal_parameters_give_equal_bytes_and_another_seed_other_ones(tmp_path, narrated):
+    def digests(videos):
+        return [video.digest for video in videos]
+
+    assert digests(make(tmp_path / "again")) == digests(narrated)
+    assert not set(digests(make(tmp_path / "other", seed=9))) & set(digests(narrated))
+
+
+def test_what_is_done_is_undone():
+    rng = np.random.default_rng(0)
+    orders = collections.Counter()
+    for _ in range(3000):
+        verbs = world._scene_verbs(collection(), rng)
+        assert len(set(verbs)) == 4
+        assert all(world.OPPOSITE[verb] in verbs for verb in verbs)
+        orders.update((verb, place) for place, verb in enumerate(verbs))
+    # Every verb is equally often at every place: 3000 / 12 expected, 5 standard deviations allowed.
+    assert all(abs(orders[verb, place] - 250) < 76 for verb in world.VERBS for place in range(4))
+
+
+def test_without_undo_verbs_are_independent():
+    rng = np.random.default_rng(0)
+    scenes = [world._scene_verbs(collection(undo=False), rng) for _ in range(300)]
+    assert any(len(set(verbs)) < 4 for verbs in scenes)
+
+
+def test_sentences_do_not_depend_on_their_place_and_stay_near_their_event(narrated):
+    for video in narrated:
+        for number, cue in enumerate(video.cues):
+            event = number * 2.0 + number // 4 * 2.0
+            assert -0.26 <= cue.start - event <= 0.36
+            assert -0.26 <= cue.end - (event + 2.0) <= 0.36
+        assert all(one.end <= other.start for one, other in zip(video.cues, video.cues[1:], strict=False))
+
+
+def test_words_are_lost_and_misheard_at_the_stated_rates():
+    rng = np.random.default_rng(0)
+    heard = [list(world._heard(["red"], rng)) for _ in range(20000)]
+    assert sum(not words for words in heard) / 20000 == pytest.approx(0.08, abs=0.008)
+    assert sum(words == ["read"] for words in heard) / 20000 == pytest.approx(0.03, abs=0.005)
+
+
+@pytest.mark.parametrize("content", ["loop", "slow"])
+def test_twins_show_the_same_frames_backwards_under_opposite_labels(tmp_path, content):
+    clips = make(tmp_path, content=content, videos={"train": 4, "val": 0, "test": 3})
+    assert [video.split for video in clips] == ["train"] * 4 + ["test"] * 3
+    for one, other in (clips[:2], clips[2:4]):
+        assert world.OPPOSITE[one.label] == other.label
+        forwards, backwards = frames_of(one.uri).astype(float), frames_of(other.uri).astype(float)
+        assert len(forwards) == 32
+        same, mixed = np.abs(forwards - backwards[::-1]).mean(), np.abs(forwards - backwards).mean()
+        assert same < 0.6 * mixed  # what is left of `same` is what H.264 loses
+
+
+def test_labels_are_balanced(tmp_path):
+    clips = make(tmp_path, content="loop", videos={"train": 48, "val": 0, "test": 0})
+    assert set(collections.Counter(video.label for video in clips).values()) == {4}
+
+
+@pytest.mark.parametrize("verb", world.VERBS)
+def test_an_event_does_what_its_verb_says(verb):
+    rng = np.random.default_rng(0)
+    states = world._event(verb, 8, rng)
+    column, sign = {
+        "left": (0, -1),
+        "right": (0, 1),
+        "up": (1, -1),
+        "down": (1, 1),
+        "grow": (2, 1),
+        "shrink": (2, -1),
+        "appear": (3, 1),
+        "vanish": (3, -1),
+        "clockwise": (4, 1),
+        "anticlockwise": (4, -1),
+    }.get(verb, (None, 0))
+    if column is None:
+        distance = np.abs(states[:, 5:]).sum(1)
+        assert (np.diff(distance) < 0).all() if verb == "cover" else (np.diff(distance) > 0).all()
+        states[:, 5:] = 0
+    else:
+        assert (sign * np.diff(states[:, column]) > 0).all()
+        states[:, column] = 0
+    assert (states == states[0]).all()  # nothing else changes
+
+
+def test_a_killed_or_failed_rendering_leaves_nothing(tmp_path):
+    class Stop(ConsoleReporter):
+        def progress(self, items, label, total=None):
+            for number, item in enumerate(items):
+                if number == 1:
+                    raise KeyboardInterrupt
+                yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        world.make("w", collection(), tmp_path / "w", 1, Stop())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_whole_folder_is_an_ordinary_collection(narrated):
+    path = str(Path(narrated[0].uri).parent)
+    plain = params.FolderCollection(kind="folder", path=path, captions="captions.csv", splits="column")
+    videos, rejects = folder.read("w", plain, 1, ConsoleReporter())
+    assert rejects == []
+    assert [(video.video_id, video.split, video.digest, video.title) for video in videos] == [
+        (video.video_id, video.split, video.digest, video.title) for video in narrated
+    ]

@@ -1,0 +1,156 @@
+"""The sorting head and both losses, against what the paper says they are."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from scriptsight import params
+from scriptsight.models import bundle, text
+from scriptsight.models.video import VideoViT
+from scriptsight.pretrain.batches import Batch
+from scriptsight.pretrain.objectives.tvts import SortingHead, Tvts, alignment_loss
+
+K, STEPS, WIDTH, TEXT_WIDTH = 4, 3, 16, 10
+SENTENCES = [f"the {colour} thing {verb}" for colour in ("red", "blue") for verb in ("rises", "sinks")]
+
+
+def head(**changes: object) -> SortingHead:
+    torch.manual_seed(0)
+    shape = dict(
+        video_width=WIDTH, text_width=TEXT_WIDTH, steps=STEPS, k=K, depth=2, heads=2, temporal_embedding=True
+    )
+    return SortingHead(**(shape | changes)).double().eval()
+
+
+def tvts(**changes: object) -> Tvts:
+    torch.manual_seed(0)
+    words = text.build(params.WordText(kind="words", width=8, vocabulary=50), SENTENCES, 10)
+    video = VideoViT(width=16, depth=1, heads=2, patch=8, tubelet=2, size=16, frames=4)
+    choice = {
+        "sort_weight": 2.0,
+        "align_weight": 0.25,
+        "temperature": 0.05,
+        "head_depth": 1,
+        "head_heads": 2,
+        "temporal_embedding": True,
+        "detach_text": True,
+    }
+    encoder = bundle.Encoder(video, words, embed_dim=8)
+    return Tvts(encoder, params.Tvts.model_validate(choice | changes), k=K, keep=0.5)
+
+
+def batch(size: int = 3) -> Batch:
+    rng = np.random.default_rng(0)
+    frames = torch.from_numpy(rng.integers(0, 256, (size, 4, 16, 16, 3), dtype=np.uint8))
+    order = torch.stack([torch.from_numpy(rng.permutation(K)) for _ in range(size)])
+    return Batch(frames, SENTENCES * size, order, [f"c/v/{i}" for i in range(size)])
+
+
+@pytest.mark.parametrize("temporal_embedding", [True, False])
+def test_permuting_the_transcripts_permutes_the_prediction_and_nothing_else(temporal_embedding):
+    model = head(temporal_embedding=temporal_embedding)
+    video = torch.randn(2, 1 + STEPS * 5, WIDTH, dtype=torch.float64)
+    sentences = torch.randn(2, K, TEXT_WIDTH, dtype=torch.float64)
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(model(video, sentences[:, order]), model(video, sentences)[:, order])
+
+
+def test_the_head_looks_at_every_video_token():
+    model = head()
+    video = torch.randn(1, 1 + STEPS * 5, WIDTH, dtype=torch.float64, requires_grad=True)
+    model(video, torch.randn(1, K, TEXT_WIDTH, dtype=torch.float64)).square().sum().backward()
+    assert (video.grad.abs().sum(-1) > 0).all()
+
+
+def test_only_the_temporal_embedding_tells_tubelet_steps_apart():
+    video = torch.randn(1, 1 + STEPS * 5, WIDTH, dtype=torch.float64)
+    sentences = torch.randn(1, K, TEXT_WIDTH, dtype=torch.float64)
+    swapped = video.clone()
+    swapped[:, 1:6], swapped[:, 6:11] = video[:, 6:11], video[:, 1:6]
+    without, with_ = head(temporal_embedding=False), head(temporal_embedding=True)
+    torch.testing.assert_close(without(video, sentences), without(swapped, sentences))
+    assert (with_(video, sentences) - with_(swapped, sentences)).abs().max() > 1e-6
+
+
+def test_alignment_loss_equals_a_naive_loop():
+    torch.manual_seed(1)
+    video = F.normalize(torch.randn(5, 7, dtype=torch.float64), dim=-1)
+    script = F.normalize(torch.randn(5, 7, dtype=torch.float64), dim=-1)
+    expected = 0.0
+    for i in range(5):
+        to_text = [math.exp(float(video[i] @ script[j]) / 0.05) for j in range(5)]
+        to_video = [math.exp(float(script[i] @ video[j]) / 0.05) for j in range(5)]
+        expected -= (math.log(to_text[i] / sum(to_text)) + math.log(to_video[i] / sum(to_video))) / 5
+    assert alignment_loss(video, script, 0.05).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand():
+    model, samples = tvts(), batch()
+    parts = model.losses(samples, torch.Generator().manual_seed(3))
+    assert parts["loss"].item() == pytest.approx(
+        2 * parts["sort_loss"].item() + 0.25 * parts["align_loss"].item()
+    )
+
+    from scriptsight.models.video import sample_patches
+
+    keep = sample_patches(3, 2, 4, 0.5, torch.Generator().manual_seed(3))
+    tokens = model.encoder.video(samples.frames, keep)
+    ids, mask = model.encoder.text.tokenize(samples.texts)
+    logits = model.head(tokens, model.encoder.text(ids, mask).unflatten(0, (3, K)))
+    naive = [
+        -math.log(float(logits[b, k].double().softmax(-1)[samples.order[b, k]]))
+        for b in range(3)
+        for k in range(K)
+    ]
+    assert parts["sort_loss"].item() == pytest.approx(np.mean(naive), rel=1e-5)
+
+
+def test_the_label_reaches_no_input():
+    model, samples = tvts(), batch()
+    other = Batch(samples.frames, samples.texts, samples.order.flip(1), samples.segment_ids)
+    one = model.losses(samples, torch.Generator().manual_seed(0))
+    two = model.losses(other, torch.Generator().manual_seed(0))
+    assert one["align_loss"].item() == two["align_loss"].item()
+    assert one["sort_loss"].item() != two["sort_loss"].item()
+
+
+def test_sorting_trains_the_video_encoder_and_a_detached_text_encoder_not():
+    for detach in (True, False):
+        model = tvts(align_weight=0.0, detach_text=detach)
+        model.encoder.text.frozen = False
+        model.encoder.text.requires_grad_(True)
+        model.losses(batch(), torch.Generator().manual_seed(0))["loss"].backward()
+        assert model.encoder.video.patch_embed.weight.grad.abs().sum() > 0
+        grad = model.encoder.text.backbone.table.weight.grad
+        assert (grad is None or not grad.any()) == detach
+
+
+def test_validation_counts_what_a_naive_loop_counts():
+    model, samples = tvts().eval(), batch(5)
+    figures = model.validate([samples])
+    tokens = model.encoder.video(samples.frames)
+    ids, mask = model.encoder.text.tokenize(samples.texts)
+    sentences = model.encoder.text(ids, mask).unflatten(0, (5, K))
+    guesses = model.head(tokens, sentences).argmax(-1)
+    right = [[int(guesses[b, k]) == int(samples.order[b, k]) for k in range(K)] for b in range(5)]
+    assert figures["sort_accuracy"] == pytest.approx(np.mean(right))
+    assert figures["sort_exact"] == pytest.approx(np.mean([all(row) for row in right]))
+    assert figures["chance"] == 1 / K
+    assert figures["t2v_chance"] == 1 / 5
+    confusion = np.zeros((K, K), int)
+    for b in range(5):
+        for k in range(K):
+            confusion[samples.order[b, k], guesses[b, k]] += 1
+    assert figures["confusion"] == confusion.tolist()
+
+
+def test_equal_scripts_are_no_hit_in_retrieval():
+    """Ties count against: five clips that the model can't tell apart are no recall of 1."""
+    model, samples = tvts().eval(), batch(5)
+    same = Batch(
+        samples.frames[:1].expand(5, -1, -1, -1, -1), samples.texts, samples.order, samples.segment_ids
+    )
+    assert model.validate([same])["t2v_r1"] == 0

@@ -1,0 +1,170 @@
+"""The stage on real files: right rows, the good part of broken videos, the same bytes, all or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scriptsight import catalogue, ingest, segment
+from scriptsight.catalogue import Cue
+from scriptsight.errors import InputError
+from scriptsight.params import Ingest, Segment
+from scriptsight.segments import Segments
+
+VTT = """WEBVTT
+
+00:01.000 --> 00:02.000
+first
+
+00:02.500 --> 00:04.000
+second
+
+00:08.000 --> 00:09.000
+third
+"""
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def params(**keys: Any) -> Segment:
+    values = {
+        "fps": 4.0,
+        "short_side": 32,
+        "max_seconds": 6.0,
+        "max_gap_seconds": 1.0,
+        "pad_seconds": 0.5,
+        "jpeg_quality": 90,
+        "shard_mb": 100.0,
+        "timeout_seconds": 60.0,
+        "workers": 2,
+        "max_reject_share": 0.5,
+    }
+    return Segment.model_validate(values | keys)
+
+
+def ingest_folder(path: str = "v", **keys: Any) -> None:
+    collection = {"kind": "folder", "path": path, "splits": {"*": "train"}} | keys
+    ingest.run(
+        Ingest.model_validate({"collections": {"mine": collection}, "workers": 2, "max_reject_share": 0.9})
+    )
+
+
+def shards(folder: Path = Path("data/segments")) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_rows_hold_the_right_frames_and_cues(make_video) -> None:
+    make_video(Path("v/a.mp4"), seconds=12, rate=8)
+    Path("v/a.vtt").write_text(VTT)
+    make_video(Path("v/silent.mp4"), seconds=9, rate=8)
+    Path("v/labels.csv").write_text("video,label\nsilent.mp4,jump\n")
+    ingest_folder(labels="labels.csv")
+    result = segment.run(params())
+    rows = Segments("data/segments", "mine", "train")
+    assert result.segments == len(rows) == 4
+    assert [row.segment_id for row in rows] == ["mine/a/0", "mine/a/1", "mine/silent/0", "mine/silent/1"]
+    assert [(row.start, row.end) for row in rows] == [(0.5, 4.5), (7.5, 9.5), (0, 4.5), (4.5, 9)]
+    assert rows[0].cues == (Cue(1, 2, "first"), Cue(2.5, 4, "second"))
+    assert [row.label for row in rows] == [None, None, "jump", "jump"]
+    for row in rows:
+        first, last = np.ceil(row.start * 4), np.ceil(row.end * 4)
+        np.testing.assert_allclose(row.frame_times, np.arange(first, last) / 4)
+        levels = row.decode(range(len(row.frames))).mean((1, 2, 3))
+        np.testing.assert_allclose(levels, 16 + 8 * np.round(row.frame_times * 8) % 224, atol=4)
+    assert rows[0].decode([0]).shape == (1, 32, 43, 3)
+
+
+def test_the_same_bytes_whatever_the_workers(make_video, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(4):
+        make_video(Path(f"v/{i}.mp4"), seconds=2 + i)
+    Path("v/2.vtt").write_text(VTT)
+    ingest_folder()
+    segment.run(params(workers=1))
+    first = shards()
+    monkeypatch.setattr(segment, "CHUNK_VIDEOS", 2)  # other chunks in another order of work
+    segment.run(params(workers=2))
+    assert shards() == first
+    monkeypatch.setattr(segment, "BATCH_ROWS", 2)
+    segment.run(params(workers=2, shard_mb=0.01))
+    assert len(shards()) > len(first)
+    ids = Segments("data/segments", "mine", "train").column("segment_id")
+    assert ids == sorted(ids)
+
+
+def test_a_broken_video_keeps_its_good_half(make_video) -> None:
+    make_video(Path("v/a.mp4"), seconds=4)
+    make_video(Path("whole.mp4"), seconds=12, rate=8, options={"movflags": "+faststart"})
+    data = Path("whole.mp4").read_bytes()
+    Path("v/half.mp4").write_bytes(data[: len(data) * 6 // 10])
+    lines = "".join(f"00:{i:02}.000 --> 00:{i:02}.900\nword {i}\n\n" for i in range(12))
+    Path("v/half.vtt").write_text("WEBVTT\n\n" + lines)
+    ingest_folder()
+    result = segment.run(params())
+    reject = catalogue.read_rejects("data/segments")[0]
+    assert (reject.uri, reject.reason) == ("v/half.mp4", "broken stretch")
+    rows = [row for row in Segments("data/segments", "mine", "train") if row.video_id == "half"]
+    assert 3 < rows[-1].end < 8
+    assert all(row.start <= time < row.end for row in rows for time in row.frame_times)
+    assert all(cue.end <= row.end for row in rows for cue in row.cues)
+    said = [cue.text for row in rows for cue in row.cues]
+    assert said == [f"word {i}" for i in range(len(said))]
+    assert (result.rejects, result.segments) == (1, 1 + len(rows))
+
+
+def test_changed_and_missing_files_are_rejects_and_too_many_stop_the_stage(make_video) -> None:
+    for name in "abc":
+        make_video(Path(f"v/{name}.mp4"), seconds=2)
+    ingest_folder()
+    segment.run(params())
+    before = shards()
+    Path("v/a.mp4").write_bytes(Path("v/a.mp4").read_bytes() + b"x")
+    Path("v/b.mp4").unlink()
+    with pytest.raises(InputError, match="67% of the videos was refused"):
+        segment.run(params())
+    assert shards() == before
+    assert not list(Path("data").glob(".partial*"))
+    segment.run(params(max_reject_share=0.7))
+    reasons = [reject.reason for reject in catalogue.read_rejects("data/segments")]
+    assert reasons == ["changed since ingest", "unreadable video"]
+
+
+def test_videos_that_take_too_long_are_rejects(make_video) -> None:
+    make_video(Path("v/a.mp4"), seconds=2)
+    ingest_folder()
+    with pytest.raises(InputError, match="1 x timed out"):
+        segment.run(params(timeout_seconds=0.001, workers=1))
+
+
+def test_a_full_disk_leaves_nothing_half_written(make_video, tmp_path: Path) -> None:
+    for i in range(4):
+        make_video(Path(f"v/{i}.mp4"), seconds=20)
+    ingest_folder()
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=200k", "tmpfs", small]).returncode:  # noqa: S603
+        pytest.skip("no small file system can be mounted here (needs root)")
+    try:
+        with pytest.raises(InputError, match="disk is full"):
+            segment.run(params(), segments=small / "segments")
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["/bin/umount", small], check=True)  # noqa: S603
+
+
+def test_a_stage_without_a_catalogue_says_what_to_run() -> None:
+    with pytest.raises(InputError, match="run the ingest stage first"):
+        segment.run(params())

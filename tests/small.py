@@ -1,0 +1,86 @@
+"""Small real files for tests: segment shards of drawn frames, and tiny models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+import torch
+
+from scriptsight import params
+from scriptsight.catalogue import Cue
+from scriptsight.models import bundle
+from scriptsight.models import text as text_encoders
+from scriptsight.models.bundle import Encoder
+from scriptsight.models.video import VideoViT
+from scriptsight.segments import SCHEMA, Segment, to_batch
+
+WORDS = "the red green blue circle square triangle moves grows shrinks to left right up down and then"
+
+
+def frames(colour: Sequence[int], count: int = 6, side: int = 16, seed: int = 0) -> list[bytes]:
+    """JPEG frames of one colour with a noisy texture."""
+    rng = np.random.default_rng(seed)
+    pixels = np.asarray(colour) + rng.normal(0, 20, (count, side, side, 3))
+    return [
+        simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=95)
+        for frame in pixels.clip(0, 255).astype(np.uint8)
+    ]
+
+
+def segment(
+    name: str,
+    *,
+    colour: Sequence[int] = (128, 128, 128),
+    texts: Sequence[str] = (),
+    label: str | None = None,
+    caption: str | None = None,
+    title: str | None = None,
+    seed: int = 0,
+) -> Segment:
+    """A three-second segment of the video `name`, at 2 frames a second."""
+    return Segment(
+        segment_id=f"small/{name}/0",
+        video_id=name,
+        uri=f"videos/{name}.mp4",
+        start=10.0,
+        end=13.0,
+        frame_times=10.0 + np.arange(6) / 2,
+        frames=frames(colour, seed=seed),
+        cues=tuple(Cue(10.0 + i, 11.0 + i, text) for i, text in enumerate(texts)),
+        title=title,
+        caption=caption,
+        label=label,
+    )
+
+
+def write_segments(folder: Path, collection: str, split: str, segments: Sequence[Segment]) -> Path:
+    """One shard FOLDER/COLLECTION/SPLIT/00000.arrow."""
+    path = folder / collection / split / "00000.arrow"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        writer.write_batch(to_batch(segments))
+    return path
+
+
+def tiny_encoder(
+    text: params.TextEncoder | None = None,
+    *,
+    seed: int = 0,
+    texts: Sequence[str] = (WORDS,),
+    max_tokens: int = 50,
+) -> Encoder:
+    """4 frames of 16 pixels, width 32, depth 1, 8 shared dimensions; words as text unless said."""
+    choice = text or params.WordText(kind="words", width=16, vocabulary=100)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        video = VideoViT(width=32, depth=1, heads=2, patch=8, tubelet=2, size=16, frames=4)
+        return Encoder(video, text_encoders.build(choice, texts, max_tokens), embed_dim=8).eval()
+
+
+def tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
+    bundle.save(tiny_encoder(seed=seed), folder)
+    return folder
