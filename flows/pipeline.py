@@ -111,9 +111,7 @@ def _end_stages() -> None:
 
 def _require_pipeline() -> None:
     if not Path("dvc.yaml").is_file() or not Path(".dvc").is_dir():
-        raise InputError(
-            f"There is no pipeline (dvc.yaml, .dvc) in {Path.cwd()}: run in the project's folder."
-        )
+        raise InputError(f"There is no pipeline (dvc.yaml, .dvc) in {Path.cwd()}: run in the project's folder.")
 
 
 def _report(outcomes: list[Outcome], started: float) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from flows import stage
+from scriptsight import cli
 
 
 def load_run() -> stage.Run:
@@ -31,30 +31,10 @@ def main() -> None:
     if not options.query:
         stage.main("retrieve", load_run, about, ["--params", options.params])
         return
-    with stage.told_errors("retrieve"):
-        answer(options.query, options.top)
-
-
-def answer(queries: list[str], top: int) -> None:
-    """Print the best moments of models/index for each query. Needs neither Prefect nor MLflow."""
-    from scriptsight.retrieve import search
-
-    found = search(queries, index=Path("models/index"), bundle=Path("models/pretrained"), top=top)
-    for query, moments in zip(queries, found, strict=True):
+    for query in options.query:
         print(f"\n{query}")
-        for rank, moment in enumerate(moments, 1):
-            print(
-                f"  {rank:2}.  {moment.score:6.3f}  {_clock(moment.start)} - {_clock(moment.end)}"
-                f"  {moment.uri}\n      {moment.text or '(no words)'}"
-            )
-    sys.stdout.flush()
-
-
-def _clock(seconds: float) -> str:
-    """1:02:03.4, as players show it."""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes:02}:{rest:04.1f}"
+        if cli.main(["search", query, "--top", str(options.top)]):
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -96,9 +96,7 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
     """
     address = uri()
     if address.startswith(("http://", "https://")) and not server.answers(address):
-        raise InputError(
-            f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI."
-        )
+        raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
     reporter = MlflowReporter(_opening(stage, params))
     status = "FAILED"
     try:
@@ -210,9 +208,7 @@ class Record:
         self._client.update_run(self._run_id, status="RUNNING")
         self._system = None
         if self._stage == "pretrain":
-            self._system = SystemMetricsMonitor(
-                self._run_id, sampling_interval=SYSTEM_SECONDS, tracking_uri=address
-            )
+            self._system = SystemMetricsMonitor(self._run_id, sampling_interval=SYSTEM_SECONDS, tracking_uri=address)
             self._system.start()
 
     def _experiment(self) -> str:

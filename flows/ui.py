@@ -43,9 +43,7 @@ def _wait(pages: list[subprocess.Popen[bytes]]) -> None:
     told = False
     while all(page.poll() is None for page in pages):
         if not told and server.answers(server.UI) and server.answers(f"http://127.0.0.1:{MLFLOW}"):
-            print(
-                f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   http://127.0.0.1:{MLFLOW}\nctrl-C stops both."
-            )
+            print(f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   http://127.0.0.1:{MLFLOW}\nctrl-C stops both.")
             told = True
         time.sleep(0.5)
     raise InputError("One of the two pages ended (see above); the other is stopped too.")

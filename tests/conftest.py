@@ -27,9 +27,7 @@ def make_video() -> MakeVideo:
     ) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w", options=options or {}) as container:
-            stream = container.add_stream(
-                "libx264", rate=rate, options={"g": "8", "crf": "12", "threads": "1"}
-            )
+            stream = container.add_stream("libx264", rate=rate, options={"g": "8", "crf": "12", "threads": "1"})
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             stream.time_base = Fraction(1, rate)
             for index in range(round(seconds * rate)):

@@ -32,9 +32,7 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def search(workspace: Path, *more: str) -> int:
-    return main(
-        ["search", "the red circle", "--index", f"{workspace}/index", "--model", f"{workspace}/model", *more]
-    )
+    return main(["search", "the red circle", "--index", f"{workspace}/index", "--model", f"{workspace}/model", *more])
 
 
 def test_search_prints_a_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,11 +70,7 @@ def test_defaults_are_those_of_the_workspace(
 
 
 def test_the_module_runs_and_help_does_not_import_torch() -> None:
-    code = (
-        "import sys, scriptsight.cli as cli\n"
-        "try: cli.main(['--help'])\n"
-        "finally: assert 'torch' not in sys.modules"
-    )
+    code = "import sys, scriptsight.cli as cli\ntry: cli.main(['--help'])\nfinally: assert 'torch' not in sys.modules"
     for command in (["-c", code], ["-m", "scriptsight", "search", "--help"]):
         result = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=os.environ)  # noqa: S603
         assert result.returncode == 0, result.stderr

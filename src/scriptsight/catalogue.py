@@ -131,9 +131,7 @@ def write(folder: str | Path, videos: Iterable[Video], rejects: Iterable[Reject]
         for video in ordered
         for index, cue in enumerate(video.cues)
     ]
-    reject_rows = sorted(
-        (asdict(reject) for reject in rejects), key=lambda row: (row["collection"], row["uri"])
-    )
+    reject_rows = sorted((asdict(reject) for reject in rejects), key=lambda row: (row["collection"], row["uri"]))
     with whole_folder(folder) as partial:
         pq.write_table(pa.Table.from_pylist(video_rows, VIDEOS), partial / "videos.parquet")
         pq.write_table(pa.Table.from_pylist(cue_rows, CUES), partial / "cues.parquet")

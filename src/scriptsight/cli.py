@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 1 after an error that names its remedy."""
-    parser = argparse.ArgumentParser(
-        prog="scriptsight", description="Find moments in videos by what is seen."
-    )
+    parser = argparse.ArgumentParser(prog="scriptsight", description="Find moments in videos by what is seen.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     search = commands.add_parser(
         "search",
@@ -29,14 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Find moments that show what a sentence says, best first.",
         argument_default=argparse.SUPPRESS,  # the defaults are those of scriptsight.retrieve.search
     )
-    search.add_argument(
-        "query", metavar="QUERY", help='a sentence, such as "the red circle moves to the left"'
-    )
+    search.add_argument("query", metavar="QUERY", help='a sentence, such as "the red circle moves to the left"')
     search.add_argument("--top", type=int, metavar="N", help="how many moments")
     search.add_argument("--index", type=Path, metavar="DIR", help="another index than that of the workspace")
-    search.add_argument(
-        "--model", type=Path, metavar="DIR", dest="bundle", help="the model that made the index"
-    )
+    search.add_argument("--model", type=Path, metavar="DIR", dest="bundle", help="the model that made the index")
     search.add_argument("--json", action="store_true", default=False, help="print JSON, scores unrounded")
     search.set_defaults(run=_search)
     given = vars(parser.parse_args(arguments))
@@ -73,6 +67,5 @@ def _table(moments: Sequence[Moment]) -> str:
     video, time, score = (max(len(line[column]) for line in lines) for column in range(3))
     room = max(40, shutil.get_terminal_size((160, 24)).columns - video - time - score - 6)
     return "\n".join(
-        f"{line[0]:{video}}  {line[1]:>{time}}  {line[2]:>{score}}  {one_line(line[3], room)}"
-        for line in lines
+        f"{line[0]:{video}}  {line[1]:>{time}}  {line[2]:>{score}}  {one_line(line[3], room)}" for line in lines
     )

@@ -82,8 +82,7 @@ def _batches(segments: Segments, rows: Sequence[int], batch: int, frames: int, s
             return torch.from_numpy(np.ascontiguousarray(clips.whole(segment, frames, size)))
         except ValueError as error:  # simplejpeg's, or frames of several sizes
             raise InputError(
-                f"The frames of segment {segment.segment_id} are damaged: {error}. "
-                "Run the segment stage again."
+                f"The frames of segment {segment.segment_id} are damaged: {error}. Run the segment stage again."
             ) from error
 
     with ThreadPoolExecutor(READERS) as readers:

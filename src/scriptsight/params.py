@@ -249,9 +249,7 @@ class Params(Section):
             name = getattr(self, stage).collection
             if name not in self.ingest.collections:
                 known = ", ".join(self.ingest.collections)
-                raise ValueError(
-                    f"{stage}.collection is {name!r}, which ingest.collections lacks (it has: {known})"
-                )
+                raise ValueError(f"{stage}.collection is {name!r}, which ingest.collections lacks (it has: {known})")
         return self
 
 

@@ -100,9 +100,7 @@ class Segments:
                     reader = pa.ipc.open_file(source)
                     self._batches += [reader.get_batch(i) for i in range(reader.num_record_batches)]
             except pa.ArrowInvalid as error:
-                raise InputError(
-                    f"The shard {path} is damaged ({error}): run the segment stage again."
-                ) from error
+                raise InputError(f"The shard {path} is damaged ({error}): run the segment stage again.") from error
         self._ends = np.cumsum([batch.num_rows for batch in self._batches])
 
     def __getstate__(self) -> list[Path]:
@@ -123,11 +121,7 @@ class Segments:
         row = int(index) - int(self._ends[number]) + batch.num_rows
         values = {name: batch.column(name)[row] for name in SCHEMA.names}
         return Segment(
-            **{
-                name: values[name].as_py()
-                for name in SCHEMA.names
-                if name not in ("frames", "frame_times", "cues")
-            },
+            **{name: values[name].as_py() for name in SCHEMA.names if name not in ("frames", "frame_times", "cues")},
             frame_times=values["frame_times"].values.to_numpy(),
             frames=_Frames(values["frames"].values),
             cues=tuple(_cue(cue) for cue in values["cues"].as_py()),

@@ -84,9 +84,7 @@ def test_a_stage_dies_with_dvc(shell: str) -> None:
     """As DVC starts it: through a shell, which the stage must outlive as little as dvc itself."""
     if not Path(shell).exists():
         pytest.skip(f"no {shell}")
-    child = (
-        "from flows import stage; import time; stage.die_with_parent(); print(1, flush=True); time.sleep(60)"
-    )
+    child = "from flows import stage; import time; stage.die_with_parent(); print(1, flush=True); time.sleep(60)"
     parent = (
         "import subprocess, sys; p = subprocess.Popen([sys.argv[1], '-c', sys.argv[2]]);"
         "print(p.pid, flush=True); p.wait()"
@@ -117,9 +115,7 @@ def test_a_workspace_is_the_project_with_overrides(workspace: Path) -> None:
         prepare(workspace)
 
 
-def test_the_pipeline_of_a_workspace(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full run makes everything, a second one does nothing and says so, a changed key runs what it must."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "tiny"

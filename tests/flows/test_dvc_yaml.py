@@ -37,9 +37,7 @@ def test_params_are_sections(pipeline: dict[str, Any]) -> None:
 
 
 def test_what_differs_between_equal_runs_is_no_output(pipeline: dict[str, Any]) -> None:
-    outs = [
-        out if isinstance(out, str) else next(iter(out)) for out in pipeline["stages"]["pretrain"]["outs"]
-    ]
+    outs = [out if isinstance(out, str) else next(iter(out)) for out in pipeline["stages"]["pretrain"]["outs"]]
     assert "metrics/pretrain.json" not in outs
     assert "metrics/pretrain.json" in pipeline["metrics"]
 
@@ -47,9 +45,7 @@ def test_what_differs_between_equal_runs_is_no_output(pipeline: dict[str, Any]) 
 @pytest.mark.parametrize("stage", STAGES)
 def test_code_a_stage_imports_is_its_dependency(pipeline: dict[str, Any], stage: str) -> None:
     """A stage is stale when code changes that it reaches by imports, and by no other code."""
-    deps = {
-        dep.removeprefix("src/scriptsight/") for dep in pipeline["stages"][stage]["deps"] if "src/" in dep
-    }
+    deps = {dep.removeprefix("src/scriptsight/") for dep in pipeline["stages"][stage]["deps"] if "src/" in dep}
     assert {_unit(path) for path in _reached(SOURCE / stage)} == deps
 
 

@@ -81,9 +81,7 @@ def test_a_failed_stage_leaves_a_failed_run(settings: params.Params) -> None:
     assert "weights_digest" not in run.data.tags
 
 
-def test_a_dead_server_is_told_before_work_begins(
-    settings: params.Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dead_server_is_told_before_work_begins(settings: params.Params, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     dead = pytest.raises(InputError, match=r"127\.0\.0\.1:9 does not answer")
     with dead as told, tracking.tracked("pretrain", settings):

@@ -78,9 +78,7 @@ def test_what_is_broken_is_a_reject_row_and_the_rest_goes_on(videos: Path) -> No
 
 
 def test_labels_and_captions(videos: Path) -> None:
-    (videos / "labels.csv").write_text(
-        "﻿video,verb\na.mp4,jump\ndeep/a.mp4,run\nb,walk\ngone.mp4,fly\n", "utf-8"
-    )
+    (videos / "labels.csv").write_text("﻿video,verb\na.mp4,jump\ndeep/a.mp4,run\nb,walk\ngone.mp4,fly\n", "utf-8")
     (videos / "captions.csv").write_text("video,title\nc.mp4,A video\n../../etc/passwd,x\n")
     found, rejects = read(videos, labels="labels.csv", label_column="verb", captions="captions.csv")
     labels = {name: video.label for name, video in found.items()}
@@ -163,8 +161,7 @@ def test_video_ids_are_safe_distinct_and_do_not_depend_on_the_others() -> None:
     ids = folder._video_ids(names)
     assert len({name.casefold() for name in ids.values()}) == len(names)
     assert all(
-        set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-        for name in ids.values()
+        set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") for name in ids.values()
     )
     assert all(len(name) < 100 for name in ids.values())
     assert ids["fine-1.mp4"] == "fine-1"

@@ -20,9 +20,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def params(max_reject_share: float = 0.5, **collections: dict[str, Any]) -> Ingest:
-    return Ingest.model_validate(
-        {"collections": collections, "workers": 2, "max_reject_share": max_reject_share}
-    )
+    return Ingest.model_validate({"collections": collections, "workers": 2, "max_reject_share": max_reject_share})
 
 
 def test_two_collections_make_one_catalogue(make_video) -> None:
@@ -68,9 +66,7 @@ def test_too_many_rejects_stop_the_stage_and_leave_the_old_catalogue(make_video)
     ingest.run(params(mine={"kind": "folder", "path": "v"}))
     for name in "bcd":
         Path(f"v/{name}.mp4").write_text("text")
-    with pytest.raises(
-        InputError, match=r"'mine': 75% was refused(.|\n)*3 x unreadable video(.|\n)*v/b\.mp4"
-    ):
+    with pytest.raises(InputError, match=r"'mine': 75% was refused(.|\n)*3 x unreadable video(.|\n)*v/b\.mp4"):
         ingest.run(params(mine={"kind": "folder", "path": "v"}))
     assert len(list(catalogue.read("data/catalogue"))) == 1
     assert not list(Path("data").glob(".partial*"))

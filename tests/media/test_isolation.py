@@ -34,9 +34,7 @@ def misbehave(items: Sequence[str]) -> list[str]:
 def test_results_come_in_order_and_only_the_bad_item_is_lost() -> None:
     chunks = [["slow", "a"], ["b", "crash", "c"], ["d"], ["e", "hang"]]
     results = list(isolated(misbehave, chunks, workers=2, timeout=3))
-    given = [
-        (list(chunk), result if isinstance(result, list) else result.reason) for chunk, result in results
-    ]
+    given = [(list(chunk), result if isinstance(result, list) else result.reason) for chunk, result in results]
     assert given == [
         (["slow", "a"], ["slow", "a"]),
         (["b"], ["b"]),

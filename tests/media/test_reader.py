@@ -51,9 +51,7 @@ def read(path: Path, fps: float = 4, short_side: int = 32) -> tuple[list[Frame],
 
 
 @pytest.mark.parametrize("name", AGREE)
-def test_both_decoders_give_the_same_frames(
-    name: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_decoders_give_the_same_frames(name: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("decord", reason="decord has no wheel for this platform")
     by_decord, first_error = read(shared_data / name)
     without_decord(monkeypatch)
@@ -144,6 +142,4 @@ def test_embedded_cues(kind: str, shared_data: Path) -> None:
 
 
 def test_no_embedded_cues_in_another_language(shared_data: Path) -> None:
-    assert (
-        embedded_cues(shared_data / "scripted_videos/exoplayer_embedded_subs/sample_with_srt.mkv", "fr") == []
-    )
+    assert embedded_cues(shared_data / "scripted_videos/exoplayer_embedded_subs/sample_with_srt.mkv", "fr") == []

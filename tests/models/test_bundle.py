@@ -57,9 +57,7 @@ def encoder(request: pytest.FixtureRequest) -> bundle.Encoder:
         choice = params.TransformerText(kind="transformer", width=16, depth=2, heads=2, vocabulary=80)
     else:
         folder = request.getfixturevalue("local_bert")
-        choice = params.HuggingFaceText.model_validate(
-            {"kind": "huggingface", "name": str(folder), "pool": pool}
-        )
+        choice = params.HuggingFaceText.model_validate({"kind": "huggingface", "name": str(folder), "pool": pool})
     return small.tiny_encoder(choice, max_tokens=12)
 
 
@@ -151,9 +149,7 @@ def _flip_shape(path: Path) -> None:
         ("tokenizer/tokenizer.json", Path.unlink),
     ],
 )
-def test_a_damaged_bundle_names_folder_and_remedy(
-    tmp_path: Path, file: str, damage: Callable[[Path], None]
-) -> None:
+def test_a_damaged_bundle_names_folder_and_remedy(tmp_path: Path, file: str, damage: Callable[[Path], None]) -> None:
     folder = small.tiny_bundle(tmp_path / "model")
     damage(folder / file)
     with pytest.raises(InputError, match=r"(?s)model in .* is damaged: .*pretrain stage"):

@@ -15,8 +15,7 @@ from scriptsight.pretrain.batches import (
     training_batches,
     validation_batches,
 )
-from scriptsight.segments import Segments
-from scriptsight.segments import Segment
+from scriptsight.segments import Segment, Segments
 from tests import small
 
 SENTENCES = [
@@ -33,9 +32,7 @@ def segments(tmp_path) -> Segments:
     """Six segments of ten frames with five transcripts each, but for the last, which has two."""
     rows = []
     for number in range(6):
-        cues = [
-            Cue(2.0 * i, 2.0 * i + 1.5, text) for i, text in enumerate(SENTENCES[: 2 if number == 5 else 5])
-        ]
+        cues = [Cue(2.0 * i, 2.0 * i + 1.5, text) for i, text in enumerate(SENTENCES[: 2 if number == 5 else 5])]
         rows.append(
             Segment(
                 segment_id=f"told/v{number}/0",
@@ -85,8 +82,7 @@ def test_orders_and_starts_are_uniform(segments):
         batch = batches[step]
         orders.update(tuple(row) for row in batch.order.tolist())
         starts.update(
-            min(SENTENCES.index(text) for text in batch.texts[3 * sample : 3 * sample + 3])
-            for sample in range(50)
+            min(SENTENCES.index(text) for text in batch.texts[3 * sample : 3 * sample + 3]) for sample in range(50)
         )
     assert len(orders) == 6
     assert all(abs(count - 200) < 60 for count in orders.values())  # 1200 draws, over 4 standard deviations
@@ -113,8 +109,7 @@ def test_validation_is_the_same_every_time(segments):
     one, two = (validation_batches(sampler(segments), batch=2, samples=4, seed=0) for _ in range(2))
     assert [len(batch.frames) for batch in one] == [2, 2]
     assert all(
-        torch.equal(a.frames, b.frames) and torch.equal(a.order, b.order)
-        for a, b in zip(one, two, strict=True)
+        torch.equal(a.frames, b.frames) and torch.equal(a.order, b.order) for a, b in zip(one, two, strict=True)
     )
 
 

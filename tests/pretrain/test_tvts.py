@@ -19,10 +19,8 @@ SENTENCES = [f"the {colour} thing {verb}" for colour in ("red", "blue") for verb
 
 def head(**changes: object) -> SortingHead:
     torch.manual_seed(0)
-    shape = dict(
-        video_width=WIDTH, text_width=TEXT_WIDTH, steps=STEPS, k=K, depth=2, heads=2, temporal_embedding=True
-    )
-    return SortingHead(**(shape | changes)).double().eval()
+    shape = {"video_width": WIDTH, "text_width": TEXT_WIDTH, "steps": STEPS, "k": K, "depth": 2, "heads": 2}
+    return SortingHead(**(shape | {"temporal_embedding": True} | changes)).double().eval()
 
 
 def tvts(**changes: object) -> Tvts:
@@ -90,9 +88,7 @@ def test_alignment_loss_equals_a_naive_loop():
 def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand():
     model, samples = tvts(), batch()
     parts = model.losses(samples, torch.Generator().manual_seed(3))
-    assert parts["loss"].item() == pytest.approx(
-        2 * parts["sort_loss"].item() + 0.25 * parts["align_loss"].item()
-    )
+    assert parts["loss"].item() == pytest.approx(2 * parts["sort_loss"].item() + 0.25 * parts["align_loss"].item())
 
     from scriptsight.models.video import sample_patches
 
@@ -101,9 +97,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand():
     ids, mask = model.encoder.text.tokenize(samples.texts)
     logits = model.head(tokens, model.encoder.text(ids, mask).unflatten(0, (3, K)))
     naive = [
-        -math.log(float(logits[b, k].double().softmax(-1)[samples.order[b, k]]))
-        for b in range(3)
-        for k in range(K)
+        -math.log(float(logits[b, k].double().softmax(-1)[samples.order[b, k]])) for b in range(3) for k in range(K)
     ]
     assert parts["sort_loss"].item() == pytest.approx(np.mean(naive), rel=1e-5)
 
@@ -150,7 +144,5 @@ def test_validation_counts_what_a_naive_loop_counts():
 def test_equal_scripts_are_no_hit_in_retrieval():
     """Ties count against: five clips that the model can't tell apart are no recall of 1."""
     model, samples = tvts().eval(), batch(5)
-    same = Batch(
-        samples.frames[:1].expand(5, -1, -1, -1, -1), samples.texts, samples.order, samples.segment_ids
-    )
+    same = Batch(samples.frames[:1].expand(5, -1, -1, -1, -1), samples.texts, samples.order, samples.segment_ids)
     assert model.validate([same])["t2v_r1"] == 0

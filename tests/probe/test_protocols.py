@@ -25,9 +25,7 @@ def naive_recall(features: np.ndarray, classes: np.ndarray, k: int) -> float:
     return hits / len(features)
 
 
-def naive_votes(
-    train: np.ndarray, classes: np.ndarray, test: np.ndarray, k: int, temperature: float
-) -> np.ndarray:
+def naive_votes(train: np.ndarray, classes: np.ndarray, test: np.ndarray, k: int, temperature: float) -> np.ndarray:
     votes = np.zeros((len(test), classes.max() + 1))
     for query in range(len(test)):
         similarities = [cosine(test[query], other) for other in train]
@@ -63,8 +61,7 @@ def test_recall_counts_ties_against_the_model_and_a_lonely_class_as_a_miss() -> 
 def test_chance_is_the_mean_recall_of_random_orders(rng: np.random.Generator, k: int) -> None:
     classes = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3])
     found = [
-        video_to_video.recall(video_to_video.first_hits(rng.normal(size=(11, 60)), classes), k)
-        for _ in range(400)
+        video_to_video.recall(video_to_video.first_hits(rng.normal(size=(11, 60)), classes), k) for _ in range(400)
     ]
     assert abs(np.mean(found) - video_to_video.chance(classes, k)) < 0.02
 
@@ -79,8 +76,7 @@ def test_a_query_is_not_its_own_answer() -> None:
 @pytest.mark.parametrize("k", [1, 3, 20, 1000])
 def test_knn_equals_a_naive_loop(rng: np.random.Generator, k: int, tied: bool) -> None:
     train, test = (
-        (rng.integers(1, 4, (n, 3)) if tied else rng.normal(size=(n, 5))).astype(np.float64)
-        for n in (80, 300)
+        (rng.integers(1, 4, (n, 3)) if tied else rng.normal(size=(n, 5))).astype(np.float64) for n in (80, 300)
     )
     classes = rng.integers(0, 4, 80)
     classes[0] = 3

@@ -20,8 +20,7 @@ def test_ranks_equal_a_naive_loop(tied: bool, monkeypatch: pytest.MonkeyPatch) -
     rng = np.random.default_rng(0)
     # Small integers tie often, and exactly in every order of summing.
     queries, gallery = (
-        (rng.integers(-2, 3, (300, 4)) if tied else rng.normal(size=(300, 16))).astype(np.float64)
-        for _ in range(2)
+        (rng.integers(-2, 3, (300, 4)) if tied else rng.normal(size=(300, 16))).astype(np.float64) for _ in range(2)
     )
     gallery = queries + gallery  # better than chance
     assert ranks(queries, gallery).tolist() == naive(queries, gallery)

@@ -57,10 +57,7 @@ def test_metrics_equal_a_naive_loop_over_encoded_segments(workspace: Path, chose
     texts = [encoder.encode_scripts([[cue.text for cue in segment.cues]])[0].double() for segment in spoken]
     for way, queries, gallery in (("t2v", texts, videos), ("v2t", videos, texts)):
         ranks = [
-            1
-            + sum(
-                float(query @ other) >= float(query @ gallery[i]) for j, other in enumerate(gallery) if j != i
-            )
+            1 + sum(float(query @ other) >= float(query @ gallery[i]) for j, other in enumerate(gallery) if j != i)
             for i, query in enumerate(queries)
         ]
         found = run(workspace, chosen).metrics[way]
@@ -75,9 +72,7 @@ def _frames(segment):  # type: ignore[no-untyped-def]
 
 
 def test_run_needs_two_segments_with_text(workspace: Path, chosen: params.Retrieve) -> None:
-    small.write_segments(
-        workspace / "segments", "c", "test", [small.segment("a", texts=["one"]), small.segment("b")]
-    )
+    small.write_segments(workspace / "segments", "c", "test", [small.segment("a", texts=["one"]), small.segment("b")])
     with pytest.raises(InputError, match=r"c/test has 1 segments with text.*retrieve\.split"):
         run(workspace, chosen)
 

@@ -53,17 +53,11 @@ def params(**keys: Any) -> Segment:
 
 def ingest_folder(path: str = "v", **keys: Any) -> None:
     collection = {"kind": "folder", "path": path, "splits": {"*": "train"}} | keys
-    ingest.run(
-        Ingest.model_validate({"collections": {"mine": collection}, "workers": 2, "max_reject_share": 0.9})
-    )
+    ingest.run(Ingest.model_validate({"collections": {"mine": collection}, "workers": 2, "max_reject_share": 0.9}))
 
 
 def shards(folder: Path = Path("data/segments")) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_rows_hold_the_right_frames_and_cues(make_video) -> None:

@@ -69,9 +69,7 @@ def read(
         split = _split(relative, row, collection)
         uri = (root / relative).as_posix()
         if split is None:
-            rejects.append(
-                Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}")
-            )
+            rejects.append(Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}"))
             continue
         script, language, reject = _caption_file(name, root / relative, collection.language)
         rejects += [reject] if reject else []
@@ -92,9 +90,7 @@ def read(
 def _find(root: Path, pattern: str) -> list[str]:
     """Videos below `root` as relative posix paths, sorted."""
     if not root.is_dir():
-        raise InputError(
-            f"There is no folder {root}: correct the collection's `path` (it starts at the workspace)."
-        )
+        raise InputError(f"There is no folder {root}: correct the collection's `path` (it starts at the workspace).")
     if ".." in Path(pattern).parts or Path(pattern).is_absolute():
         raise InputError(f"The pattern {pattern!r} leaves the folder {root}: name files below it.")
     paths = (path for path in root.glob(pattern) if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -129,9 +125,7 @@ def _tables(
             matches = known.get(video, [])
             if len(matches) != 1:
                 reason = "ambiguous video" if matches else "no such video"
-                detail = f"row {number} of {path} names {video!r}: " + (
-                    ", ".join(matches) or "it is not there"
-                )
+                detail = f"row {number} of {path} names {video!r}: " + (", ".join(matches) or "it is not there")
                 rejects.append(Reject(name, f"{path.as_posix()}:{number}", reason, detail))
                 continue
             wanted = {"title", "caption", "split"} & columns
@@ -150,17 +144,13 @@ def _read_csv(path: Path, required: list[set[str]]) -> tuple[set[str], list[tupl
             table = [(reader.line_num, row) for row in reader]
             columns = set(reader.fieldnames or ())
     except FileNotFoundError:
-        raise InputError(
-            f"There is no file {path}: correct `labels` or `captions` of the collection."
-        ) from None
+        raise InputError(f"There is no file {path}: correct `labels` or `captions` of the collection.") from None
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise InputError(f"{path} can't be read as a CSV in UTF-8: {error}") from None
     for choice in required:
         if not choice & columns:
             wanted = " or ".join(repr(column) for column in sorted(choice))
-            raise InputError(
-                f"{path} has no column {wanted}; it has: {', '.join(sorted(columns)) or 'none'}."
-            )
+            raise InputError(f"{path} has no column {wanted}; it has: {', '.join(sorted(columns)) or 'none'}.")
     return columns, table
 
 
@@ -215,9 +205,7 @@ def _split(relative: str, row: dict[str, str], collection: FolderCollection) -> 
 # ---------------------------------------------------------------------------------------- cues, probing
 
 
-def _caption_file(
-    name: str, video: Path, language: str | None
-) -> tuple[Path | None, str | None, Reject | None]:
+def _caption_file(name: str, video: Path, language: str | None) -> tuple[Path | None, str | None, Reject | None]:
     """The caption file beside a video, its language where the name says it, and why none was taken."""
     suffixes = list(captions.PARSERS)
     if language is not None:
@@ -300,8 +288,6 @@ def _cues(job: _Job, duration: float, rejects: list[Reject]) -> list[Cue]:
     if late := len(script.cues) - len(inside):
         script = replace(script, cues=inside, dropped=script.dropped + late)
     if script.dropped:
-        detail = (
-            f"{script.dropped} with wrong times, {late} of them after the video's end at {duration:.2f} s"
-        )
+        detail = f"{script.dropped} with wrong times, {late} of them after the video's end at {duration:.2f} s"
         rejects.append(Reject(job.collection, source, CUES_DROPPED, detail))
     return inside

@@ -145,12 +145,8 @@ def make(
         # Spawned, not forked: the caller may have threads.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             results = pool.map(_make_one, [(name, *job, partial, folder) for job in jobs], chunksize=4)
-            videos = [
-                video for made in reporter.progress(results, f"render {name}", len(jobs)) for video in made
-            ]
-        column, table = (
-            ("title", "captions.csv") if collection.content == "narrated" else ("label", "labels.csv")
-        )
+            videos = [video for made in reporter.progress(results, f"render {name}", len(jobs)) for video in made]
+        column, table = ("title", "captions.csv") if collection.content == "narrated" else ("label", "labels.csv")
         with (partial / table).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(["video", column, "split"])
@@ -163,17 +159,16 @@ def _make_one(job: tuple[str, WorldCollection, str, int, Path, Path]) -> list[Vi
     name, collection, split, number, partial, folder = job
     rng = np.random.default_rng([collection.seed, ("train", "val", "test").index(split), number])
     if collection.content == "narrated":
-        frames, cues, title = _narrated(collection, rng)
         made: list[tuple[str, np.ndarray, list[Cue], str | None, str | None]]
-        made = [(f"{split}-{number:05d}", frames, cues, title, None)]
+        made = [(f"{split}-{number:05d}", *_narrated(collection, rng), None)]
     else:
         verb = VERBS[(number // 2 * 2 + rng.integers(2)) % len(VERBS)]
         clip = _loop(verb, rng) if collection.content == "loop" else _slow(verb, rng)
         twins = [(verb, clip), (OPPOSITE[verb], clip[::-1])]
         count = getattr(collection.videos, split) - number  # an odd count leaves the last twin out
         made = [
-            (f"{split}-{number + i:05d}", frames, [], None, label)
-            for i, (label, frames) in enumerate(twins[:count])
+            (f"{split}-{number + i:05d}", twin, [], None, opposite)
+            for i, (opposite, twin) in enumerate(twins[:count])
         ]
     videos = []
     for stem, frames, cues, title, label in made:
@@ -222,9 +217,7 @@ def _narrated(collection: WorldCollection, rng: np.random.Generator) -> tuple[np
             stretches.append(_render(background, thing, _event(verb, EVENT_FRAMES, rng), rng))
             said_from = clock + rng.uniform(-0.25, 0.35)
             said_until = clock + EVENT_SECONDS + rng.uniform(-0.25, 0.35)
-            said_from = max(
-                said_from, 0.0, cues[-1].end if cues else 0.0
-            )  # one speaker, one sentence at a time
+            said_from = max(said_from, 0.0, cues[-1].end if cues else 0.0)  # one speaker, one sentence at a time
             cues.append(Cue(round(said_from, 3), round(said_until, 3), _sentence(verb, thing, rng)))
             clock += EVENT_SECONDS
         empty = np.zeros((round(PAUSE_SECONDS * FPS), SIDE, SIDE), np.float32)
@@ -314,9 +307,7 @@ def _background(rng: np.random.Generator) -> np.ndarray:
 
 def _render(background: np.ndarray, thing: Thing, states: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw the object in each of its states -> uint8 [F, SIDE, SIDE, 3]."""
-    x, y, scale, opacity, angle, screen_x, screen_y = states.astype(np.float32).T[
-        :, :, None, None
-    ]  # each [F, 1, 1]
+    x, y, scale, opacity, angle, screen_x, screen_y = states.astype(np.float32).T[:, :, None, None]  # each [F, 1, 1]
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     # Distances wrap around the edges: what leaves on the right comes back on the left.
     dx = (columns - x + SIDE / 2) % SIDE - SIDE / 2
@@ -345,9 +336,7 @@ def _noisy(
     light = light + np.float32(NOISE) * rng.standard_normal(light.shape, dtype=np.float32)
     frames = np.empty((*light.shape, 3), np.uint8)
     for channel in range(3):
-        value = (
-            background_share * background[..., channel] + colour_share * np.float32(colour[channel]) + light
-        )
+        value = background_share * background[..., channel] + colour_share * np.float32(colour[channel]) + light
         frames[..., channel] = np.clip(value, 0, 1) * 255
     return frames
 
@@ -379,9 +368,7 @@ def write_mp4(path: Path, frames: np.ndarray) -> None:
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         stream.codec_context.thread_count = 1
         for image in frames:
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"))
-            )
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         container.mux(stream.encode())
 
 
@@ -411,7 +398,5 @@ def _heard(words: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
 def _write_vtt(path: Path, cues: Sequence[Cue]) -> None:
     script = pysubs2.SSAFile()
     for cue in cues:
-        script.append(
-            pysubs2.SSAEvent(start=round(cue.start * 1000), end=round(cue.end * 1000), text=cue.text)
-        )
+        script.append(pysubs2.SSAEvent(start=round(cue.start * 1000), end=round(cue.end * 1000), text=cue.text))
     script.save(str(path), format_="vtt")

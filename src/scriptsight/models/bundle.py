@@ -127,9 +127,7 @@ def load(folder: str | Path) -> Encoder:
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
-        raise InputError(
-            f"{folder} is no scriptsight model: it has no config.json. Run the pretrain stage first."
-        )
+        raise InputError(f"{folder} is no scriptsight model: it has no config.json. Run the pretrain stage first.")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
@@ -141,9 +139,7 @@ def load(folder: str | Path) -> Encoder:
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file provokes in four readers
-        raise InputError(
-            f"The model in {folder} is damaged: {error}. Run the pretrain stage again."
-        ) from error
+        raise InputError(f"The model in {folder} is damaged: {error}. Run the pretrain stage again.") from error
     return encoder.eval()
 
 

@@ -166,8 +166,7 @@ def _word_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(
-            word
-            for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
+            word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
         )
     ranked = sorted(counts, key=lambda word: (-counts[word], word))[: max(0, vocabulary - 2)]
     tokenizer.model = models.WordLevel(

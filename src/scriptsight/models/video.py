@@ -30,9 +30,7 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor, queries: int) -> Tensor:
         """[B, N, D] -> the last `queries` rows, [B, queries, D]."""
-        qkv = (
-            self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # [3, B, heads, N, d]
+        qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, heads, N, d]
         q, k, v = qkv[0, :, :, -queries:], qkv[1], qkv[2]
         if self.explicit:
             mixed = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
@@ -78,6 +76,9 @@ class VideoViT(nn.Module):
     Shapes: B batch, M frames, T = M / tubelet tubelet steps, P patches a step, N tokens, D width.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(
         self, *, width: int, depth: int, heads: int, patch: int, tubelet: int, size: int, frames: int
     ) -> None:
@@ -92,13 +93,12 @@ class VideoViT(nn.Module):
         # Sine-cosine start, learned afterwards: with small random tables a small ViT stays at chance for
         # hundreds of steps.
         self.space = nn.Parameter(0.5 * _sincos(_grid(side), width)[None, None])  # [1, 1, P, D]
-        self.time = nn.Parameter(
-            0.5 * _sincos(np.arange(self.steps)[:, None], width)[None, :, None]
-        )  # [1, T, 1, D]
+        self.time = nn.Parameter(0.5 * _sincos(np.arange(self.steps)[:, None], width)[None, :, None])  # [1, T, 1, D]
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = LayerNorm(width)
-        self.register_buffer("mean", 255 * torch.tensor(MEAN), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(STD), persistent=False)
+        pixels = tubelet * patch * patch  # of a cube, each with its red, green and blue
+        self.register_buffer("mean", (255 * torch.tensor(MEAN)).repeat(pixels), persistent=False)
+        self.register_buffer("scale", 1 / (255 * torch.tensor(STD)).repeat(pixels), persistent=False)
         nn.init.xavier_uniform_(self.patch_embed.weight)
         nn.init.zeros_(self.patch_embed.bias)
         nn.init.normal_(self.cls_token, std=0.02)
@@ -119,7 +119,7 @@ class VideoViT(nn.Module):
             # Dropped patches are never embedded: at a quarter kept that alone is 2.8x of this part.
             cubes = cubes.gather(2, keep[..., None].expand(-1, -1, -1, cubes.shape[-1]))
             space = space.gather(2, keep[..., None].expand(-1, -1, -1, self.width))
-        pixels = cubes.unflatten(-1, (-1, 3)).float().sub(self.mean).div(self.std).flatten(-2)
+        pixels = (cubes.float() - self.mean) * self.scale
         tokens = self.patch_embed(pixels) + space + self.time  # [B, T, kept, D]
         tokens = torch.cat([self.cls_token.expand(len(frames), -1, -1), tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scriptsight.files import whole_folder
+from scriptsight.files import whole_folder, write_json
 from scriptsight.pictures import COLOURS, FAINT, picture
 from scriptsight.reporting import Reporter
 from scriptsight.training.loop import History
@@ -22,6 +22,7 @@ def write(history: History, val: dict[str, Any], plots: Path, reporter: Reporter
         _write_csv(partial / "training.csv", history.training)
         _write_csv(partial / "validation.csv", history.validation)
         _write_csv(partial / "confusion.csv", _one_row_each(confusion))
+        write_json(partial / "val.json", val)  # what metrics/pretrain.json holds but for the speed
         _draw_curves(partial / "curves.png", history, val)
         _draw_confusion(partial / "confusion.png", confusion, val)
     for name in ("curves.png", "confusion.png"):
@@ -64,13 +65,9 @@ def _draw_curves(path: Path, history: History, val: dict[str, Any]) -> None:
             ("sort_accuracy", COLOURS[0], "held out"),
             ("sort_accuracy_blank", COLOURS[1], "held out, video blanked"),
         ):
-            sorting.plot(
-                held_out, [point[name] for point in history.validation], "o-", color=colour, label=label
-            )
+            sorting.plot(held_out, [point[name] for point in history.validation], "o-", color=colour, label=label)
         sorting.axhline(val["chance"], color=FAINT, linestyle="--", label="chance")
-        sorting.set(
-            title="Transcripts put in their place", xlabel="optimizer step", ylabel="share", ylim=(0, 1)
-        )
+        sorting.set(title="Transcripts put in their place", xlabel="optimizer step", ylabel="share", ylim=(0, 1))
         sorting.legend()
         for axes in (losses, sorting):
             axes.grid(True)

@@ -114,10 +114,7 @@ def _load(params: params.Probe, folder: Path, reporter: Reporter) -> tuple[list[
     splits = (params.train_split, params.test_split)
     segments = [Segments(folder, params.collection, split) for split in splits]
     _no_common_videos(params, *segments)
-    labels = [
-        _labels(part, params.collection, split, reporter)
-        for part, split in zip(segments, splits, strict=True)
-    ]
+    labels = [_labels(part, params.collection, split, reporter) for part, split in zip(segments, splits, strict=True)]
     known, asked = (set(found.values()) for found in labels)
     where = f"collection {params.collection!r} (probe.collection)"
     if missing := sorted(asked - known):
@@ -147,9 +144,7 @@ def _labels(segments: Segments, collection: str, split: str, reporter: Reporter)
             "give the collection labels in ingest.collections, or choose another probe.collection."
         )
     if len(labels) < len(column):
-        reporter.message(
-            f"{collection}/{split}: {len(column) - len(labels)} segments without a label are left out"
-        )
+        reporter.message(f"{collection}/{split}: {len(column) - len(labels)} segments without a label are left out")
     return labels
 
 

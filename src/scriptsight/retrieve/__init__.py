@@ -98,9 +98,7 @@ def run(
     return Result(values, figures, weights)
 
 
-def _gallery(
-    segments: Segments, params: params.Retrieve, reporter: Reporter
-) -> tuple[list[int], list[list[str]]]:
+def _gallery(segments: Segments, params: params.Retrieve, reporter: Reporter) -> tuple[list[int], list[list[str]]]:
     """Rows of the segments that have text, and their texts. Those without are counted, said and left out."""
     scripts = [features.script_texts(segment) for segment in segments]
     rows = [row for row, script in enumerate(scripts) if script]

@@ -72,9 +72,7 @@ def row(segment: Segment, collection: str, split: str) -> dict[str, str | float]
     }
 
 
-def write(
-    folder: str | Path, embeddings: np.ndarray, rows: Iterable[dict[str, str | float]], weights: str
-) -> None:
+def write(folder: str | Path, embeddings: np.ndarray, rows: Iterable[dict[str, str | float]], weights: str) -> None:
     """Write the index, whole or not at all.
 
     Args:
@@ -154,9 +152,7 @@ def _open(folder: Path, weights: str, bundle: str | Path) -> tuple[np.ndarray, p
         if embeddings.ndim != 2 or not 0 < len(embeddings) == len(table):
             raise ValueError(f"{len(table)} moments, embeddings of shape {list(embeddings.shape)}")
     except Exception as error:  # whatever a damaged file provokes in three readers
-        raise InputError(
-            f"The index in {folder} is damaged: {error}. Run the retrieve stage again."
-        ) from error
+        raise InputError(f"The index in {folder} is damaged: {error}. Run the retrieve stage again.") from error
     if version != FORMAT:
         raise InputError(f"{folder} has format {version}, this version reads {FORMAT}: update scriptsight.")
     if made_by != weights:

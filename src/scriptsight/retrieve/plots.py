@@ -71,9 +71,7 @@ def rank_curves(ranks: Mapping[str, np.ndarray], path: Path) -> None:
         axes = figure.add_subplot()
         for (name, values), colour in zip(ranks.items(), COLOURS, strict=False):
             found = np.searchsorted(np.sort(values), places, side="right") / len(values)
-            axes.step(
-                places, found, where="post", label=f"{name}, median {np.median(values):g}", color=colour
-            )
+            axes.step(places, found, where="post", label=f"{name}, median {np.median(values):g}", color=colour)
         axes.plot(places, places / gallery, color=FAINT, linestyle="--", label="chance")
         axes.set_xscale("log")
         ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10**4, 10**5) if tick <= gallery]
@@ -95,9 +93,7 @@ def _caption(axes: Axes, segment: Segment, score: float, left: int, top: int, ow
     words = one_line(" / ".join(script_texts(segment)), 76)
     time = span(segment.start, segment.end)
     axes.text(left, top + 15, f"{video}   {time}", size=9.5, va="center", color=INK)
-    axes.text(
-        left + STRIP, top + 15, f"{score:.3f}", size=9.5, va="center", ha="right", weight="bold", color=colour
-    )
+    axes.text(left + STRIP, top + 15, f"{score:.3f}", size=9.5, va="center", ha="right", weight="bold", color=colour)
     axes.text(left, top + 33, words, size=7.5, va="center", color=FAINT)
 
 

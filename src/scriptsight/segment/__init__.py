@@ -206,9 +206,7 @@ def _check(videos: Sequence[Video], parts: Sequence[Part], max_share: float) -> 
         lines = [f"  {count} x {reason}" for reason, count in reasons.most_common()]
         lines += [f"  {r.uri}: {r.reason}: {r.detail}" for r in rejects if r.collection == name][:5]
         problem = f"{share:.0%} of the videos was refused (max_reject_share: {max_share:.0%})"
-        raise InputError(
-            f"Collection {name!r}: {problem}. Reasons, and the first cases:\n" + "\n".join(lines)
-        )
+        raise InputError(f"Collection {name!r}: {problem}. Reasons, and the first cases:\n" + "\n".join(lines))
 
 
 # -------------------------------------------------------------------------------------------- one video
@@ -276,9 +274,7 @@ def _jpeg(frame: Frame, params: Params) -> bytes:
     return encoded
 
 
-def _segment(
-    video: Video, index: int, cut: Stretch, times: Sequence[float], frames: Sequence[bytes]
-) -> Segment:
+def _segment(video: Video, index: int, cut: Stretch, times: Sequence[float], frames: Sequence[bytes]) -> Segment:
     start, end, cues = cut
     return Segment(
         segment_id=f"{video.collection}/{video.video_id}/{index}",

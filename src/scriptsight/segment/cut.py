@@ -25,9 +25,7 @@ def stretches(cues: Sequence[Cue], duration: float, params: Segment) -> list[Str
     Args:
         cues: in order of time; what lies outside of the video is left out.
     """
-    inside = [
-        replace(cue, end=min(cue.end, duration)) for cue in cues if 0 <= cue.start < min(cue.end, duration)
-    ]
+    inside = [replace(cue, end=min(cue.end, duration)) for cue in cues if 0 <= cue.start < min(cue.end, duration)]
     if duration <= 0:
         return []
     if not inside:
@@ -42,9 +40,7 @@ def stretches(cues: Sequence[Cue], duration: float, params: Segment) -> list[Str
         _padded(
             span,
             # Neighbours share the silence between them; cues that overlap are parted where the later begins.
-            low=(spans[i - 1][1] + span[0]) / 2
-            if i and spans[i - 1][1] < span[0]
-            else (span[0] if i else 0.0),
+            low=(spans[i - 1][1] + span[0]) / 2 if i and spans[i - 1][1] < span[0] else (span[0] if i else 0.0),
             high=_upper(span, spans[i + 1] if i + 1 < len(spans) else None, duration),
             params=params,
         )

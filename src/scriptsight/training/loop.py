@@ -123,9 +123,7 @@ def train(
                 figures = validate()
             history.validation.append({"step": done, **figures})
             reporter.metrics({f"val/{name}": value for name, value in figures.items()}, done)
-            reporter.message(
-                f"step {done}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            )
+            reporter.message(f"step {done}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
             started = time.perf_counter()
         if done % schedule.checkpoint_every == 0 and done < schedule.steps:
             checkpoint.save(
