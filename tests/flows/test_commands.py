@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -127,17 +126,15 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     assert (folder / "models/index").is_dir()
     assert set(json.loads((folder / ".locks/pipeline.json").read_text())["stages"]) == set(stages.STAGES)
 
-    started = time.perf_counter()
     second = command("flows.pipeline", "--workspace", "tiny")
     assert second.returncode == 0, second.stderr
     assert "everything is up to date; nothing to do" in second.stdout
-    assert time.perf_counter() - started < 15  # 2 s on a machine that does nothing else
 
-    (folder / "overrides.yaml").write_text(TINY + "retrieve:\n  collection: narrated\n  split: train\n")
+    (folder / "overrides.yaml").write_text(TINY + "  k: 3\n")
     third = command("flows.pipeline", "--workspace", "tiny")
     assert third.returncode == 0, third.stderr
     ran = json.loads((folder / ".locks/pipeline.json").read_text())["stages"]
     assert {name: how["how"] for name, how in ran.items()} == {
-        **dict.fromkeys(stages.STAGES, "skipped"),
-        "retrieve": "ran",
+        **dict.fromkeys(("ingest", "segment"), "skipped"),
+        **dict.fromkeys(("pretrain", "probe", "retrieve"), "ran"),
     }

@@ -42,6 +42,11 @@ def embedded_cues(path: str | Path, language: str | None = None) -> list[Cue]:
         with av.open(str(path), metadata_errors="replace") as container:
             stream = _track(container.streams.subtitles, language)
             if stream is None:
+                if any(stream.codec_context is None for stream in container.streams.subtitles):
+                    detail = (
+                        "FFmpeg has no decoder for it (WebVTT in Matroska): extract it to a .vtt beside the video"
+                    )
+                    raise MediaError(path, "unreadable subtitle track", detail)
                 return []
             origin = (container.start_time or 0) / av.time_base
             return [

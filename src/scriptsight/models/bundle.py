@@ -82,6 +82,8 @@ class Encoder(nn.Module):
             ValueError: a script without any transcript.
         """
         counts = [len(script) for script in scripts]
+        if not counts:
+            return torch.empty(0, self.embed_dim)
         if 0 in counts:
             raise ValueError(f"script {counts.index(0)} has no transcript")
         ids, mask = self.text.tokenize([text for script in scripts for text in script])
@@ -126,15 +128,8 @@ def load(folder: str | Path) -> Encoder:
         InputError: the folder is no bundle, is damaged, or was written by a newer version.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder} is no scriptsight model: it has no config.json. Run the pretrain stage first.")
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise InputError(
-                f"{folder} has format {config['format']}, this version reads {FORMAT}: update scriptsight."
-            )
-        encoder = build(config, folder)
+        encoder = build(_config(folder), folder)
         encoder.load_state_dict(load_file(folder / "model.safetensors"))
     except InputError:
         raise
@@ -146,10 +141,19 @@ def load(folder: str | Path) -> Encoder:
 def random_like(folder: str | Path, seed: int) -> Encoder:
     """An encoder of the same shape with fresh weights: the control of every probe."""
     folder = Path(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _config(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(config, folder).eval()
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} is no scriptsight model: it has no config.json. Run the pretrain stage first.")
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config["format"] != FORMAT:
+        raise InputError(f"{folder} has format {config['format']}, this version reads {FORMAT}: update scriptsight.")
+    return config
 
 
 def build(config: dict[str, Any], folder: Path) -> Encoder:

@@ -1,0 +1,79 @@
+"""The claim, in its smallest honest form: sorting is learned from the video, and the words alone give nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+import scriptsight
+from scriptsight import clips, ingest, params, pretrain, segment
+from scriptsight.segments import Segments
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A corpus a quarter as large as the default, through the real stages."""
+    folder = tmp_path_factory.mktemp("world")
+    values = params.read_yaml("params.yaml")
+    told = values["ingest"]["collections"]["narrated"] | {"videos": {"train": 64, "val": 6, "test": 0}}
+    changes = {"collections": {"narrated": told}}
+    settings = params.merge(values, {"ingest": changes, "probe": {"collection": "narrated"}})
+    settings = params.build(settings)
+    ingest.run(
+        settings.ingest, world=folder / "world", catalogue=folder / "catalogue", metrics=folder / "ingest.json"
+    )
+    segment.run(
+        settings.segment,
+        catalogue=folder / "catalogue",
+        segments=folder / "segments",
+        metrics=folder / "segment.json",
+    )
+    return folder, settings
+
+
+def train(folder, settings, name, **changes):
+    changed = settings.pretrain.model_copy(update=changes)
+    return pretrain.run(
+        changed,
+        segments=folder / "segments",
+        bundle_folder=folder / name / "model",
+        metrics=folder / name / "pretrain.json",
+        plots=folder / name / "plots",
+        checkpoints=folder / name / "checkpoints",
+    )
+
+
+def test_transcripts_are_sorted_by_looking_and_not_by_reading(world):
+    folder, settings = world
+    result = train(folder, settings, "claim", steps=900, validate_every=300)
+    assert result.val["chance"] == 0.25
+    assert result.val["sort_accuracy"] > 0.5
+    assert abs(result.val["sort_accuracy_blank"] - 0.25) < 0.06  # 190 scripts: two standard deviations
+    assert result.val["t2v_r1"] > 10 * result.val["t2v_chance"]
+
+
+def test_an_untrained_model_is_at_chance(world):
+    folder, settings = world
+    result = train(folder, settings, "untrained", steps=1, validate_every=1)
+    assert abs(result.val["sort_accuracy"] - 0.25) < 0.08
+    assert result.val["t2v_r1"] < 5 * result.val["t2v_chance"]
+
+
+def test_two_runs_give_the_same_bytes_and_a_bundle_that_loads(world):
+    folder, settings = world
+    small = {"steps": 20, "batch": 8, "validate_every": 10, "validation_samples": 16}
+    for name in ("one", "two"):
+        train(folder, settings, name, **small)
+    for file in ("model/model.safetensors", "model/config.json", "plots/training.csv", "plots/curves.png"):
+        assert (folder / "one" / file).read_bytes() == (folder / "two" / file).read_bytes()
+    assert not list((folder / "one" / "checkpoints").glob("*"))
+    written = json.loads((folder / "one" / "pretrain.json").read_text())
+    assert set(written) == {"samples_per_second", "val"}
+    assert {"sort_accuracy", "sort_exact", "sort_accuracy_blank", "chance", "t2v_r1"} <= set(written["val"])
+
+    encoder = scriptsight.load(folder / "one" / "model")
+    held_out = Segments(folder / "segments", "narrated", "val")
+    import torch
+
+    clip = torch.from_numpy(clips.whole(held_out[0], 8, 32))[None]
+    assert np.linalg.norm(encoder.encode_video(clip).numpy()) == pytest.approx(1, abs=1e-5)
