@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,16 +38,21 @@ def main() -> None:
     """Run, subtract, print."""
     parser = argparse.ArgumentParser(description="Measure what orchestration costs in a full run.")
     parser.add_argument("--project", action="store_true", help="run the project itself, not a tiny workspace")
+    project = parser.parse_args().project
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 4200)) == 0:
+            sys.exit("something listens on port 4200 (`make ui`?): the run would use that server; stop it first")
     command = [sys.executable, "-m", "flows.pipeline"]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "workspace"
         folder.mkdir()
-        if parser.parse_args().project:
+        if project:
             folder = Path.cwd()
         else:
             (folder / "overrides.yaml").write_text(TINY, encoding="utf-8")
             command += ["--workspace", str(folder)]
-        environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+        elsewhere = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
+        environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
         environment["PREFECT_HOME"] = str(Path(scratch) / "prefect")
         started = time.perf_counter()
         done = subprocess.run(command, env=environment, check=False)  # noqa: S603

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,7 @@ from scriptsight.errors import InputError
 if TYPE_CHECKING:
     from flows.stages import Outcome
 
-REPORT = stage.LOCKS / "pipeline.json"  # seconds of the last run, for benchmarks/orchestration.py
+REPORT = stage.LOCKS / "pipeline.json"  # seconds of the last run's stages, for benchmarks/orchestration.py
 
 
 def main() -> None:
@@ -56,16 +58,17 @@ def run(started: float) -> None:
     reasons = stale()
     if not reasons:
         print(f"pipeline: everything is up to date; nothing to do (skipped: {', '.join(STAGES)})")
-        _report([], started)
+        _report([])
         return
     try:
         outcomes = _run_flow(reasons)
     finally:
         _end_stages()
-    _report(outcomes, started)
+    _report(outcomes)
     for outcome in outcomes:
         seconds = f"{outcome.run_s:8.1f} s" if outcome.how == "ran" else " " * 10
-        print(f"pipeline: {outcome.name:9} {outcome.how:8} {seconds}  {outcome.why.splitlines()[0]}")
+        why = "see above" if outcome.how == "failed" else outcome.why  # the stage itself has told its failure
+        print(f"pipeline: {outcome.name:9} {outcome.how:8} {seconds}  {why}")
     if outcomes[-1].how == "failed":
         left = ", ".join(STAGES[len(outcomes) :])
         sys.stdout.flush()
@@ -92,7 +95,7 @@ def _run_flow(reasons: dict[str, str]) -> list[Outcome]:
     if early:
         server.wait(url, process)
     else:
-        print(f"pipeline: follow it at {url.removesuffix('/api')}", flush=True)
+        print(f"pipeline: follow it at {server.clean(url).removesuffix('/api')}", flush=True)
     outcomes: list[Outcome] = []
     state = pipeline(outcomes, early, return_state=True)
     if not outcomes or outcomes[-1].how != "failed":
@@ -101,12 +104,13 @@ def _run_flow(reasons: dict[str, str]) -> list[Outcome]:
 
 
 def _end_stages() -> None:
-    """End a stage that still runs when this process must end: dvc leaves it alone."""
-    for child in psutil.Process().children():
-        command = child.cmdline()
-        if any(part.startswith("flows.") and part != "flows.server" for part in command):
-            child.terminate()
-            child.wait(timeout=30)
+    """End a stage, and its shell, that still runs when this process must end: dvc, which waits for it, won't."""
+    from flows.stages import STAGES
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if re.search(rf"-m flows\.({'|'.join(STAGES)})\b", " ".join(child.cmdline())):
+                child.terminate()
 
 
 def _require_pipeline() -> None:
@@ -114,9 +118,9 @@ def _require_pipeline() -> None:
         raise InputError(f"There is no pipeline (dvc.yaml, .dvc) in {Path.cwd()}: run in the project's folder.")
 
 
-def _report(outcomes: list[Outcome], started: float) -> None:
+def _report(outcomes: list[Outcome]) -> None:
     stages = {o.name: {"how": o.how, "import_s": o.import_s, "run_s": o.run_s} for o in outcomes}
-    files.write_json(REPORT, {"seconds": time.perf_counter() - started, "stages": stages})
+    files.write_json(REPORT, {"stages": stages})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pipeline as a Prefect flow: `dvc repro` stage by stage. A deployment runs `flows/repro.py:pipeline`.
+"""The pipeline as a Prefect flow: `dvc repro` stage by stage.
 
 The flow runs of the stages live in this process, below the pipeline's: a stage's own process then needs no
 Prefect, which saves four seconds a stage, and one that is killed is seen to have failed.

@@ -9,13 +9,6 @@ from flows import stage
 from scriptsight import cli
 
 
-def load_run() -> stage.Run:
-    """Import the stage's package: late, since its libraries take seconds."""
-    from scriptsight.retrieve import run
-
-    return run
-
-
 def main() -> None:
     """Run the stage, or answer queries."""
     about = "Index the moments of all segments and measure the search (models/index), or search that index."
@@ -29,7 +22,7 @@ def main() -> None:
     if options.top < 1:
         parser.error("--top must be at least 1")
     if not options.query:
-        stage.main("retrieve", load_run, about, ["--params", options.params])
+        stage.main("retrieve", "scriptsight.retrieve", about, ["--params", options.params])
         return
     for query in options.query:
         print(f"\n{query}")

@@ -6,29 +6,48 @@ python -m flows.server PORT     a server for the pipeline; it ends with the proc
 from __future__ import annotations
 
 import atexit
+import http.client
+import json
 import os
-import signal
+import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from typing import Any
 
 from scriptsight.errors import InputError
 
-UI = "http://127.0.0.1:4200/api"  # the server of `make ui`
+# The server of `make ui`; the tests look elsewhere.
+UI = os.environ.get("SCRIPTSIGHT_UI_API_URL", "http://127.0.0.1:4200/api")
 START_SECONDS = 180
+LONGEST_VALUE = 500  # characters, of a parameter or tag; every store takes these
+
+
+def clean(value: Any) -> str:
+    """A value as text for the record: no password of an address, no signature, no novel."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    text = re.sub(r"(\w+://)[^/\s]*@", r"\1***@", text)
+    text = re.sub(r"(\w+://[^?\s]*)\?\S*", r"\1?***", text)
+    return text[:LONGEST_VALUE]
 
 
 def answers(url: str, seconds: float = 3) -> bool:
-    """Whether the server at this http(s) address is up; one that asks for a password is."""
+    """Whether the server at this http(s) address is up.
+
+    Any answer but one of a failing server counts: it may ask for a password, a proxy may not know /health.
+    """
     try:
-        with urllib.request.urlopen(url.rstrip("/") + "/health", timeout=seconds):  # noqa: S310 - configured
+        address = urllib.parse.urlsplit(url.rstrip("/") + "/health")
+        address = address._replace(netloc=address.netloc.rpartition("@")[2])  # urllib opens none with a password
+        with urllib.request.urlopen(address.geturl(), timeout=seconds):  # noqa: S310 - configured
             return True
     except urllib.error.HTTPError as error:
-        return error.code in (401, 403)
-    except (OSError, ValueError):
+        return error.code < 500
+    except (OSError, ValueError, http.client.HTTPException):
         return False
 
 
@@ -40,8 +59,8 @@ def from_environment() -> bool:
     if answers(url):
         return True
     print(
-        f"PREFECT_API_URL={url} does not answer: this stage runs under a temporary server "
-        "and its run will not be on that page.",
+        f"PREFECT_API_URL={clean(url)} does not answer: this run uses a temporary server "
+        "and will not be on that page.",
         file=sys.stderr,
     )
     del os.environ["PREFECT_API_URL"]
@@ -98,7 +117,6 @@ def serve(port: int) -> None:
     from flows.stage import die_with_parent
 
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["PREFECT_UI_ENABLED"] = "0"
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     import uvicorn

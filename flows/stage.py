@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,16 @@ from scriptsight import files, params
 from scriptsight.errors import InputError
 from scriptsight.reporting import ConsoleReporter, Reporter
 
-Run = Callable[..., Any]
 LOCKS = Path(".locks")
 # Set by flows.pipeline: the file in which it reads how the stage went; the flow run is then the pipeline's.
 REPORT = "SCRIPTSIGHT_STAGE_REPORT"
 
 
-def main(name: str, load_run: Callable[[], Run], about: str, argv: Sequence[str] | None = None) -> None:
+def main(name: str, package: str, about: str, argv: Sequence[str] | None = None) -> None:
     """The command `python -m flows.NAME`, in a folder with a params.yaml.
 
     Args:
-        load_run: imports the stage's package and returns its `run`.
+        package: has the stage's `run`; imported late, since its libraries take seconds.
         about: one line for `--help`.
     """
     parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=about)
@@ -48,10 +48,11 @@ def main(name: str, load_run: Callable[[], Run], about: str, argv: Sequence[str]
     if "DVC_STAGE" in os.environ:
         die_with_parent()
     with told_errors(name):
+        settings = params.load(path)
         if REPORT in os.environ:
-            _reported(name, load_run, path, Path(os.environ[REPORT]))
+            _reported(name, package, settings, Path(os.environ[REPORT]))
         else:
-            _as_flow(name, load_run, path)
+            _as_flow(name, package, settings)
 
 
 @contextmanager
@@ -67,10 +68,9 @@ def told_errors(name: str) -> Iterator[None]:
         sys.exit(130)
 
 
-def _as_flow(name: str, load_run: Callable[[], Run], path: str) -> None:
+def _as_flow(name: str, package: str, settings: params.Params) -> None:
     """Run the stage as a Prefect flow run of its own."""
-    if not server.from_environment():
-        params.load(path)  # nobody will see the flow run: say what is wrong before a server starts for it
+    server.from_environment()
     from prefect import flow
     from prefect.states import Failed
 
@@ -79,7 +79,7 @@ def _as_flow(name: str, load_run: Callable[[], Run], path: str) -> None:
     @flow(name=name, flow_run_name=name, validate_parameters=False, persist_result=False)
     def stage() -> Any:
         try:
-            work(name, load_run, path)
+            work(name, package, settings)
         except InputError as error:  # a state with the message; raised, Prefect would log its traceback
             told.append(error)
             return Failed(message=str(error))
@@ -91,10 +91,10 @@ def _as_flow(name: str, load_run: Callable[[], Run], path: str) -> None:
     state.result()
 
 
-def _reported(name: str, load_run: Callable[[], Run], path: str, report: Path) -> None:
+def _reported(name: str, package: str, settings: params.Params, report: Path) -> None:
     """Run the stage for the pipeline, and leave seconds or failure in `report`."""
     try:
-        seconds = work(name, load_run, path)
+        seconds = work(name, package, settings)
     except Exception as error:
         told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         files.write_json(report, {"stage": name, "failure": told})
@@ -102,24 +102,23 @@ def _reported(name: str, load_run: Callable[[], Run], path: str, report: Path) -
     files.write_json(report, {"stage": name, **seconds})
 
 
-def work(name: str, load_run: Callable[[], Run], path: str) -> dict[str, float]:
+def work(name: str, package: str, settings: params.Params) -> dict[str, float]:
     """Run the stage once, under its lock -> seconds spent importing its package and in its `run`."""
-    with lock(name), _reporter(name, path) as reporter:
-        section = getattr(params.load(path), name)
+    with lock(name), _reporter(name, settings) as reporter:
         started = time.perf_counter()
-        run = load_run()
+        run = importlib.import_module(package).run
         imported = time.perf_counter()
-        run(section, reporter=reporter)
+        run(getattr(settings, name), reporter=reporter)
         return {"import_s": imported - started, "run_s": time.perf_counter() - imported}
 
 
 @contextmanager
-def _reporter(name: str, path: str) -> Iterator[Reporter]:
+def _reporter(name: str, settings: params.Params) -> Iterator[Reporter]:
     """The tracked reporter of a stage that has figures of a model; the console for the others."""
     if name in ("ingest", "segment"):
         yield ConsoleReporter()
         return
-    with tracked(name, params.load(path)) as reporter:
+    with tracked(name, settings) as reporter:
         yield reporter
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from flows import stage
-from scriptsight import files
+from scriptsight.errors import InputError
 
 STAGES = ("ingest", "segment", "pretrain", "probe", "retrieve")
 
@@ -30,9 +28,19 @@ class Outcome:
 
 
 def stale(name: str | None = None) -> dict[str, str]:
-    """Stage -> why it must run, for those that must; what only a stale earlier stage changes is not in it."""
-    with Repo(_wait_for_lock=True) as repo:
-        status: dict[str, Any] = repo.status(targets=[name] if name else None)
+    """Stage -> why it must run, for those that must; what only a stale earlier stage changes is not in it.
+
+    Raises:
+        InputError: DVC can't tell, as in a copy without git.
+    """
+    try:
+        with Repo(_wait_for_lock=True) as repo:
+            status: dict[str, Any] = repo.status(targets=[name] if name else None)
+    except DvcException as error:
+        raise InputError(
+            f"DVC can't tell what is stale: {error}. In a copy without git, run `git init`, or "
+            "`dvc config --local core.no_scm true`."
+        ) from error
     return {found: _why(_reasons(entries)) for found, entries in status.items()}
 
 
@@ -76,14 +84,5 @@ def reproduce(name: str, why: str) -> Outcome:
         del os.environ[stage.REPORT]
     told = stage.read_report(report)
     if not told:
-        if name == "pretrain":
-            _restore_metrics()
         return Outcome(name, "restored", f"DVC's cache had the outputs ({why})")
     return Outcome(name, "ran", why, told["import_s"], told["run_s"])
-
-
-def _restore_metrics() -> None:
-    """Write metrics/pretrain.json of a model that DVC took from its cache: the file is no output of the stage,
-    because it holds the speed of training, and there was no training."""
-    val = json.loads(Path("plots/pretrain/val.json").read_text(encoding="utf-8"))
-    files.write_json("metrics/pretrain.json", {"samples_per_second": None, "val": val})

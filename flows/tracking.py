@@ -3,7 +3,7 @@
 pretrain opens the run; probe and retrieve find it by the digest of the weights (tag `weights_digest`). The
 talking is done in a process of its own (`python -m flows.tracking`, events as JSON lines on its input): its
 four seconds of imports overlap with those of the stage, no database write stops the training loop, and a
-stage that is killed leaves a run marked FAILED, because its events end without a word.
+training that is killed leaves a run marked FAILED, because its events end without a word.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from flows import server
+from flows.server import answers, clean
 from scriptsight import files
 from scriptsight.errors import InputError
 from scriptsight.params import Params, read_yaml
@@ -31,7 +31,7 @@ WEIGHTS = Path("models/pretrained/model.safetensors")
 STORE = Path("mlruns")
 SYSTEM_SECONDS = 5  # between two samples of processor, memory and GPU
 FLUSH_SECONDS = 2
-LONGEST_VALUE = 500  # characters, of a parameter or tag; every store takes these
+FAILED_STAGE = "failed_stage"  # tag: the stage after pretrain that failed last, and has not succeeded since
 
 
 class MlflowReporter(ConsoleReporter):
@@ -46,34 +46,50 @@ class MlflowReporter(ConsoleReporter):
             text=True,
             start_new_session=True,
         )
+        self._opened: bool | None = None  # not known before the first figure: MLflow takes seconds to start
         self._lost = False
         self._send(opening)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        self._open()
         self._send({"metrics": dict(values), "step": step or 0, "time": time.time_ns() // 1_000_000})
 
     def figure(self, path: Path) -> None:
+        self._open()
         self._send({"figure": str(Path(path).resolve())})
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags of the run."""
+        self._open()
         self._send({"tags": dict(values)})
 
     def end(self, status: str) -> None:
-        """Close the run as FINISHED or FAILED, once everything sent is stored.
+        """Close the run as FINISHED or FAILED, once everything sent is stored. It warns and never raises: the
+        stage may be ending with an error of its own."""
+        try:
+            self._open()
+            self._send({"end": status})
+        except InputError as error:
+            self.message(f"WARNING: {error}")
+        self._process.communicate()
+        if self._opened and self._process.returncode:
+            self.message("WARNING: MLflow lost figures of this run (see above); the stage's files are whole.")
+
+    def _open(self) -> None:
+        """Wait until the run is open, so that a training whose record would be lost ends before it begins.
 
         Raises:
-            InputError: the run could never be opened.
+            InputError: MLflow can't be used; said once.
         """
-        self._send({"end": status})
-        answer, _ = self._process.communicate()
-        opened = json.loads(answer or '{"error": "see the lines above"}')
-        if "error" in opened:
-            raise InputError(f"MLflow at {clean(uri())} can't be used: {opened['error']}")
-        if opened["message"]:
-            self.message(opened["message"])
-        if self._process.returncode:
-            self.message("WARNING: MLflow lost figures of this run (see above); the stage's files are whole.")
+        if self._opened is not None:
+            return
+        assert self._process.stdout
+        answer = json.loads(self._process.stdout.readline() or '{"error": "see the lines above"}')
+        self._opened = "error" not in answer
+        if not self._opened:
+            raise InputError(f"MLflow at {clean(uri())} can't be used: {answer['error']}")
+        if answer["message"]:
+            self.message(answer["message"])
 
     def _send(self, event: Mapping[str, Any]) -> None:
         assert self._process.stdin
@@ -82,20 +98,22 @@ class MlflowReporter(ConsoleReporter):
         try:
             self._process.stdin.write(json.dumps(event) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:  # a training run is worth more than its curve; `end` tells the reason
+        except BrokenPipeError:  # a training run is worth more than its curve
             self._lost = True
-            self.message("WARNING: MLflow stopped taking figures; the stage goes on.")
+            if self._opened:
+                self.message("WARNING: MLflow stopped taking figures; the stage goes on.")
 
 
 @contextmanager
 def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
-    """The reporter of a stage, within its MLflow run; the run ends FAILED if the block raises.
+    """The reporter of a stage, within its MLflow run; if the block raises, pretrain's run ends FAILED, and the
+    run that another stage adds to gets the tag `failed_stage`.
 
     Raises:
         InputError: MLflow can't be used, or the model that a run is looked up for does not exist.
     """
     address = uri()
-    if address.startswith(("http://", "https://")) and not server.answers(address):
+    if address.startswith(("http://", "https://")) and not answers(address):
         raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
     reporter = MlflowReporter(_opening(stage, params))
     status = "FAILED"
@@ -170,14 +188,6 @@ def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[st
         else:
             found[name] = value
     return found
-
-
-def clean(value: Any) -> str:
-    """A value as text for the record: no password of an address, no signature, no novel."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    text = re.sub(r"(\w+://)[^/\s@]*@", r"\1***@", text)
-    text = re.sub(r"(\w+://[^?\s]*)\?\S*", r"\1?***", text)
-    return text[:LONGEST_VALUE]
 
 
 def uri() -> str:
@@ -265,10 +275,16 @@ class Record:
         self._since = time.monotonic()
 
     def close(self, status: str) -> None:
-        """Write what is left and end the run."""
+        """Write what is left and end the run; a model stays well trained when its probe fails."""
         self.flush()
         if self._system:
             self._system.finish()
+        if self._stage != "pretrain":
+            if status == "FAILED":
+                self._client.set_tag(self._run_id, FAILED_STAGE, self._stage)
+            elif self._client.get_run(self._run_id).data.tags.get(FAILED_STAGE) == self._stage:
+                self._client.delete_tag(self._run_id, FAILED_STAGE)
+            status = "FINISHED"
         self._client.set_terminated(self._run_id, status)
 
 

@@ -16,9 +16,10 @@ PREFECT, MLFLOW = 4200, 5000
 
 
 def main() -> None:
-    """Start both, say where they are, stop both."""
+    """Start both, say where they are, stop both; a server of MLflow that runs elsewhere is only named."""
     with stage.told_errors("ui"):
-        for port in (PREFECT, MLFLOW):
+        at_home = not tracking.uri().startswith(("http://", "https://"))
+        for port in (PREFECT, MLFLOW) if at_home else (PREFECT,):
             if server.taken(port):
                 raise InputError(f"Port {port} is in use: the pages may run already, or end what holds it.")
         tracking.STORE.mkdir(exist_ok=True)
@@ -26,11 +27,12 @@ def main() -> None:
         bin_folder = Path(sys.executable).parent
         prefect = [str(bin_folder / "prefect"), "server", "start", *here, str(PREFECT)]
         mlflow = [str(bin_folder / "mlflow"), "server", *here, str(MLFLOW), "--workers", "1"]
-        mlflow += ["--backend-store-uri", tracking.uri()]
+        os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking.uri()  # it may hold a password: on no command line
         os.environ.pop("PREFECT_API_URL", None)  # the page asks the server that serves it
-        pages = [subprocess.Popen(command, start_new_session=True) for command in (prefect, mlflow)]  # noqa: S603
+        commands = [prefect, mlflow] if at_home else [prefect]
+        pages = [subprocess.Popen(command, start_new_session=True) for command in commands]  # noqa: S603
         try:
-            _wait(pages)
+            _wait(pages, f"http://127.0.0.1:{MLFLOW}" if at_home else tracking.uri())
         finally:
             for page in pages:
                 if page.poll() is None:
@@ -39,14 +41,20 @@ def main() -> None:
                 page.wait()
 
 
-def _wait(pages: list[subprocess.Popen[bytes]]) -> None:
+def _wait(pages: list[subprocess.Popen[bytes]], mlflow: str) -> None:
     told = False
     while all(page.poll() is None for page in pages):
-        if not told and server.answers(server.UI) and server.answers(f"http://127.0.0.1:{MLFLOW}"):
-            print(f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   http://127.0.0.1:{MLFLOW}\nctrl-C stops both.")
+        if (
+            not told
+            and server.answers(f"http://127.0.0.1:{PREFECT}/api")
+            and (len(pages) == 1 or server.answers(mlflow))
+        ):
+            print(
+                f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   {server.clean(mlflow)}\nctrl-C stops what started here."
+            )
             told = True
         time.sleep(0.5)
-    raise InputError("One of the two pages ended (see above); the other is stopped too.")
+    raise InputError("A page ended (see above); the other, if any, is stopped too.")
 
 
 if __name__ == "__main__":

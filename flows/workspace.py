@@ -37,7 +37,7 @@ def prepare(folder: Path) -> None:
     merged = params.merge(params.read_yaml(PROJECT / "params.yaml"), params.read_yaml(overrides))
     params.build(merged, str(overrides))
     _write(folder / "params.yaml", merged, "the project's params.yaml with overrides.yaml laid over it")
-    _write(folder / "dvc.yaml", _pipeline(folder), "the project's dvc.yaml for this workspace")
+    _write(folder / "dvc.yaml", _pipeline(folder, merged), "the project's dvc.yaml for this workspace")
     if not (folder / ".gitignore").exists():
         (folder / ".gitignore").write_text("\n".join(IGNORED) + "\n", encoding="utf-8")
     if not (folder / ".dvc").is_dir():
@@ -50,8 +50,8 @@ def prepare(folder: Path) -> None:
         )
 
 
-def _pipeline(folder: Path) -> dict[str, Any]:
-    """The project's dvc.yaml, its code dependencies re-rooted.
+def _pipeline(folder: Path, merged: dict[str, Any]) -> dict[str, Any]:
+    """The project's dvc.yaml, its code dependencies re-rooted and the folders of videos added.
 
     A folder of code becomes its files: outside of its root DVC heeds no .dvcignore, and the byte code in
     __pycache__ would count as a change.
@@ -59,6 +59,10 @@ def _pipeline(folder: Path) -> dict[str, Any]:
     pipeline = params.read_yaml(PROJECT / "dvc.yaml")
     for stage in pipeline["stages"].values():
         stage["deps"] = [path for dep in stage["deps"] for path in _rooted(dep, folder)]
+    videos = {
+        collection["path"]: None for collection in merged["ingest"]["collections"].values() if "path" in collection
+    }
+    pipeline["stages"]["ingest"]["deps"] += [path for path in videos if (folder / path).exists()]
     return pipeline
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scriptsight import clips
+from scriptsight import arithmetic, clips
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
 from scriptsight.reporting import Reporter
@@ -48,7 +47,7 @@ def extract(
     device = next(encoder.parameters()).device
     parts: dict[str, list[np.ndarray]] = {"cls": [], "mean": [], "embedding": []}
     read = _batches(segments, rows, batch, encoder.preprocessing.frames, encoder.preprocessing.size)
-    with _deterministic(), torch.inference_mode():
+    with arithmetic.deterministic(), torch.inference_mode():
         for frames in reporter.progress(read, label, total=-(-len(rows) // batch)):
             features = encoder.features(frames.to(device))
             # project_video looks at the first token only, so the class token alone will do: [B, 1, D].
@@ -92,13 +91,3 @@ def _batches(segments: Segments, rows: Sequence[int], batch: int, frames: int, s
             if current:
                 yield torch.stack([clip.result() for clip in current])
         yield torch.stack([clip.result() for clip in ahead])
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)

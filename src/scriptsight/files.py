@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,15 +43,18 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".partial-*-{path.name}"):  # left by a killed process
-        shutil.rmtree(stale, ignore_errors=True)
+    for stale in path.parent.glob(".partial-*"):  # left by a killed process
+        if re.fullmatch(rf"\.partial-\d+-(old-)?{re.escape(path.name)}", stale.name):
+            shutil.rmtree(stale, ignore_errors=True)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     with _cleaned_up(partial, path):
         partial.mkdir()
         yield partial
+        old = path.with_name(f".partial-{os.getpid()}-old-{path.name}")
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(old)  # a kill from here to the next line leaves no folder, never half of one
         partial.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

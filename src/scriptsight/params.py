@@ -18,6 +18,7 @@ from scriptsight.errors import InputError
 Split = Literal["train", "val", "test"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 # A name becomes a folder: no separators, no dots that climb out of it.
@@ -27,7 +28,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=
 class Section(BaseModel):
     """What all sections share: no unknown key, no conversion of types, no change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 # ---------------------------------------------------------------------------------------------- ingest
@@ -50,7 +51,7 @@ class WorldCollection(Section):
     scenes: Count = 1  # narrated: scenes a video
     pairs: Annotated[int, Field(ge=1, le=6)] = 2  # narrated: verb pairs a scene; a scene has 2 x pairs events
     undo: bool = True  # narrated: every verb of a scene is also undone; False draws verbs independently
-    seed: int = 0
+    seed: Seed = 0
 
 
 class FolderCollection(Section):
@@ -105,6 +106,12 @@ class Segment(Section):
 # -------------------------------------------------------------------------------------------- pretrain
 
 
+def _checked_heads(encoder: Any) -> Any:
+    if encoder.width % encoder.heads:
+        raise ValueError(f"width {encoder.width} is no multiple of heads {encoder.heads}")
+    return encoder
+
+
 class VideoEncoder(Section):
     """A ViT over tubelets."""
 
@@ -116,9 +123,7 @@ class VideoEncoder(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> VideoEncoder:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        return self
+        return _checked_heads(self)
 
 
 class WordText(Section):
@@ -137,6 +142,10 @@ class TransformerText(Section):
     depth: Count
     heads: Count
     vocabulary: Count
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TransformerText:
+        return _checked_heads(self)
 
 
 class HuggingFaceText(Section):
@@ -165,7 +174,7 @@ class Tvts(Section):
 class Pretrain(Section):
     """What is learned from which collection, and how long."""
 
-    seed: int
+    seed: Seed
     collection: Name
     objective: Literal["tvts"]
     k: Annotated[int, Field(ge=2)]  # transcripts a sample
@@ -220,7 +229,7 @@ class Probe(Section):
     knn_temperature: Positive
     linear_c: Positive  # inverse strength of the L2 penalty
     batch: Count
-    seed: int  # of the randomly initialised encoder
+    seed: Seed  # of the randomly initialised encoder
 
 
 class Retrieve(Section):
@@ -250,6 +259,11 @@ class Params(Section):
             if name not in self.ingest.collections:
                 known = ", ".join(self.ingest.collections)
                 raise ValueError(f"{stage}.collection is {name!r}, which ingest.collections lacks (it has: {known})")
+        if self.pretrain.size > self.segment.short_side:
+            raise ValueError(
+                f"pretrain.size {self.pretrain.size} is over segment.short_side {self.segment.short_side}: "
+                "stored frames would only be blown up"
+            )
         return self
 
 

@@ -13,6 +13,9 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+# What would make a command record on a server of the user, or take itself for a part of a pipeline.
+SURROUNDINGS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DVC_STAGE", "SCRIPTSIGHT_STAGE_REPORT")
+NOWHERE = "http://127.0.0.1:9/api"
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     shutil.copy(PROJECT / "params.yaml", folder)
     monkeypatch.chdir(folder)
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DVC_STAGE", "SCRIPTSIGHT_STAGE_REPORT"):
+    for name in SURROUNDINGS:
         monkeypatch.delenv(name, raising=False)
     return folder
 
@@ -36,9 +39,11 @@ def command(prefect_home: Path) -> Iterator[Command]:
     """Run `python -m MODULE ARGUMENTS...` in the current folder."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        own = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
+        own |= {"PREFECT_HOME": str(prefect_home), "SCRIPTSIGHT_UI_API_URL": NOWHERE}
         return subprocess.run(  # noqa: S603 - our own words
             [sys.executable, "-m", *arguments],
-            env={**os.environ, "PREFECT_HOME": str(prefect_home), **environment},
+            env={**own, **environment},
             capture_output=True,
             text=True,
             timeout=240,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from scriptsight.arithmetic import choose, deterministic
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.training import checkpoint
-from scriptsight.training.arithmetic import choose, deterministic
 from scriptsight.training.loop import NonFiniteLoss, Schedule, train
 
 SCHEDULE = Schedule(

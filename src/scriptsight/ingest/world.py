@@ -10,13 +10,14 @@ dark screen, turns clockwise/anticlockwise. Moving objects leave at one edge and
 2 s of pause after each scene. *Do and undo:* a scene shows `pairs` different pairs, both directions of each,
 in random order. The bag of its verbs then says nothing about direction; only the order of the events does
 (`undo: false` draws verbs independently instead). Half of the scenes keep one object, half draw a new one for
-every event. A speaker says one sentence for each event: synonyms, fillers before it (30%), every word lost with
-8% and misheard with 3%, chatter after it (5%). A sentence starts 0.25 s before to 0.35 s after its event and
-ends likewise. Sentences do not depend on their place: the text alone says nothing about the order.
+every event. A speaker says one sentence for each event, of synonyms; every word of it is lost with 8%, and
+misheard with 3% if it is one of those in `MISHEARD`. A filler comes before it (30%), chatter after it (5%). A
+sentence starts 0.25 s before to 0.35 s after its event, but not before the last one ended, and ends likewise
+against the event's end. Sentences do not depend on their place: the text alone says nothing about the order.
 
 **Action clips** are silent, last 8 s, show one object and carry the verb as label. They come in twins: the
 second is the first backwards, frame by frame, under the opposite label, so that the frames of a clip, taken
-one by one, never give its class away.
+one by one, do not give its class away (as drawn; what H.264 leaves of it was not measured).
 - `loop`: the verb over and over with a period of 2 s from a random phase, each time at a new place. Even a
   frame *and* its place in the clip say nothing about direction.
 - `slow`: the verb once, over 2 to 5 s; before and after it the clip shows the object standing elsewhere.
@@ -162,7 +163,7 @@ def _make_one(job: tuple[str, WorldCollection, str, int, Path, Path]) -> list[Vi
         made: list[tuple[str, np.ndarray, list[Cue], str | None, str | None]]
         made = [(f"{split}-{number:05d}", *_narrated(collection, rng), None)]
     else:
-        verb = VERBS[(number // 2 * 2 + rng.integers(2)) % len(VERBS)]
+        verb = VERBS[(number + rng.integers(2)) % len(VERBS)]
         clip = _loop(verb, rng) if collection.content == "loop" else _slow(verb, rng)
         twins = [(verb, clip), (OPPOSITE[verb], clip[::-1])]
         count = getattr(collection.videos, split) - number  # an odd count leaves the last twin out
@@ -210,10 +211,10 @@ def _narrated(collection: WorldCollection, rng: np.random.Generator) -> tuple[np
     for _ in range(collection.scenes):
         background = _background(rng)
         keeps_object = rng.random() < 0.5
-        thing = _thing(rng)
-        first = first or thing
+        thing: Thing | None = None
         for verb in _scene_verbs(collection, rng):
-            thing = thing if keeps_object else _thing(rng)
+            thing = thing if thing and keeps_object else _thing(rng)
+            first = first or thing
             stretches.append(_render(background, thing, _event(verb, EVENT_FRAMES, rng), rng))
             said_from = clock + rng.uniform(-0.25, 0.35)
             said_until = clock + EVENT_SECONDS + rng.uniform(-0.25, 0.35)
@@ -362,9 +363,10 @@ def _coverage(distance: np.ndarray) -> np.ndarray:
 
 
 def write_mp4(path: Path, frames: np.ndarray) -> None:
-    """Encode uint8 [F, SIDE, SIDE, 3] as H.264; one thread, no time of day: equal frames give equal bytes."""
+    """Encode uint8 [F, SIDE, SIDE, 3] as H.264, equal frames to equal bytes: one thread, no time of day, and no
+    B-frames, with which x264's rate control reads memory that nobody wrote (MALLOC_PERTURB_ changes the file)."""
     with av.open(str(path), "w", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "26", "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "26", "preset": "veryfast", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         stream.codec_context.thread_count = 1
         for image in frames:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from scriptsight import arithmetic
 from scriptsight import params as parameters
 from scriptsight.files import write_json
 from scriptsight.models import bundle, text
@@ -23,7 +24,7 @@ from scriptsight.pretrain.batches import (
 from scriptsight.pretrain.objectives import OBJECTIVES, Objective, module
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
-from scriptsight.training import arithmetic, checkpoint
+from scriptsight.training import checkpoint
 from scriptsight.training.loop import Schedule, train
 
 

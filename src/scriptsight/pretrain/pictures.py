@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scriptsight.files import whole_folder, write_json
+from scriptsight.files import whole_folder
 from scriptsight.pictures import COLOURS, FAINT, picture
 from scriptsight.reporting import Reporter
 from scriptsight.training.loop import History
 
 
 def write(history: History, val: dict[str, Any], plots: Path, reporter: Reporter) -> None:
-    """Write `training.csv`, `validation.csv`, `confusion.csv` and two pictures into `plots`, as one whole."""
-    confusion = np.array(val["confusion"])
+    """Write curves, the confusion of an objective that has one, and their pictures into `plots`, as one whole."""
     with whole_folder(plots) as partial:
         _write_csv(partial / "training.csv", history.training)
         _write_csv(partial / "validation.csv", history.validation)
-        _write_csv(partial / "confusion.csv", _one_row_each(confusion))
-        write_json(partial / "val.json", val)  # what metrics/pretrain.json holds but for the speed
         _draw_curves(partial / "curves.png", history, val)
-        _draw_confusion(partial / "confusion.png", confusion, val)
-    for name in ("curves.png", "confusion.png"):
-        reporter.figure(plots / name)
+        if "confusion" in val:
+            confusion = np.array(val["confusion"])
+            _write_csv(partial / "confusion.csv", _one_row_each(confusion))
+            _draw_confusion(partial / "confusion.png", confusion, val)
+    for path in sorted(plots.glob("*.png")):
+        reporter.figure(path)
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -46,31 +47,28 @@ def _one_row_each(confusion: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _draw_curves(path: Path, history: History, val: dict[str, Any]) -> None:
+    """Losses at the left; at the right every accuracy that the objective reports, with its chance level."""
     steps = [point["step"] for point in history.training]
     held_out = [point["step"] for point in history.validation]
+    losses_of = [name for name in history.training[0] if name.endswith("loss") and name != "loss"] or ["loss"]
     with picture(path, width=11, height=4) as figure:
         losses, sorting = figure.subplots(1, 2)
-        for name, colour in zip(("sort_loss", "align_loss"), COLOURS, strict=False):
+        for name, colour in zip(losses_of, cycle(COLOURS), strict=False):
             losses.plot(steps, [point[name] for point in history.training], color=colour, label=name)
-        losses.set(title="Training losses", xlabel="optimizer step", ylabel="cross-entropy", ylim=(0, None))
-        losses.legend()
-        sorting.plot(
-            steps,
-            [point["sort_accuracy"] for point in history.training],
-            color=COLOURS[0],
-            alpha=0.35,
-            label="training",
-        )
-        for name, colour, label in (
-            ("sort_accuracy", COLOURS[0], "held out"),
-            ("sort_accuracy_blank", COLOURS[1], "held out, video blanked"),
-        ):
-            sorting.plot(held_out, [point[name] for point in history.validation], "o-", color=colour, label=label)
-        sorting.axhline(val["chance"], color=FAINT, linestyle="--", label="chance")
-        sorting.set(title="Transcripts put in their place", xlabel="optimizer step", ylabel="share", ylim=(0, 1))
-        sorting.legend()
+        losses.set(title="Training losses", xlabel="optimizer step", ylim=(0, None))
+        for name in (name for name in history.training[0] if "accuracy" in name):
+            values = [point[name] for point in history.training]
+            sorting.plot(steps, values, color=COLOURS[0], alpha=0.35, label=f"{name}, training")
+        accuracies = [name for name in history.validation[0] if "accuracy" in name]
+        for name, colour in zip(accuracies, cycle(COLOURS), strict=False):
+            values = [point[name] for point in history.validation]
+            sorting.plot(held_out, values, "o-", color=colour, label=f"{name}, held out")
+        if "chance" in val:
+            sorting.axhline(val["chance"], color=FAINT, linestyle="--", label="chance")
+        sorting.set(title="Accuracy", xlabel="optimizer step", ylim=(0, 1))
         for axes in (losses, sorting):
             axes.grid(True)
+            axes.legend()
         figure.tight_layout()
 
 

@@ -1,1 +1,1 @@
-"""The one training loop, its checkpoints and its arithmetic."""
+"""The one training loop and its checkpoints."""

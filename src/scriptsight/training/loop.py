@@ -11,15 +11,15 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
+from scriptsight.arithmetic import Arithmetic
 from scriptsight.reporting import Reporter
-from scriptsight.training.arithmetic import Arithmetic
 from scriptsight.training.checkpoint import Checkpoint
 
 LOG_EVERY = 10  # steps between two points of a curve
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss is no number any more; nothing was updated with it."""
+    """The loss or its gradient is no number any more; nothing was updated with it."""
 
 
 class Batch(Protocol):
@@ -97,18 +97,18 @@ def train(
         batch = next(stream).to(arithmetic.device)
         for group in optimizer.param_groups:
             group["lr"] = schedule.lr_at(step)
-        # All of a step's randomness comes from its number: nothing else needs saving to resume.
-        generator = Generator().manual_seed(seed * 1_000_003 + step)
+        # All of a step's randomness comes from its number (dropout's too): nothing else is saved to resume.
+        generator = torch.manual_seed(seed * 1_000_003 + step)
         with arithmetic.autocast():
             parts = losses(batch, generator)
-        if not torch.isfinite(parts["loss"]):
-            raise NonFiniteLoss(
-                f"The loss is {parts['loss'].item()} at step {step}; nothing was updated. Segments: "
-                f"{', '.join(batch.segment_ids)}. Lower pretrain.lr, or look at these segments."
-            )
         optimizer.zero_grad()
         parts["loss"].backward()
-        nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
+        norm = nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
+        if not (torch.isfinite(parts["loss"]) and torch.isfinite(norm)):
+            raise NonFiniteLoss(
+                f"The loss is {parts['loss'].item()}, its gradient's norm {norm.item()} at step {step}; nothing was "
+                f"updated. Segments: {', '.join(batch.segment_ids)}. Lower pretrain.lr, or look at these segments."
+            )
         optimizer.step()
         # ------------------------------------------------------------------------------------------
         done = step + 1
@@ -152,5 +152,8 @@ def _resume(
     objective.load_state_dict(state["objective"])
     optimizer.load_state_dict(state["optimizer"])
     history.training, history.validation = state["training"], state["validation"]
+    for name, curve in (("train", history.training), ("val", history.validation)):
+        for point in curve:  # what records this run has only the rest of it otherwise
+            reporter.metrics({f"{name}/{key}": point[key] for key in point if key != "step"}, int(point["step"]))
     reporter.message(f"Resuming after step {state['step']} from {checkpoint.path}.")
     return int(state["step"])

@@ -118,11 +118,8 @@ class Tvts(nn.Module):
             sentences = self._sentences(batch)
             tokens = self.encoder.video(batch.frames)
             predicted = self.sort(tokens, sentences).argmax(-1)  # [B, K]
-            confusion.index_put_(
-                (batch.order.flatten(), predicted.flatten()),
-                torch.ones(batch.order.numel(), dtype=torch.int64),
-                accumulate=True,
-            )
+            cells = (batch.order * self.k + predicted).flatten().cpu()
+            confusion += cells.bincount(minlength=self.k**2).view(self.k, self.k)
             right.append((predicted == batch.order).float())
             exact.append((predicted == batch.order).all(-1).float())
             # What language alone can order: the same transcripts over a clip of one grey.
@@ -131,7 +128,7 @@ class Tvts(nn.Module):
             v, t = self._embed(tokens, sentences)
             videos.append(v)
             texts.append(t)
-        similarity = torch.cat(texts) @ torch.cat(videos).T  # [N scripts, N clips]
+        similarity = _cosine(torch.cat(texts), torch.cat(videos))  # [N scripts, N clips]
         ranks = (similarity >= similarity.diagonal()[:, None]).sum(1)  # 1 is best
         return {
             "sort_accuracy": torch.cat(right).mean().item(),
@@ -150,6 +147,12 @@ def alignment_loss(video: Tensor, text: Tensor, temperature: float) -> Tensor:
     Args:
         video, text: unit vectors [B, E]; row i of one belongs to row i of the other.
     """
-    similarity = video @ text.T / temperature  # [B, B]
+    similarity = _cosine(video, text) / temperature  # [B, B]
     target = torch.arange(len(video), device=video.device)
     return F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)
+
+
+def _cosine(one: Tensor, other: Tensor) -> Tensor:
+    """Products of unit vectors [N, E], [M, E] -> [N, M] in their own precision: in bf16 near ones would tie."""
+    with torch.autocast(one.device.type, enabled=False):
+        return one @ other.T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,10 +43,12 @@ def choose(precision: Literal["auto", "bf16", "fp32"]) -> Arithmetic:
 
 
 @contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """Same inputs, same bytes: fixed threads and deterministic kernels inside the block."""
+def deterministic(threads: int | None = None) -> Iterator[None]:
+    """Same inputs, same bytes: deterministic kernels inside the block, and a fixed number of threads if given."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
+    if threads is not None:
+        torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory with NaN is a debugging aid that costs a fifth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

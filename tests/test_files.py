@@ -1,0 +1,61 @@
+"""Files and folders appear whole or not at all."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from scriptsight.errors import InputError
+from scriptsight.files import whole_file, whole_folder, write_json
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "old").touch()
+    with pytest.raises(RuntimeError), whole_file(tmp_path / "a.txt") as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "b") as partial:
+        (partial / "new").touch()
+        raise RuntimeError
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["a.txt", "b", "b/old"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_folder_is_replaced_and_the_rest_of_a_killed_process_removed(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "old").touch()
+    (tmp_path / ".partial-123-b").mkdir()
+    (tmp_path / ".partial-123-my-b").mkdir()  # another output's
+    with whole_folder(tmp_path / "b") as partial:
+        (partial / "new").touch()
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-123-my-b", "b"]
+
+
+def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path):
+    target = tmp_path / "out.json"
+    with (
+        pytest.raises(InputError, match=rf"disk is full while writing {target}.*Free some space"),
+        whole_file(target) as partial,
+        Path("/dev/full").open("w") as full,
+    ):
+        partial.write_text("begun")
+        full.write("x" * 100000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(PermissionError), whole_file(tmp_path / "a"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_json_is_whole_and_has_no_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"r1": 0.5})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"r1": 0.5}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"r1": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"r1": 0.5}

@@ -1,0 +1,97 @@
+"""params.yaml is typed: what is wrong is told with its key, its section and what is allowed."""
+
+import copy
+
+import pytest
+
+from scriptsight import params
+from scriptsight.errors import InputError
+
+
+@pytest.fixture
+def values():
+    return copy.deepcopy(params.read_yaml("params.yaml"))
+
+
+def told(values) -> str:
+    with pytest.raises(InputError) as error:
+        params.build(values, "params.yaml")
+    return str(error.value)
+
+
+def test_the_project_file_is_valid_and_frozen():
+    loaded = params.load("params.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.pretrain.k = 3
+
+
+def test_an_unknown_key_is_named_with_its_section_and_the_allowed_ones(values):
+    values["segment"]["fsp"] = 2
+    message = told(values)
+    assert "unknown key 'fsp' in section segment. Did you mean 'fps'?" in message
+    assert "jpeg_quality" in message
+
+
+def test_an_unknown_key_of_a_collection(values):
+    values["ingest"]["collections"]["narrated"]["scens"] = 3
+    assert "'scens' in section ingest.collections.narrated" in told(values)
+
+
+def test_a_missing_key(values):
+    del values["pretrain"]["k"]
+    assert "missing key 'k' in section pretrain" in told(values)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "expected"),
+    [
+        ("pretrain", "k", "four", "pretrain.k: Input should be a valid integer, got 'four' (str)"),
+        ("pretrain", "k", 1, "pretrain.k: Input should be greater than or equal to 2, got 1"),
+        ("pretrain", "precision", "fp8", "'auto', 'bf16' or 'fp32', got 'fp8'"),
+        ("pretrain", "seed", -1, "pretrain.seed"),
+        ("segment", "max_seconds", float("inf"), "segment.max_seconds: Input should be a finite number"),
+        ("pretrain", "frames", 7, "frames 7 is no multiple of video.tubelet 2"),
+        ("pretrain", "size", 64, "pretrain.size 64 is over segment.short_side 32"),
+        ("probe", "collection", "nowhere", "probe.collection is 'nowhere', which ingest.collections lacks"),
+        ("pretrain", "text", {"kind": "words2"}, "'kind' must be one of words, transformer, huggingface"),
+    ],
+)
+def test_a_wrong_value_is_named(values, section, key, value, expected):
+    values[section][key] = value
+    assert expected in told(values)
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", "a.b"])
+def test_a_collection_name_is_no_path(values, name):
+    values["ingest"]["collections"][name] = values["ingest"]["collections"]["narrated"]
+    assert "ingest.collections" in told(values)
+
+
+def test_all_errors_are_told_at_once(values):
+    values["segment"]["fps"] = "two"
+    del values["probe"]["seed"]
+    assert len(told(values).splitlines()) == 3
+
+
+def test_yaml_1_2_numbers_and_repeated_keys(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("lr: 1e-3\n")
+    assert params.read_yaml(path) == {"lr": 0.001}
+    path.write_text("lr: 1\nlr: 2\n")
+    with pytest.raises(InputError, match=r"p\.yaml is not valid YAML"):
+        params.read_yaml(path)
+    path.write_text("just words")
+    with pytest.raises(InputError, match="holds no sections"):
+        params.read_yaml(path)
+    with pytest.raises(InputError, match="There is no parameters file"):
+        params.read_yaml(tmp_path / "none.yaml")
+
+
+def test_overrides_replace_values_but_kinds_and_collections_whole(values):
+    text = {"kind": "huggingface", "name": "x", "pool": "cls"}
+    only = {"mine": {"kind": "folder", "path": "videos"}}
+    merged = params.merge(values, {"pretrain": {"k": 3, "text": text}, "ingest": {"collections": only}})
+    assert merged["pretrain"]["k"] == 3
+    assert merged["pretrain"]["frames"] == values["pretrain"]["frames"]
+    assert merged["pretrain"]["text"] == text
+    assert merged["ingest"]["collections"] == only
