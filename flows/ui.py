@@ -44,13 +44,10 @@ def main() -> None:
 def _wait(pages: list[subprocess.Popen[bytes]], mlflow: str) -> None:
     told = False
     while all(page.poll() is None for page in pages):
-        if (
-            not told
-            and server.answers(f"http://127.0.0.1:{PREFECT}/api")
-            and (len(pages) == 1 or server.answers(mlflow))
-        ):
+        started = [f"http://127.0.0.1:{PREFECT}/api", mlflow][: len(pages)]
+        if not told and all(server.answers(address) for address in started):
             print(
-                f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   {server.clean(mlflow)}\nctrl-C stops what started here."
+                f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   {server.clean(mlflow)}\nctrl-C ends this.", flush=True
             )
             told = True
         time.sleep(0.5)

@@ -59,10 +59,14 @@ def _pipeline(folder: Path, merged: dict[str, Any]) -> dict[str, Any]:
     pipeline = params.read_yaml(PROJECT / "dvc.yaml")
     for stage in pipeline["stages"].values():
         stage["deps"] = [path for dep in stage["deps"] for path in _rooted(dep, folder)]
-    videos = {
-        collection["path"]: None for collection in merged["ingest"]["collections"].values() if "path" in collection
-    }
-    pipeline["stages"]["ingest"]["deps"] += [path for path in videos if (folder / path).exists()]
+    ingest = pipeline["stages"]["ingest"]["deps"]
+    for collection in merged["ingest"]["collections"].values():
+        path = collection.get("path")
+        if path is None or path in ingest or not (folder / path).exists():
+            continue  # the stage says which folder is missing
+        if folder.is_relative_to((folder / path).resolve()):
+            raise InputError(f"The workspace {folder} lies in the videos of {path!r}: move one out of the other.")
+        ingest.append(path)
     return pipeline
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from flows import stage, stages
-from flows.workspace import prepare
+from flows.workspace import PROJECT, prepare
 from scriptsight import params
 from scriptsight.errors import InputError
+from tests.conftest import MakeVideo
 from tests.flows.conftest import Command
 
 TINY = """
@@ -33,6 +36,15 @@ pretrain:
   validate_every: 10
   validation_samples: 16
   checkpoint_every: 10
+"""
+
+FOLDER = """
+ingest:
+  collections:
+    talks: {kind: folder, path: %s, splits: {"*": train}}
+pretrain: {collection: talks}
+probe: {collection: talks}
+retrieve: {collection: talks}
 """
 
 
@@ -114,8 +126,52 @@ def test_a_workspace_is_the_project_with_overrides(workspace: Path) -> None:
         prepare(workspace)
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_an_edited_caption_makes_ingest_stale(
+    workspace: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    """Videos outside of the workspace, in a folder that can't be written, are a dependency like any other."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    talks = workspace.parent / "talks"
+    make_video(talks / "one.mp4")
+    script = talks / "one.vtt"
+    script.write_text("WEBVTT\n\n00:00.000 --> 00:02.000\nthe red circle moves\n")
+    talks.chmod(0o555)
+    (workspace / "overrides.yaml").write_text(FOLDER % ("../talks" if relative else talks))
+    prepare(workspace)
+    why = stages.stale("ingest")["ingest"]
+    assert stages.reproduce("ingest", why).how == "ran"
+    assert stages.stale("ingest") == {}
+    script.write_text(script.read_text().replace("red", "blue"))
+    assert "talks" in stages.stale("ingest")["ingest"]
+    (workspace / "overrides.yaml").write_text(FOLDER % "..")
+    with pytest.raises(InputError, match="lies in the videos"):
+        prepare(workspace)
+
+
+def test_without_git_the_remedy_is_told(workspace: Path) -> None:
+    shutil.copytree(
+        PROJECT / ".dvc", workspace / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local")
+    )
+    shutil.copy(PROJECT / "dvc.yaml", workspace)
+    with pytest.raises(InputError, match="git init"):
+        stages.stale()
+
+
+def test_a_failing_stage_ends_the_pipeline(command: Command, workspace: Path) -> None:
+    (workspace / "videos").mkdir()
+    (workspace / "videos/one.mp4").write_text("no video")
+    (workspace / "overrides.yaml").write_text(FOLDER % "videos")
+    done = command("flows.pipeline", "--workspace", ".")
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).count("no video is left") == 1
+    assert "Not run: segment, pretrain, probe, retrieve." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full run makes everything, a second one does nothing and says so, a changed key runs what it must."""
+    """A full run makes everything, a second one does nothing and says so, a changed key runs what it must; back
+    with the first key, training is done again and ends with the same bytes."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "tiny"
     folder.mkdir()
@@ -125,6 +181,13 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     assert (folder / "models/pretrained/model.safetensors").is_file()
     assert (folder / "models/index").is_dir()
     assert set(json.loads((folder / ".locks/pipeline.json").read_text())["stages"]) == set(stages.STAGES)
+    lock, metrics = (folder / "dvc.lock").read_bytes(), val_metrics(folder)
+
+    monkeypatch.chdir(folder)
+    asked = command("flows.retrieve", "--query", "the red circle moves to the left", "--top", "1")
+    assert asked.returncode == 0, asked.stderr
+    assert "data/world/narrated/" in asked.stdout
+    monkeypatch.chdir(tmp_path)
 
     second = command("flows.pipeline", "--workspace", "tiny")
     assert second.returncode == 0, second.stderr
@@ -138,3 +201,14 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
         **dict.fromkeys(("ingest", "segment"), "skipped"),
         **dict.fromkeys(("pretrain", "probe", "retrieve"), "ran"),
     }
+    assert val_metrics(folder) != metrics
+
+    (folder / "overrides.yaml").write_text(TINY)
+    fourth = command("flows.pipeline", "--workspace", "tiny")
+    assert fourth.returncode == 0, fourth.stderr
+    assert (folder / "dvc.lock").read_bytes() == lock
+    assert val_metrics(folder) == metrics
+
+
+def val_metrics(folder: Path) -> Any:
+    return json.loads((folder / "metrics/pretrain.json").read_text())["val"]

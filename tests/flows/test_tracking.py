@@ -53,7 +53,12 @@ def test_a_model_is_one_run(settings: params.Params, capsys: pytest.CaptureFixtu
     """Probe finds the run of pretrain by the weights; other weights, of which there is no run, get one."""
     write("ingest", {"narrated": {"videos": 3}})
     train(settings)
+    with pytest.raises(KeyError), tracking.tracked("probe", settings):
+        raise KeyError("boom")
+    (run,) = runs()
+    assert (run.info.status, run.data.tags["failed_stage"]) == ("FINISHED", "probe")  # the model is trained
     probe(settings)
+    assert "failed_stage" not in runs()[0].data.tags
     assert "MLflow has no run of this model" not in capsys.readouterr().err
     tracking.WEIGHTS.write_bytes(b"another model")  # as a checkout from DVC's cache does
     probe(settings)
@@ -89,7 +94,17 @@ def test_a_dead_server_is_told_before_work_begins(settings: params.Params, monke
     assert "secret" not in str(told.value)
 
 
-def test_no_secret_is_recorded() -> None:
-    assert tracking.clean("s3://key:secret@host/videos") == "s3://***@host/videos"
-    assert tracking.clean("https://host/clip.mp4?signature=abc") == "https://host/clip.mp4?***"
-    assert tracking.clean([1, 2]) == "[1, 2]"
+def test_a_broken_store_is_told_at_the_first_figure(
+    settings: params.Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not when the training is done and would be lost; nor does it hide an error of the stage."""
+    Path("file").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/file/x.db")  # not even root can make it
+    broken = pytest.raises(InputError, match=r"MLflow at sqlite:.* can't be used")
+    with broken, tracking.tracked("pretrain", settings) as reporter:
+        reporter.metrics({"train/loss": 5.0}, 1)
+        raise AssertionError("told too late")
+    assert "can't be used" not in capsys.readouterr().err
+    with pytest.raises(KeyError, match="boom"), tracking.tracked("pretrain", settings):
+        raise KeyError("boom")
+    assert "can't be used" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.models import bundle
 from scriptsight.models import text as text_encoders
-from scriptsight.models.video import VideoViT, sample_patches
+from scriptsight.models.video import MEAN, STD, Block, LayerNorm, VideoViT, sample_patches, use_explicit_attention
 from tests import small
 
 TEXTS = [
@@ -220,7 +220,7 @@ def test_gathering_before_the_embedding_equals_embedding_all_and_gathering() -> 
         for patch in range(4):
             y, x = 8 * (patch // 2), 8 * (patch % 2)
             cube = frames[:, 2 * step : 2 * step + 2, y : y + 8, x : x + 8]  # [B, 2, 8, 8, 3]
-            pixels = ((cube.double() - encoder.mean.double()) / encoder.std.double()).flatten(1)
+            pixels = ((cube / 255 - torch.tensor(MEAN).double()) / torch.tensor(STD).double()).flatten(1)
             tokens[:, step, patch] = (
                 encoder.patch_embed(pixels) + encoder.space[0, 0, patch] + encoder.time[0, step, 0]
             )
@@ -230,7 +230,7 @@ def test_gathering_before_the_embedding_equals_embedding_all_and_gathering() -> 
         states = block(states)
     found = encoder(frames, keep)
     assert found.shape == (3, 1 + 2 * 2, 32)
-    # The encoder normalises pixels in float32 before its float64 weights.
+    # The encoder's constants for normalising pixels are float32.
     torch.testing.assert_close(found, encoder.norm(states), atol=1e-5, rtol=0)
 
 
@@ -277,3 +277,17 @@ def test_sample_patches_is_uniform_and_independent_between_steps() -> None:
     assert ((seen[:, 0] * seen[:, 1]).mean(0) - 1 / 16).abs().max() < 0.01
     pairs = torch.einsum("bi,bj->ij", seen[:, 0], seen[:, 0]) / 20_000
     assert (pairs[~torch.eye(8, dtype=torch.bool)] - 1 / 28).abs().max() < 0.01
+
+
+def test_a_block_is_timms_block_with_its_names_and_can_compute_its_last_rows_alone() -> None:
+    from timm.models.vision_transformer import Block as TimmBlock
+
+    torch.manual_seed(0)
+    ours = Block(32, 4).double()
+    theirs = TimmBlock(32, 4, qkv_bias=True, norm_layer=LayerNorm).double()
+    theirs.load_state_dict(ours.state_dict())
+    tokens = torch.randn(2, 7, 32, dtype=torch.float64)
+    for explicit in (False, True):
+        use_explicit_attention(ours, explicit)
+        torch.testing.assert_close(ours(tokens), theirs(tokens))
+        torch.testing.assert_close(ours(tokens, queries=3), theirs(tokens)[:, -3:])

@@ -1,0 +1,63 @@
+"""Looking for servers, with a real one on the loopback address."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from flows import server
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers every request with the status that its path names: /404/health."""
+
+    def do_GET(self) -> None:
+        self.send_response(int(self.path.split("/")[1]))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Handler) as here:
+        thread = threading.Thread(target=here.serve_forever, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{here.server_port}"
+        here.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("status", "up"), [(200, True), (401, True), (404, True), (500, False), (503, False)])
+def test_any_answer_but_a_failure_counts(address: str, status: int, up: bool) -> None:
+    assert server.answers(f"http://{address}/{status}") is up
+
+
+def test_a_password_in_the_address_is_no_obstacle(address: str) -> None:
+    assert server.answers(f"http://someone:p@ss@{address}/200/")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://someone:pw@127.0.0.1:9", "http://[", "http://a:b"])
+def test_a_dead_or_broken_address_does_not_answer(url: str) -> None:
+    assert not server.answers(url)
+
+
+def test_a_dead_prefect_server_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://someone:secret@127.0.0.1:9/api")
+    monkeypatch.setenv("PREFECT_PROFILE", "")  # restored afterwards
+    assert not server.from_environment()
+    told = capsys.readouterr().err
+    assert "PREFECT_API_URL=http://***@127.0.0.1:9/api does not answer" in told
+
+
+def test_no_secret_is_recorded() -> None:
+    assert server.clean("s3://key:secret@host/videos") == "s3://***@host/videos"
+    assert server.clean("http://someone:p@ss@host/api") == "http://***@host/api"
+    assert server.clean("https://host/clip.mp4?signature=abc") == "https://host/clip.mp4?***"
+    assert server.clean([1, 2]) == "[1, 2]"
