@@ -65,6 +65,28 @@ def test_srt(tmp_path: Path) -> None:
     assert script.dropped == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "a.vtt",
+            "WEBVTT\n\n00:01.000 --> 00:02.000\nin the year\n1999\n\n7\n00:03.000 --> 00:04.000\n42\n",
+            ["in the year 1999", "42"],
+        ),
+        (
+            "a.srt",
+            "1\n00:00:01,000 --> 00:00:02,000\nin\n1999\n\n2\n00:00:03,000 --> 00:00:04,000\n\n"
+            "3\n00:00:05,000 --> 00:00:06,000\nbye\n1984\n",
+            ["in 1999", "bye 1984"],
+        ),
+        ("b.srt", "1\n00:00:01,000 --> 00:00:02,000\n{\\i1}{laughs} yes{\\i0}\\Nno\n", ["{laughs} yes no"]),
+        ("b.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\n{laughs} 1 < 2\n", ["{laughs} 1 < 2"]),
+    ],
+)
+def test_what_only_looks_like_markup_is_speech(name: str, text: str, expected: list[str], tmp_path: Path) -> None:
+    assert [cue.text for cue in captions.read(write(tmp_path / name, text))] == expected
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_encodings(encoding: str, tmp_path: Path) -> None:
     text = "1\n00:00:01,000 --> 00:00:02,000\nun été à Besançon\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,26 @@ def test_captions_beside_a_video(videos: Path) -> None:
     assert [cue.text for cue in in_german["c.mp4"].cues] == ["deutsch"]
     assert in_german["b.mp4"].cues == ()
     assert rejects == []
+
+
+def test_captions_with_a_suffix_in_capitals(videos: Path) -> None:
+    (videos / "a.VTT").write_text(CUES.format("plain"))
+    (videos / "b.en.Srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nenglish\n")
+    found, rejects = read(videos)
+    assert [cue.text for cue in found["a.mp4"].cues] == ["plain"]
+    assert [cue.text for cue in found["b.mp4"].cues] == ["english"]
+    assert found["c.mp4"].cues == ()
+    assert rejects == []
+
+
+def test_a_name_that_is_not_utf8_is_refused(videos: Path) -> None:
+    try:
+        shutil.copy(videos / "a.mp4", os.fsdecode(bytes(videos) + b"/\xff.mp4"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    found, rejects = read(videos)
+    assert set(found) == {"a.mp4", "b.mp4", "c.mp4", "deep/a.mp4"}
+    assert [(reject.uri, reject.reason) for reject in rejects] == [(f"{videos}/\\udcff.mp4", "name is not UTF-8")]
 
 
 def test_what_is_known_of_a_video(videos: Path) -> None:

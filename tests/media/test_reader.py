@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,6 +74,17 @@ def test_frames_are_the_first_of_each_cell(make_video, tmp_path: Path) -> None:
         assert abs(float(frame.image.mean()) - (16 + 8 * 4 * i % 224)) < 4
 
 
+@pytest.mark.parametrize("decord", [True, False])
+def test_less_than_a_frame_a_second(
+    decord: bool, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not decord:
+        without_decord(monkeypatch)
+    frames, error = read(make_video(tmp_path / "a.mp4", seconds=8, rate=8), fps=0.5)
+    assert error is None
+    assert [frame.time for frame in frames] == pytest.approx([0, 2, 4, 6])
+
+
 def test_a_slow_video_gives_all_its_frames(make_video, tmp_path: Path) -> None:
     frames, _ = read(make_video(tmp_path / "a.mp4", seconds=4, rate=2), fps=25)
     assert [frame.time for frame in frames] == pytest.approx([i / 2 for i in range(8)])
@@ -106,6 +118,34 @@ def test_a_truncated_file_gives_its_good_half(
         assert error is not None
         assert error.reason in ("broken stretch", "ends early")
         assert frames[-1].time <= error.time < 0.7 * expected
+
+
+@pytest.mark.parametrize("place", [0.2, 0.4, 0.6])
+def test_damage_is_found_by_either_decoder(
+    place: float, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=40, rate=8)
+    data = bytearray(path.read_bytes())
+    start = round(place * len(data))
+    data[start : start + 400] = np.random.default_rng(0).bytes(400)
+    path.write_bytes(data)
+    by_decord, first_error = read(path, fps=2)
+    without_decord(monkeypatch)
+    by_pyav, second_error = read(path, fps=2)
+    assert first_error is not None
+    assert first_error.reason == "broken stretch"
+    assert str(first_error) == str(second_error)
+    assert [frame.time for frame in by_decord] == [frame.time for frame in by_pyav]
+    assert 0.5 * place < by_decord[-1].time / 40 <= place + 0.1
+
+
+@pytest.mark.parametrize(
+    ("tag", "duration"), [("00:00:05.120000000", 5.12), ("1:00:00", 3600), ("5 s", 2), ("a:b:c", 2), ("", 2)]
+)
+def test_an_odd_duration_tag_is_passed_over(tag: str, duration: float) -> None:
+    stream = SimpleNamespace(duration=None, metadata={"DURATION": tag})
+    container = SimpleNamespace(duration=2_000_000)
+    assert reader._duration(container, stream, 0.0) == duration  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -133,6 +136,42 @@ def test_changed_and_missing_files_are_rejects_and_too_many_stop_the_stage(make_
     segment.run(params(max_reject_share=0.7))
     reasons = [reject.reason for reject in catalogue.read_rejects("data/segments")]
     assert reasons == ["changed since ingest", "unreadable video"]
+
+
+def test_a_video_that_is_kept_in_part_is_not_lost(make_video) -> None:
+    make_video(Path("whole.mp4"), seconds=12, rate=8, options={"movflags": "+faststart"})
+    data = Path("whole.mp4").read_bytes()
+    Path("v").mkdir()
+    Path("v/half.mp4").write_bytes(data[: len(data) * 6 // 10])
+    ingest_folder()
+    result = segment.run(params(max_reject_share=0.0))
+    assert (result.rejects, result.segments) == (1, 2)
+
+
+def test_what_has_no_frames_is_a_reject(make_video) -> None:
+    make_video(Path("v/a.mp4"), seconds=4)
+    Path("v/late.vtt").write_text(VTT)
+    with av.open("v/late.mkv", "w") as container:  # sound from 0 s, a picture from 6 s
+        sound, picture = container.add_stream("aac", rate=8000), container.add_stream("libx264", rate=8)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        for i in range(80):
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            silence.sample_rate, silence.pts = 8000, i * 1024
+            container.mux(sound.encode(silence))
+        for i in range(48, 80):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = i, Fraction(1, 8)
+            container.mux(picture.encode(frame))
+        container.mux(sound.encode())
+        container.mux(picture.encode())
+    ingest_folder()
+    whole, late = catalogue.read("data/catalogue")
+    part = segment.work([replace(whole, duration=0.0), late], Path("parts"), params())
+    assert [(reject.uri, reject.reason, reject.detail) for reject in part.rejects] == [
+        ("v/a.mp4", "no frames", "in 0 of 0 stretches of its 0.00 s"),
+        ("v/late.mkv", "no frames", f"in 1 of 2 stretches of its {late.duration:.2f} s"),
+    ]
+    assert (part.segments, part.lost) == (1, 1)
 
 
 def test_videos_that_take_too_long_are_rejects(make_video) -> None:

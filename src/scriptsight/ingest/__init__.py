@@ -60,6 +60,8 @@ def run(
         _check(name, found, refused, params.max_reject_share)
         videos += found
         rejects += refused
+    # What of it was rendered; also, DVC warns of an output folder that is empty.
+    write_json(world / "collections.json", [name for name, c in params.collections.items() if c.kind == "world"])
     catalogue_files.write(catalogue, videos, rejects)
     result = _summary(videos, rejects)
     write_json(metrics, asdict(result))

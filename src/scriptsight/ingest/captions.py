@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pysubs2
 from pysubs2.formats.subrip import SubripFormat
 from pysubs2.formats.webvtt import WebVTTFormat
 
@@ -82,31 +81,41 @@ def _vtt(text: str) -> Script:
     if not text.lstrip().startswith("WEBVTT"):
         raise ValueError("it does not begin with WEBVTT")
     # A blank line ends a cue: what follows is a comment (NOTE), a STYLE or the next cue's identifier.
-    return _entries(text, "vtt", WebVTTFormat.TIMESTAMP, blank_line_ends=True)
+    return _entries(text, WebVTTFormat, blank_line_ends=True)
 
 
 def _srt(text: str) -> Script:
     if text.strip() and "-->" not in text:
         raise ValueError("no line in it has times")
-    return _entries(text, "srt", SubripFormat.TIMESTAMP, blank_line_ends=False)
+    return _entries(text, SubripFormat, blank_line_ends=False)
 
 
-def _entries(text: str, format_: str, stamp: re.Pattern[str], blank_line_ends: bool) -> Script:
-    """Parse by pysubs2, which takes every line up to the next two times for text: hand it cues only."""
-    kept: list[str] = []
+def _entries(text: str, times: type[SubripFormat], blank_line_ends: bool) -> Script:
+    """Cues with the times that pysubs2 reads. Texts are taken here: pysubs2 would strip a last line that is only
+    a number as the next cue's, and anything in braces as a style."""
+    entries: list[tuple[float, float, list[str]]] = []
     inside, bad = False, 0
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         if "-->" in line:
-            inside = len(stamp.findall(line)) == 2
+            if inside and not blank_line_ends and re.fullmatch(r"\s*\d+\s*", "".join(entries[-1][2][-1:])):
+                entries[-1][2].pop()  # the number of this cue
+            stamps = times.TIMESTAMP.findall(line)
+            inside = len(stamps) == 2
             bad += not inside
-            kept += ["", line] if inside else []
+            if inside:
+                start, end = (times.timestamp_to_ms(stamp) / 1000 for stamp in stamps)
+                entries.append((start, end, []))
         elif not line and blank_line_ends:
             inside = False
         elif inside:
-            kept.append(re.sub(r"<[\d:.]+>", "", line))  # word times, two of which look like a cue's
-    events = pysubs2.SSAFile.from_string("\n".join(kept), format_=format_)
-    cues = [Cue(event.start / 1000, event.end / 1000, html.unescape(event.plaintext)) for event in events]
-    return Script(cues, bad)
+            entries[-1][2].append(line)
+    return Script([Cue(start, end, _plain("\n".join(lines))) for start, end, lines in entries], bad)
+
+
+def _plain(text: str) -> str:
+    """Without <tags>, word times such as <00:01.000>, and styles such as {\\an8}."""
+    text = re.sub(r"< */? *[a-zA-Z][^>]*>|<[\d:.]+>|\{\\[^}]*\}", "", text)
+    return html.unescape(re.sub(r"\\[Nnh]", " ", text))
 
 
 PARSERS: dict[str, Callable[[str], Script]] = {".vtt": _vtt, ".srt": _srt}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
@@ -26,6 +26,8 @@ SUFFIXES = frozenset(
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 PROBE_SECONDS = 300.0  # for one video: hashing a large file over a network takes long, too
 CHUNK = 32  # videos a worker takes at once
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")  # as file names have it: clip.en-GB.vtt
 
 CUES_DROPPED = "cues dropped"  # the one reason that refuses a part only: neither a video nor a whole file
 
@@ -54,8 +56,8 @@ def read(
         InputError: the folder or a CSV is missing or lacks a column, or the folder holds no video.
     """
     root = Path(collection.path)
-    found = _find(root, collection.pattern)
     rejects: list[Reject] = []
+    found = _encodable(name, root, _find(root, collection.pattern), rejects)
     rows, has_split = _tables(name, root, collection, found, rejects)
     if collection.splits == "column" and not has_split:
         raise InputError(
@@ -63,6 +65,7 @@ def read(
             f"{collection.labels or collection.captions or 'labels or captions: neither is named'}."
         )
     ids = _video_ids(found)
+    scripts: dict[Path, dict[str, dict[str, Path]]] = {}  # by folder, each listed once
     jobs = []
     for relative in found:
         row = rows.get(relative, {})
@@ -71,7 +74,10 @@ def read(
         if split is None:
             rejects.append(Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}"))
             continue
-        script, language, reject = _caption_file(name, root / relative, collection.language)
+        parent = (root / relative).parent
+        if parent not in scripts:
+            scripts[parent] = _caption_files(parent)
+        script, language, reject = _caption_file(name, root / relative, collection.language, scripts[parent])
         rejects += [reject] if reject else []
         embedded = script is None and reject is None
         jobs.append(_Job(name, relative, ids[relative], split, uri, script, embedded, language, row))
@@ -99,6 +105,20 @@ def _find(root: Path, pattern: str) -> list[str]:
         kinds = " ".join(sorted(SUFFIXES))
         raise InputError(f"No video in {root} matches {pattern!r}: files that end in {kinds} are taken.")
     return found
+
+
+def _encodable(name: str, root: Path, found: Sequence[str], rejects: list[Reject]) -> list[str]:
+    """Without the names that no table could hold: those whose bytes are not UTF-8."""
+    good = []
+    for relative in found:
+        try:
+            relative.encode()
+        except UnicodeEncodeError:
+            readable = (root / relative).as_posix().encode(errors="backslashreplace").decode()
+            rejects.append(Reject(name, readable, "name is not UTF-8", "rename the file"))
+        else:
+            good.append(relative)
+    return good
 
 
 # ------------------------------------------------------------------------------------- labels, captions
@@ -205,27 +225,33 @@ def _split(relative: str, row: dict[str, str], collection: FolderCollection) -> 
 # ---------------------------------------------------------------------------------------- cues, probing
 
 
-def _caption_file(name: str, video: Path, language: str | None) -> tuple[Path | None, str | None, Reject | None]:
-    """The caption file beside a video, its language where the name says it, and why none was taken."""
+def _caption_files(folder: Path) -> dict[str, dict[str, Path]]:
+    """The caption files in a folder: by the stem of their video, then by language ("" where the name has none).
+
+    Of two in one language, the format that comes first in `PARSERS` is taken.
+    """
     suffixes = list(captions.PARSERS)
-    if language is not None:
-        for suffix in suffixes:
-            path = video.with_name(f"{video.stem}.{language}{suffix}")
-            if path.is_file():
-                return path, language, None
-    for suffix in suffixes:
-        path = video.with_suffix(suffix)
-        if path.is_file():
-            return path, language, None
+    files: dict[str, dict[str, Path]] = defaultdict(dict)
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()]
+    for path in sorted(paths, key=lambda path: (suffixes.index(path.suffix.lower()), path.name)):
+        files[path.stem].setdefault("", path)
+        stem, _, language = path.stem.rpartition(".")
+        files[stem].setdefault(language, path)
+    return files
+
+
+def _caption_file(
+    name: str, video: Path, language: str | None, files: dict[str, dict[str, Path]]
+) -> tuple[Path | None, str | None, Reject | None]:
+    """The caption file beside a video, its language where the name says it, and why none was taken."""
+    beside = files.get(video.stem, {})
+    if language is not None and language in beside:
+        return beside[language], language, None
+    if "" in beside:
+        return beside[""], language, None
     if language is not None:
         return None, language, None
-    pattern = re.compile(re.escape(video.stem) + r"\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)")
-    spoken: dict[str, Path] = {}
-    beside = [path for path in video.parent.iterdir() if path.suffix in suffixes]
-    for path in sorted(beside, key=lambda path: suffixes.index(path.suffix)):
-        match = pattern.fullmatch(path.stem)
-        if match:
-            spoken.setdefault(match[1], path)
+    spoken = {code: path for code, path in beside.items() if _LANGUAGE.fullmatch(code)}
     if len(spoken) > 1:
         detail = f"choose one by the collection's `language`: {', '.join(sorted(spoken))}"
         return None, None, Reject(name, video.as_posix(), "captions in several languages", detail)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 
 # Containers in which decord and PyAV were seen to give the same frames. In transport streams, program streams
 # and FLV decord gives wrong ones, without an error.
@@ -101,7 +103,8 @@ def frames_at_rate(path: str | Path, fps: float, short_side: int) -> Iterator[Fr
     Raises:
         MediaError: nothing can be decoded; or, after the good frames were yielded, "broken stretch" where
             they end, or "ends early" if the file stops well before the duration it announces (by over a
-            twentieth of it, taken between 1 and 5 seconds). Its `time` says until when the video is good.
+            cell and over a twentieth of it, taken between 1 and 5 seconds). Its `time` says until when the
+            video is good.
     """
     with _opened(path) as opened:
         scale = short_side / min(opened.width, opened.height)
@@ -110,14 +113,14 @@ def frames_at_rate(path: str | Path, fps: float, short_side: int) -> Iterator[Fr
         for frame in _decord_frames(opened, fps, size):
             cell, end = _cell(frame.time, fps), frame.end
             yield frame
-        if cell >= 0 and not _ends_early(end, opened.duration):
+        if cell >= 0 and not _ends_early(end, opened.duration, fps):
             return
         # decord refused the file, or stopped in it: PyAV takes over after the last cell that was given.
         for frame in _pyav_frames(opened, fps, size):
             end = max(end, frame.end)
             if _cell(frame.time, fps) > cell:
                 yield frame
-        if _ends_early(end, opened.duration):
+        if _ends_early(end, opened.duration, fps):
             detail = f"frames end at {end:.2f} s of {opened.duration:.2f} s"
             raise MediaError(path, "ends early", detail, time=end)
 
@@ -127,9 +130,10 @@ def _cell(time: float, fps: float) -> int:
     return int((time + 4e-4) * fps)
 
 
-def _ends_early(end: float, announced: float) -> bool:
-    """Headers are a little wrong in many good files; only a plain gap counts."""
-    return end < announced - min(5.0, max(1.0, announced / 20))
+def _ends_early(end: float, announced: float, fps: float) -> bool:
+    """`end` is that of the last chosen frame: others of its cell may follow. Headers are a little wrong in many
+    good files; only a plain gap counts."""
+    return end < announced - max(1 / fps, min(5.0, max(1.0, announced / 20)))
 
 
 @contextmanager
@@ -164,9 +168,9 @@ def _duration(container: InputContainer, stream: Any, origin: float) -> float:
     """Seconds from `origin` to the announced end of the video; 0 where nothing is announced."""
     if stream.duration:
         return float((stream.start_time or 0) + stream.duration) * float(stream.time_base) - origin
-    if tag := stream.metadata.get("DURATION"):  # Matroska: 00:00:05.120000000
-        hours, minutes, seconds = tag.split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds) - origin
+    # Matroska: 00:00:05.120000000; a tag is free text, so anything else may be in it.
+    if tag := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d*)?)", stream.metadata.get("DURATION", "").strip(), re.ASCII):
+        return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) - origin
     return (container.duration or 0) / av.time_base
 
 
@@ -217,13 +221,14 @@ def _time(frame: av.VideoFrame, container: InputContainer) -> float:
 def _pyav_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterator[Frame]:
     """The first frame of each cell; `size` is width and height as shown, in pixels."""
     width, height = reversed(size) if opened.quarter_turns % 2 else size
+    reformatter = VideoReformatter()  # one for all: a frame's own would set up its scaling tables each time
     cell = -1
     for frame in opened.frames:
         time = _time(frame, opened.container)
         if _cell(time, fps) <= cell:  # also a time that goes backwards
             continue
         cell = _cell(time, fps)
-        scaled = frame.reformat(width, height, format="rgb24", interpolation=Interpolation.BILINEAR)
+        scaled = reformatter.reformat(frame, width, height, format="rgb24", interpolation=Interpolation.BILINEAR)
         image = np.ascontiguousarray(np.rot90(scaled.to_ndarray(), opened.quarter_turns))
         yield Frame(time, time + float((frame.duration or 0) * opened.stream.time_base), image)
 
@@ -237,6 +242,7 @@ def _decord_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterat
         return
     # decord counts from the first frame, not from the start of the container.
     offset = float(opened.stream.start_time * opened.stream.time_base) - opened.origin
+    complaints = _complaints[0]
     try:
         reader = decord.VideoReader(opened.path, width=size[0], height=size[1], num_threads=1)
         times = reader.get_frame_timestamp(range(len(reader))).astype(np.float64)  # [F, 2]
@@ -253,11 +259,13 @@ def _decord_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterat
     upcoming = 0
     for i in wanted:
         try:
-            # Forward only: a seek of decord's may land on a wrong frame in streams with open groups.
-            if i > upcoming:
-                reader.skip_frames(i - upcoming)
+            # Every frame is read: `skip_frames` seeks, which may land on a wrong frame and misses damage.
+            for _ in range(upcoming, i):
+                reader.next()
             image = reader.next().asnumpy()
         except (decord.DECORDError, RuntimeError, StopIteration):
+            return
+        if _complaints[0] != complaints:  # of this frame or of one soon after it
             return
         upcoming = i + 1
         # Where padding makes a row as long as four channels, decord hands the padding out as channels.
@@ -265,14 +273,31 @@ def _decord_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterat
         yield Frame(float(times[i, 0]), float(times[i, 1]), image)
 
 
+_ERROR = 16  # FFmpeg's AV_LOG_ERROR; what is worse is lower
+_complaints = [0]  # how often the FFmpeg inside decord logged an error in this process
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+def _heard(_source: int, level: int, _format: int, _arguments: int) -> None:
+    if level & 0xFF <= _ERROR:
+        _complaints[0] += 1
+
+
 @cache
 def _decord() -> ModuleType | None:
-    """decord has wheels for one platform only."""
+    """decord, listened to: it has wheels for one platform only, and None is returned elsewhere.
+
+    decord shows damaged pictures as if they were good; that they are damaged is said only in the log of the
+    FFmpeg in its wheel. Decoding every video a second time to find out would take longer than PyAV alone.
+    """
     try:
         import decord
     except ImportError:
         return None
-    decord.logging.set_level(decord.logging.QUIET)
+    library = next((Path(decord.__file__).parents[1] / "decord.libs").glob("libavutil*"), None)
+    if library is None:
+        return None
+    ctypes.CDLL(str(library)).av_log_set_callback(_heard)
     return decord
 
 

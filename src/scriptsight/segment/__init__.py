@@ -46,6 +46,7 @@ class Part:
     segments: int
     seconds: float
     rejects: tuple[Reject, ...]
+    lost: int  # videos that gave no segment
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def run(
     """Cut the videos of `catalogue` and write `segments`, whole or not at all.
 
     Raises:
-        InputError: no catalogue, nothing to cut, over `max_reject_share` of a collection's videos refused, or
-            the disk is full.
+        InputError: no catalogue, nothing to cut, over `max_reject_share` of a collection's videos gave
+            no segment, or the disk is full.
     """
     reporter = reporter or ConsoleReporter()
     videos = list(catalogue_files.read(catalogue))
@@ -114,7 +115,7 @@ def work(videos: Sequence[Video], folder: Path, params: Params) -> Part:
     first = videos[0]
     path = folder / first.collection / f"{first.video_id}.arrow"
     rejects: list[Reject] = []
-    count, seconds = 0, 0.0
+    count, seconds, lost = 0, 0.0, 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         whole_file(path) as temporary,
@@ -122,10 +123,12 @@ def work(videos: Sequence[Video], folder: Path, params: Params) -> Part:
         pa.ipc.new_file(sink, SCHEMA) as writer,
     ):
         for video in videos:
+            before = count
             for segment in _segments(video, params, rejects):
                 writer.write_batch(to_batch([segment]))
                 count, seconds = count + 1, seconds + segment.end - segment.start
-    return Part(first.collection, first.split, path, count, seconds, tuple(rejects))
+            lost += count == before
+    return Part(first.collection, first.split, path, count, seconds, tuple(rejects), lost)
 
 
 def merge(parts: Iterable[Part], folder: Path, params: Params) -> int:
@@ -164,7 +167,7 @@ def _parts(chunks: Sequence[Sequence[Video]], folder: Path, params: Params) -> I
         if isinstance(part, Failed):
             video = chunk[0]
             reject = Reject(video.collection, video.uri, part.reason, part.detail)
-            part = Part(video.collection, video.split, None, 0, 0.0, (reject,))
+            part = Part(video.collection, video.split, None, 0, 0.0, (reject,), lost=1)
         yield part
 
 
@@ -193,12 +196,12 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _check(videos: Sequence[Video], parts: Sequence[Part], max_share: float) -> None:
-    """Raise if too many videos of a collection were refused, or if none of it is left."""
+    """Raise if too many videos of a collection gave no segment. One that gave some is not lost, only rejected
+    in part."""
     rejects = [reject for part in parts for reject in part.rejects]
     total = Counter(video.collection for video in videos)
-    refused = Counter(reject.collection for reject in rejects)
     for name in total:
-        share = refused[name] / total[name]
+        share = sum(part.lost for part in parts if part.collection == name) / total[name]
         nothing = not any(part.segments for part in parts if part.collection == name)
         if share <= max_share and not nothing:
             continue
@@ -226,6 +229,7 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
     frames: list[bytes] = []
     shown: Frame | None = None  # the last frame before the stretch
     broken_at: float | None = None
+    empty = 0  # stretches without a frame
     source = frames_at_rate(video.uri, params.fps, params.short_side)
     while index < len(cuts):
         frame = None
@@ -241,6 +245,8 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
                     times, frames = [shown.time], [_jpeg(shown, params)]
                 if frames:
                     yield _segment(video, index, cut, times, frames)
+                else:
+                    empty += 1
             index, times, frames = index + 1, [], []
         if frame is None or index == len(cuts):
             break
@@ -248,6 +254,9 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
             times.append(frame.time)
             frames.append(_jpeg(frame, params))
         shown = frame
+    if empty or not cuts:
+        detail = f"in {empty} of {len(cuts)} stretches of its {video.duration:.2f} s"
+        rejects.append(Reject(video.collection, video.uri, "no frames", detail))
 
 
 def _changed(video: Video) -> Reject | None:
