@@ -37,7 +37,7 @@ def segment(
     colour: Sequence[int] = (128, 128, 128),
     texts: Sequence[str] = (),
     label: str | None = None,
-    caption: str | None = None,
+    captions: Sequence[str] = (),
     title: str | None = None,
     seed: int = 0,
 ) -> Segment:
@@ -52,7 +52,7 @@ def segment(
         frames=frames(colour, seed=seed),
         cues=tuple(Cue(10.0 + i, 11.0 + i, text) for i, text in enumerate(texts)),
         title=title,
-        caption=caption,
+        captions=tuple(captions),
         label=label,
     )
 

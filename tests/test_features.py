@@ -81,7 +81,7 @@ def test_features_that_are_not_finite_are_refused(segments: Segments) -> None:
 
 
 def test_script_texts_prefers_cues_then_the_caption_then_the_title() -> None:
-    assert features.script_texts(small.segment("v", texts=["one", " ", "two"], caption="c")) == ["one", "two"]
-    assert features.script_texts(small.segment("v", caption="c", title="t")) == ["c"]
-    assert features.script_texts(small.segment("v", caption=" ", title="t")) == ["t"]
+    assert features.script_texts(small.segment("v", texts=["one", " ", "two"], captions=["c"])) == ["one", "two"]
+    assert features.script_texts(small.segment("v", captions=["c"], title="t")) == ["c"]
+    assert features.script_texts(small.segment("v", captions=[" "], title="t")) == ["t"]
     assert features.script_texts(small.segment("v")) == []

@@ -35,7 +35,7 @@ VIDEOS = pa.schema(
         ("has_audio", pa.bool_()),
         ("language", pa.string()),
         ("title", pa.string()),
-        ("caption", pa.string()),
+        ("captions", pa.list_(pa.string())),  # descriptions without times; datasets may have many a video
         ("label", pa.string()),
     ]
 )
@@ -47,6 +47,7 @@ CUES = pa.schema(
         ("start", pa.float64()),  # seconds, presentation time
         ("end", pa.float64()),
         ("text", pa.string()),
+        ("raw", pa.string()),  # as the source has it, where cleaning changed it; else null
         ("words", pa.list_(WORD)),  # null where word times are unknown
     ]
 )
@@ -71,12 +72,14 @@ class Word:
 
 @dataclass(frozen=True)
 class Cue:
-    """One timed entry of a script: `text` is spoken from `start` to `end` (seconds)."""
+    """One timed entry of a script: `text` is spoken from `start` to `end` (seconds); `raw` is the source's wording
+    where cleaning changed it."""
 
     start: float
     end: float
     text: str
     words: tuple[Word, ...] | None = None
+    raw: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Video:
     has_audio: bool
     language: str | None = None
     title: str | None = None
-    caption: str | None = None
+    captions: tuple[str, ...] = ()
     label: str | None = None
     cues: tuple[Cue, ...] = field(default=(), compare=False)
 
@@ -150,10 +153,11 @@ def read(folder: str | Path) -> Iterator[Video]:
     cues: dict[tuple[str, str], list[Cue]] = {}
     for row in pq.read_table(folder / "cues.parquet").to_pylist():
         words = None if row["words"] is None else tuple(Word(**word) for word in row["words"])
-        cue = Cue(row["start"], row["end"], row["text"], words)
+        cue = Cue(row["start"], row["end"], row["text"], words, row["raw"])
         cues.setdefault((row["collection"], row["video_id"]), []).append(cue)
     for row in pq.read_table(folder / "videos.parquet").to_pylist():
-        yield Video(**row, cues=tuple(cues.get((row["collection"], row["video_id"]), ())))
+        spoken = cues.get((row["collection"], row["video_id"]), ())
+        yield Video(**row | {"captions": tuple(row["captions"])}, cues=tuple(spoken))
 
 
 def read_rejects(folder: str | Path) -> list[Reject]:

@@ -66,9 +66,9 @@ def extract(
 
 
 def script_texts(segment: Segment) -> list[str]:
-    """What is said in a segment, cue by cue; without cues its caption or else its title; else nothing."""
+    """What is said in a segment, cue by cue; without cues its first caption or else its title; else nothing."""
     spoken = [cue.text for cue in segment.cues if cue.text.strip()]
-    untimed = [text for text in (segment.caption, segment.title) if text and text.strip()]
+    untimed = [text for text in (*segment.captions, segment.title) if text and text.strip()]
     return spoken or untimed[:1]
 
 

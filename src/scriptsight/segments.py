@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
         ("frames", pa.list_(pa.binary())),  # JPEG
         ("cues", pa.list_(pa.struct([CUES.field(name) for name in ("start", "end", "text", "words")]))),
         ("title", pa.string()),
-        ("caption", pa.string()),
+        ("captions", pa.list_(pa.string())),
         ("label", pa.string()),
     ]
 )
@@ -58,7 +58,7 @@ class Segment:
     frames: Frames
     cues: tuple[Cue, ...]
     title: str | None
-    caption: str | None
+    captions: tuple[str, ...]
     label: str | None
 
     def decode(self, indices: Sequence[int]) -> np.ndarray:
@@ -120,11 +120,13 @@ class Segments:
         batch = self._batches[number]
         row = int(index) - int(self._ends[number]) + batch.num_rows
         values = {name: batch.column(name)[row] for name in SCHEMA.names}
+        special = {"frames", "frame_times", "cues", "captions"}
         return Segment(
-            **{name: values[name].as_py() for name in SCHEMA.names if name not in ("frames", "frame_times", "cues")},
+            **{name: values[name].as_py() for name in SCHEMA.names if name not in special},
             frame_times=values["frame_times"].values.to_numpy(),
             frames=_Frames(values["frames"].values),
             cues=tuple(_cue(cue) for cue in values["cues"].as_py()),
+            captions=tuple(values["captions"].as_py()),
         )
 
     def __iter__(self) -> Iterator[Segment]:

@@ -44,7 +44,7 @@ def segments(tmp_path) -> Segments:
                 frames=small.frames((20 * number,) * 3, count=10),
                 cues=(*cues, Cue(9.6, 9.9, "hm")),
                 title=None,
-                caption=None,
+                captions=(),
                 label=None,
             )
         )

@@ -78,6 +78,6 @@ def test_run_needs_two_segments_with_text(workspace: Path, chosen: params.Retrie
 
 
 def test_captions_serve_where_there_are_no_cues(workspace: Path, chosen: params.Retrieve) -> None:
-    rows = [small.segment(name, caption=f"the {name} circle") for name in ("red", "blue", "green")]
+    rows = [small.segment(name, captions=[f"the {name} circle"]) for name in ("red", "blue", "green")]
     small.write_segments(workspace / "segments", "c", "test", rows)
     assert run(workspace, chosen.model_copy(update={"queries": ()})).metrics["gallery"] == 3

@@ -284,7 +284,7 @@ def _describe(jobs: Sequence[_Job]) -> tuple[list[Video], list[Reject]]:
                 **asdict(info),
                 language=job.language,
                 title=job.row.get("title"),
-                caption=job.row.get("caption"),
+                captions=(job.row["caption"],) if "caption" in job.row else (),
                 label=job.row.get("label"),
                 cues=tuple(_cues(job, info.duration, rejects)),
             )

@@ -295,6 +295,6 @@ def _segment(video: Video, index: int, cut: Stretch, times: Sequence[float], fra
         frames=frames,
         cues=cues,
         title=video.title,
-        caption=video.caption,
+        captions=video.captions,
         label=video.label,
     )
