@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,30 +17,56 @@ from scriptsight.models.video import use_explicit_attention
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The device, and whether matrices are multiplied in bfloat16."""
+    """The device, whether matrices are multiplied in bfloat16, and how attention is computed."""
 
     device: torch.device
     bf16: bool
+    explicit_attention: bool
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def prepare(self, model: nn.Module) -> None:
-        """Move the model to the device and choose its attention: on CPUs, explicit softmax is faster in
-        bf16 than the fused kernel; GPUs have flash attention."""
+        """Move the model to the device and set how it attends."""
         model.to(self.device)
-        use_explicit_attention(model, explicit=self.device.type == "cpu" and self.bf16)
+        use_explicit_attention(model, explicit=self.explicit_attention)
 
     def __str__(self) -> str:
-        return f"{self.device.type}, {'bf16' if self.bf16 else 'fp32'}"
+        attention = "explicit" if self.explicit_attention else "fused"
+        return f"{self.device.type}, {'bf16' if self.bf16 else 'fp32'}, {attention} attention"
+
+    def matrix_rate(self, seconds: float = 0.1) -> float:
+        """Operations a second of a large matrix product, measured: what model FLOPS utilisation is a share of."""
+        kind = torch.bfloat16 if self.bf16 else torch.float32
+        n = 8192 if self.device.type == "cuda" else 1024
+        one = torch.randn(n, n, device=self.device, dtype=kind)
+        done, started = -1, 0.0
+        while done < 1 or time.perf_counter() - started < seconds:
+            one @ one
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            done += 1
+            started = started or time.perf_counter()  # the first product warms up
+        return done * 2 * n**3 / (time.perf_counter() - started)
 
 
-def choose(precision: Literal["auto", "bf16", "fp32"]) -> Arithmetic:
-    """A GPU where there is one; "auto" is bf16 where the processor computes in it."""
+def choose(
+    precision: Literal["auto", "bf16", "fp32"], attention: Literal["auto", "explicit", "fused"] = "auto"
+) -> Arithmetic:
+    """A GPU where there is one; precision "auto" is bf16 where the processor computes in it.
+
+    Attention "auto" goes by rule, not by the clock: a measurement that came out differently would change the bytes
+    of a run. On processors with bf16 the softmax written out is over twice as fast as the fused kernel
+    (`benchmarks/step.py --measure-attention`); GPUs have flash attention.
+    """
     if torch.cuda.is_available():
-        return Arithmetic(torch.device("cuda"), precision != "fp32")
-    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return Arithmetic(torch.device("cpu"), precision == "bf16" or (precision == "auto" and fast))
+        device, bf16 = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))), precision != "fp32"
+        torch.cuda.set_device(device)
+    else:
+        fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
+        device, bf16 = torch.device("cpu"), precision == "bf16" or (precision == "auto" and fast)
+    explicit = attention == "explicit" or (attention == "auto" and device.type == "cpu" and bf16)
+    return Arithmetic(device, bf16, explicit)
 
 
 @contextmanager

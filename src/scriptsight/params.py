@@ -159,27 +159,124 @@ class HuggingFaceText(Section):
 TextEncoder = Annotated[WordText | TransformerText | HuggingFaceText, Field(discriminator="kind")]
 
 
+class Source(Section):
+    """A collection to learn from. People write it, so its keys default here."""
+
+    text: Literal["script", "transcript", "caption", "title"] = "script"
+    # script: K transcripts, to be sorted and aligned; the others are pairs, one text a sample, no sorting:
+    # one transcript and its stretch, or an untimed text and the whole segment
+    share: Positive = 1.0  # of the batches, relative to the other collections
+    frames: Count | None = None  # of its clips, at most pretrain.frames (null); an image takes one tubelet
+
+
+class CueSampling(Section):
+    """K consecutive cues, whole."""
+
+    kind: Literal["cues"]
+
+
+class SpanSampling(Section):
+    """K spans of one random length with gaps between them; what is spoken in each is a transcript (TVTS)."""
+
+    kind: Literal["spans"]
+    min_seconds: Positive
+    max_seconds: Positive
+    gap_seconds: NotNegative
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SpanSampling:
+        if self.min_seconds > self.max_seconds:
+            raise ValueError("min_seconds is over max_seconds")
+        return self
+
+
+Sampling = Annotated[CueSampling | SpanSampling, Field(discriminator="kind")]
+
+
 class Tvts(Section):
     """The TVTS objective."""
 
     sort_weight: NotNegative
     align_weight: NotNegative
     temperature: Positive
+    align_chunk: Count | None  # rows of the similarity matrix held at once; null holds all
     head_depth: Count
     head_heads: Count
+    head_text: Literal["projected", "plain"]  # linear and LayerNorm; the paper adds sentences as they are
     temporal_embedding: bool  # at the sorting head's input, on video tokens; the paper has none
     detach_text: bool  # sorting does not train the text encoder
 
 
+class AdamW(Section):
+    """AdamW."""
+
+    kind: Literal["adamw"]
+    lr: Positive
+    text_lr: Positive | None  # of the text encoder; null: lr
+    weight_decay: NotNegative
+    betas: tuple[Share, Share] = Field(strict=False)
+    clip_norm: Positive
+
+
+class Sgd(Section):
+    """SGD with Nesterov-free momentum, as CPD trains."""
+
+    kind: Literal["sgd"]
+    lr: Positive
+    text_lr: Positive | None
+    weight_decay: NotNegative
+    momentum: Share
+    clip_norm: Positive
+
+
+Optimizer = Annotated[AdamW | Sgd, Field(discriminator="kind")]
+
+
+class Cosine(Section):
+    """Linear warm-up, then a half cosine to zero."""
+
+    kind: Literal["cosine"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+
+
+class Milestones(Section):
+    """Linear warm-up, then the learning rate times `factor` at each of the steps `at`."""
+
+    kind: Literal["milestones"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    at: tuple[Count, ...] = Field(strict=False)
+    factor: Annotated[float, Field(gt=0, lt=1)]
+
+
+Schedule = Annotated[Cosine | Milestones, Field(discriminator="kind")]
+
+
+class Engine(Section):
+    """How a training is computed; nothing here is a choice of method."""
+
+    processes: Count  # on this machine; over 1, or under torchrun, they share each batch
+    strategy: Literal["ddp", "fsdp"]  # fsdp: weights and optimizer are spread over the processes
+    accumulate: Count  # parts that each batch is computed in, one after the other
+    precision: Literal["auto", "bf16", "fp32"]  # auto: bf16 where the processor computes in it
+    attention: Literal["auto", "explicit", "fused"]
+    checkpoint_activations: bool  # compute activations twice instead of keeping them
+    compile: bool  # torch.compile of the video encoder
+    threads: Count  # of the processor, a process; part of what makes two runs equal to the byte
+    loader_workers: Annotated[int, Field(ge=0)]  # processes that read samples; 0 reads ahead in a thread
+
+
 class Pretrain(Section):
-    """What is learned from which collection, and how long."""
+    """What is learned from which collections, and how long."""
 
     seed: Seed
-    collection: Name
+    collections: dict[Name, Source] = Field(min_length=1)  # the first is the one that figures are about
     objective: Literal["tvts"]
+    start_from: str | None  # a model folder that training goes on from (a second phase); it brings its text encoder
     k: Annotated[int, Field(ge=2)]  # transcripts a sample
+    sampling: Sampling
     frames: Count  # a clip
     size: Count  # pixels, the side of a square frame
+    flip: bool  # mirror half of the training clips; off, because it turns left into right
     keep: Annotated[float, Field(gt=0, le=1)]  # share of the patches that training sees
     embed_dim: Count  # of the space that video and text share
     max_text_tokens: Count
@@ -187,18 +284,15 @@ class Pretrain(Section):
     text: TextEncoder
     tvts: Tvts
     steps: Count
-    batch: Annotated[int, Field(ge=2)]
-    lr: Positive
-    weight_decay: NotNegative
-    betas: tuple[Share, Share] = Field(strict=False)
-    warmup_steps: Annotated[int, Field(ge=0)]
-    clip_norm: Positive
-    precision: Literal["auto", "bf16", "fp32"]  # auto: bf16 where the processor computes in it
-    threads: Count  # of the processor; part of what makes two runs equal to the byte
-    loader_workers: Annotated[int, Field(ge=0)]  # processes that read and decode samples
+    batch: Annotated[int, Field(ge=2)]  # samples an optimizer step, of all processes together
+    optimizer: Optimizer
+    schedule: Schedule
+    ema: Annotated[float, Field(ge=0, lt=1)]  # decay of an average of the weights, which is then kept; 0 is none
     validate_every: Count  # steps
-    validation_samples: Count  # at most
+    validation_samples: Count  # at most, a collection
     checkpoint_every: Count  # steps
+    keep_checkpoints: Count
+    engine: Engine
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> Pretrain:
@@ -212,6 +306,25 @@ class Pretrain(Section):
             )
         if not self.tvts.sort_weight and not self.tvts.align_weight:
             raise ValueError("tvts.sort_weight and tvts.align_weight are both 0: there is nothing to learn")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_fit(self) -> Pretrain:
+        for name, source in self.collections.items():
+            frames = source.frames or self.frames
+            if frames > self.frames or frames % self.video.tubelet:
+                raise ValueError(
+                    f"collections.{name}.frames {frames} must be a multiple of video.tubelet {self.video.tubelet} "
+                    f"and at most frames {self.frames}"
+                )
+            if source.text != "script" and not self.tvts.align_weight:
+                raise ValueError(f"collections.{name} has pairs, which only alignment learns from: align_weight is 0")
+        parts = self.engine.processes * self.engine.accumulate
+        if self.batch % parts or self.batch // parts < 2:
+            raise ValueError(
+                f"batch {self.batch} can't be shared by engine.processes x engine.accumulate = {parts}: it must be "
+                "a multiple, with two samples or more in each part"
+            )
         return self
 
 
@@ -254,11 +367,12 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _collections_exist(self) -> Params:
-        for stage in ("pretrain", "probe", "retrieve"):
-            name = getattr(self, stage).collection
+        named = [("pretrain.collections", name) for name in self.pretrain.collections]
+        named += [("probe.collection", self.probe.collection), ("retrieve.collection", self.retrieve.collection)]
+        for key, name in named:
             if name not in self.ingest.collections:
                 known = ", ".join(self.ingest.collections)
-                raise ValueError(f"{stage}.collection is {name!r}, which ingest.collections lacks (it has: {known})")
+                raise ValueError(f"{key} names {name!r}, which ingest.collections lacks (it has: {known})")
         if self.pretrain.size > self.segment.short_side:
             raise ValueError(
                 f"pretrain.size {self.pretrain.size} is over segment.short_side {self.segment.short_side}: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -17,6 +17,9 @@ class Reporter(Protocol):
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """Iterate over `items` under a progress bar."""
+
+    def status(self, text: str) -> None:
+        """Say beside the progress bar how things stand."""
 
     def message(self, text: str) -> None:
         """Say one line to whoever watches."""
@@ -31,10 +34,17 @@ class Reporter(Protocol):
 class ConsoleReporter:
     """Progress bars and lines on standard error; figures stay where the stage wrote them."""
 
+    _bar: tqdm[Any] | None = None  # the one that was begun last
+
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         # A terminal gets a live bar; a log file (DVC, CI) gets a line every 15 seconds, not thousands.
         live = sys.stderr.isatty()
-        return iter(tqdm(items, desc=label, total=total, mininterval=0.2 if live else 15, dynamic_ncols=live))
+        self._bar = tqdm(items, desc=label, total=total, mininterval=0.2 if live else 15, dynamic_ncols=live)
+        return iter(self._bar)
+
+    def status(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
 
     def message(self, text: str) -> None:
         tqdm.write(text, file=sys.stderr)
@@ -44,3 +54,13 @@ class ConsoleReporter:
 
     def figure(self, path: Path) -> None:
         """The picture is where the stage wrote it."""
+
+
+class SilentReporter(ConsoleReporter):
+    """Says nothing: one of several processes speaks for all."""
+
+    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        return iter(items)
+
+    def message(self, text: str) -> None:
+        """The first process says it."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import simplejpeg
 
 from scriptsight.catalogue import CUES, Cue, Word
@@ -133,8 +134,30 @@ class Segments:
         return (self[index] for index in range(len(self)))
 
     def column(self, name: str) -> list[Any]:
-        """One column over all rows as Python values; for the light ones (labels, ids, times, cues)."""
+        """One column over all rows as Python values; for the light ones (labels, ids, times)."""
         return [value for batch in self._batches for value in batch.column(name).to_pylist()]
+
+    def texts(self, kind: str) -> Iterator[str]:
+        """All that is said in order of rows, a batch of them at a time: of kind "caption" or "title" the untimed
+        texts, else the cues."""
+        for batch in self._batches:
+            if kind == "title":
+                yield from (title for title in batch.column("title").to_pylist() if title)
+            elif kind == "caption":
+                yield from (text for texts in batch.column("captions").to_pylist() for text in texts)
+            else:
+                yield from (cue["text"] for cues in batch.column("cues").to_pylist() for cue in cues)
+
+    def transcripts(self, characters: int) -> np.ndarray:
+        """How many cues of each row have at least that many characters, int64 [N]."""
+        counts = []
+        for batch in self._batches:
+            cues = batch.column("cues")
+            long = pc.greater_equal(pc.utf8_length(cues.flatten().field("text")), characters)
+            before = np.concatenate([[0], np.cumsum(long.to_numpy(zero_copy_only=False))])
+            ends = np.concatenate([[0], np.cumsum(pc.list_value_length(cues).to_numpy(zero_copy_only=False))])
+            counts.append(np.diff(before[ends.astype(np.int64)]))
+        return np.concatenate(counts)
 
     def digest(self) -> str:
         """SHA-256 over the shards' bytes: names this exact data, whatever the folder is called."""

@@ -7,7 +7,7 @@ A bundle is a folder: `config.json` (shapes), `model.safetensors` (weights), `to
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,10 @@ class Encoder(nn.Module):
         }
 
 
-def save(encoder: Encoder, folder: str | Path) -> None:
-    """Write the bundle, whole or not at all."""
-    weights = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+def save(encoder: Encoder, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write the bundle, whole or not at all; with other `weights` of this shape than the encoder has now."""
+    named = encoder.state_dict() if weights is None else weights
+    weights = {name: value.detach().cpu().contiguous() for name, value in named.items()}
     with whole_folder(folder) as partial:
         write_json(partial / "config.json", encoder.config())
         write_json(partial / "preprocessing.json", asdict(encoder.preprocessing))

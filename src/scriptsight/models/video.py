@@ -78,6 +78,7 @@ class VideoViT(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    checkpoint_blocks = False
 
     def __init__(
         self, *, width: int, depth: int, heads: int, patch: int, tubelet: int, size: int, frames: int
@@ -137,11 +138,17 @@ class VideoViT(nn.Module):
         return cubes.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, self.steps, self.patches, -1)
 
 
-def sample_patches(batch: int, steps: int, patches: int, share: float, generator: torch.Generator) -> Tensor:
+def sample_patches(noise: Tensor, share: float) -> Tensor:
     """Which patches training sees: round(share * P) of P, drawn without replacement, independently for each
-    clip and tubelet step (TVTS keeps 49 of 196) -> int64 [B, T, kept]."""
-    kept = max(1, round(share * patches))
-    noise = torch.rand(batch, steps, patches, generator=generator)
+    clip and tubelet step (TVTS keeps 49 of 196).
+
+    Args:
+        noise: uniform numbers [B, T, P].
+
+    Returns:
+        int64 [B, T, kept], ascending.
+    """
+    kept = max(1, round(share * noise.shape[-1]))
     return noise.argsort(dim=-1)[..., :kept].sort(dim=-1).values
 
 

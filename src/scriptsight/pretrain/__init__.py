@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,30 +11,25 @@ import torch
 
 from scriptsight import arithmetic
 from scriptsight import params as parameters
+from scriptsight.errors import InputError
 from scriptsight.files import write_json
 from scriptsight.models import bundle, text
 from scriptsight.models.video import VideoViT
-from scriptsight.pretrain import pictures
-from scriptsight.pretrain.batches import (
-    Batch,
-    ScriptSampler,
-    TrainingBatches,
-    training_batches,
-    validation_batches,
-)
-from scriptsight.pretrain.objectives import OBJECTIVES, Objective, module
+from scriptsight.pretrain import pictures, samplers
+from scriptsight.pretrain.batches import Batch, TrainingBatches, training_batches, validation_batches
+from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
-from scriptsight.training import checkpoint
-from scriptsight.training.loop import Schedule, train
+from scriptsight.training import checkpoint, processes
+from scriptsight.training.loop import Outcome, Plan, train
 
 
 @dataclass(frozen=True)
 class Result:
-    """What training came to: `val` are the last held-out figures of the objective."""
+    """What training came to: `val` are the last held-out figures of the objective, `speed` how fast it went."""
 
-    samples_per_second: float
     val: dict[str, Any]
+    speed: dict[str, float]
 
 
 def run(
@@ -41,73 +37,159 @@ def run(
     *,
     segments: Path = Path("data/segments"),
     bundle_folder: Path = Path("models/pretrained"),
+    best_folder: Path = Path("models/best"),
     metrics: Path = Path("metrics/pretrain.json"),
     plots: Path = Path("plots/pretrain"),
     checkpoints: Path = Path(".checkpoints"),
     reporter: Reporter | None = None,
 ) -> Result:
-    """Train `params.objective` on the training split of a collection, and save the encoder.
+    """Train `params.objective` on the training splits of some collections, and save the encoder.
 
-    A killed run goes on from its last checkpoint, with the same result as an uninterrupted one.
+    `bundle_folder` gets the last weights, `best_folder` those that did best on the validation split. A killed run
+    goes on from its last checkpoint, with the same result as an uninterrupted one. Under torchrun the processes
+    share each batch, and the first one writes.
 
     Raises:
-        InputError: no segments, or none with `k` transcripts.
+        InputError: no segments, or none with `k` transcripts; a model to start from that doesn't fit; no memory.
         NonFiniteLoss: training diverged; the last checkpoint is kept.
     """
     reporter = reporter or ConsoleReporter()
-    machine = arithmetic.choose(params.precision)
-    train_split = Segments(segments, params.collection, "train")
-    held_out = Segments(segments, params.collection, "val")
-    training = ScriptSampler(train_split, k=params.k, frames=params.frames, size=params.size)
-    validation = ScriptSampler(held_out, k=params.k, frames=params.frames, size=params.size)
-    reporter.message(
-        f"pretrain {params.objective} on {machine}: {len(training.eligible)} of {len(train_split)} training segments "
-        f"and {len(validation.eligible)} of {len(held_out)} validation segments have {params.k} transcripts"
-    )
-    run_key = checkpoint.key(params.model_dump(), train_split.digest(), held_out.digest(), str(machine))
-    state = checkpoint.Checkpoint(checkpoints, run_key)
-    with arithmetic.deterministic(params.threads):
+    machine = arithmetic.choose(params.engine.precision, params.engine.attention)
+    with processes.joined(machine.device), arithmetic.deterministic(params.engine.threads):
+        _check_shares(params)
+        learned = [(source, Segments(segments, name, "train")) for name, source in params.collections.items()]
+        training = [samplers.build(split, source, params) for source, split in learned]
+        held_out, digests = _held_out(params, segments, reporter)
+        for name, sampler in zip(params.collections, training, strict=True):
+            eligible, all_ = len(sampler.eligible), len(sampler.segments)
+            reporter.message(f"{name}: {eligible} of {all_} training segments have what {params.objective} needs")
         torch.manual_seed(params.seed)
-        objective = OBJECTIVES[params.objective](build_encoder(params, train_split), params)
-        machine.prepare(module(objective))
-        held_out_batches = [
-            batch.to(machine.device)
-            for batch in validation_batches(
-                validation, batch=params.batch, samples=params.validation_samples, seed=params.seed
-            )
-        ]
-        history, steps_per_second = train(
-            module(objective),
-            objective.losses,
+        encoder = build_encoder(params, learned) if params.start_from is None else _taken_over(params)
+        objective = OBJECTIVES[params.objective](encoder, params)
+        machine.prepare(objective)
+        _set_engine(encoder, params.engine)
+        digests += [split.digest() for _, split in learned]
+        state = checkpoint.Checkpoints(checkpoints, _key(params, digests, machine), params.keep_checkpoints)
+        reporter.message(f"pretrain {params.objective} on {machine}, {processes.world()} process(es)")
+        outcome = train(
+            objective,
             lambda first: training_batches(
-                TrainingBatches(training, batch=params.batch, steps=params.steps, seed=params.seed),
+                TrainingBatches(
+                    training,
+                    [source.share for source, _ in learned],
+                    batch=params.batch,
+                    accumulate=params.engine.accumulate,
+                    steps=params.steps,
+                    seed=params.seed,
+                ),
                 first,
-                params.loader_workers,
+                params.engine.loader_workers,
             ),
-            lambda: _scalars(objective, held_out_batches),
-            schedule=Schedule(**{name: getattr(params, name) for name in Schedule.__dataclass_fields__}),
-            seed=params.seed,
+            held_out,
+            plan=_plan(params),
             arithmetic=machine,
-            checkpoint=state,
+            checkpoints=state,
             reporter=reporter,
         )
-        with machine.autocast():
-            val = objective.validate(held_out_batches)
-    result = Result(samples_per_second=round(steps_per_second * params.batch, 1), val=val)
-    bundle.save(objective.encoder, bundle_folder)
-    pictures.write(history, val, plots, reporter)
-    write_json(metrics, {"samples_per_second": result.samples_per_second, "val": val})
-    state.remove()
-    return result
+        if processes.rank() == 0:
+            _write(encoder, outcome, state, bundle_folder, best_folder, metrics, plots, reporter)
+    return Result(outcome.val, outcome.speed)
 
 
-def build_encoder(params: parameters.Pretrain, train_split: Segments) -> bundle.Encoder:
-    """A new encoder of the shape that `params` asks for; its vocabulary comes from the training split."""
-    texts = (cue["text"] for cues in train_split.column("cues") for cue in cues)
+def build_encoder(
+    params: parameters.Pretrain, learned: Sequence[tuple[parameters.Source, Segments]]
+) -> bundle.Encoder:
+    """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits."""
+    texts = (said for source, split in learned for said in split.texts(source.text))
     video = VideoViT(**params.video.model_dump(), size=params.size, frames=params.frames)
     return bundle.Encoder(video, text.build(params.text, texts, params.max_text_tokens), params.embed_dim)
 
 
-def _scalars(objective: Objective, batches: list[Batch]) -> dict[str, float]:
-    """The figures of a validation that are points of a curve."""
-    return {name: value for name, value in objective.validate(batches).items() if isinstance(value, float)}
+def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
+    """The encoder of `params.start_from` with its own text encoder and vocabulary; its clips must be of the shape
+    that `params` says."""
+    assert params.start_from is not None
+    encoder = bundle.load(params.start_from)
+    wanted = {**params.video.model_dump(), "size": params.size, "frames": params.frames}
+    found = encoder.config()["video"]
+    differing = [f"{name} {found[name]} instead of {wanted[name]}" for name in found if found[name] != wanted[name]]
+    if differing:
+        raise InputError(
+            f"pretrain.start_from: the model in {params.start_from} has {', '.join(differing)}: make pretrain.video, "
+            "frames and size what it has."
+        )
+    return encoder
+
+
+def _held_out(
+    params: parameters.Pretrain, segments: Path, reporter: Reporter
+) -> tuple[dict[str, list[Batch]], list[str]]:
+    """Validation batches by the prefix of their figures, and the digests of what they come from.
+
+    The first collection must have a validation split: it says which weights are best.
+    """
+    batches: dict[str, list[Batch]] = {}
+    digests = []
+    for number, (name, source) in enumerate(params.collections.items()):
+        try:
+            split = Segments(segments, name, "val")
+        except InputError:
+            if number == 0:
+                raise
+            reporter.message(f"{name} has no validation split: no figures of it")
+            continue
+        sampler = samplers.build(split, source, params)
+        batches[name if number else ""] = validation_batches(
+            sampler, batch=params.batch, samples=params.validation_samples, seed=params.seed
+        )
+        digests.append(split.digest())
+    return batches, digests
+
+
+def _check_shares(params: parameters.Pretrain) -> None:
+    parts = processes.world() * params.engine.accumulate
+    if params.batch % parts or params.batch // parts < 2:
+        raise InputError(
+            f"pretrain.batch {params.batch} can't be shared by {processes.world()} processes x engine.accumulate "
+            f"{params.engine.accumulate}: it must be a multiple, with two samples or more in each part."
+        )
+
+
+def _set_engine(encoder: bundle.Encoder, engine: parameters.Engine) -> None:
+    encoder.video.checkpoint_blocks = engine.checkpoint_activations
+    if engine.compile:
+        encoder.video.compile()
+
+
+def _key(params: parameters.Pretrain, digests: Sequence[str], machine: arithmetic.Arithmetic) -> str:
+    """Names the run whose checkpoints these are: whatever changes its numbers by more than rounding."""
+    free = {"processes", "strategy", "loader_workers"}
+    return checkpoint.key(
+        params.model_dump(exclude={"engine": free, "keep_checkpoints": True}), list(digests), str(machine)
+    )
+
+
+def _plan(params: parameters.Pretrain) -> Plan:
+    same = {
+        name: getattr(params, name) for name in Plan.__dataclass_fields__ if name not in ("accumulate", "strategy")
+    }
+    return Plan(**same, accumulate=params.engine.accumulate, strategy=params.engine.strategy)
+
+
+def _write(
+    encoder: bundle.Encoder,
+    outcome: Outcome,
+    state: checkpoint.Checkpoints,
+    bundle_folder: Path,
+    best_folder: Path,
+    metrics: Path,
+    plots: Path,
+    reporter: Reporter,
+) -> None:
+    for folder, weights in ((best_folder, state.load_best()), (bundle_folder, outcome.weights)):
+        own = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
+        bundle.save(encoder, folder, own)
+    pictures.write(outcome.history, outcome.val, plots, reporter)
+    speed = {name: float(f"{value:.4g}") for name, value in outcome.speed.items()}
+    write_json(metrics, {**speed, "val": outcome.val})
+    state.remove()

@@ -1,139 +1,163 @@
-"""Samples for transcript sorting: K consecutive transcripts of a segment, shuffled, and a clip that spans them.
+"""Samples: a clip with K shuffled transcripts (a script) or with one text (a pair), and batches of them.
 
 Every sample is a pure function of (seed, step, place in the batch): a resumed or repeated run sees the same
-samples whatever the number of loader processes.
+samples whatever the number of processes and of loader workers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from scriptsight import clips
-from scriptsight.catalogue import Cue
-from scriptsight.errors import InputError
-from scriptsight.segments import Segment, Segments
+from scriptsight.pretrain.samplers import Sampler
+from scriptsight.training import processes
 
-# The paper's rule: fewer characters are no transcript.
-MIN_CHARACTERS = 10
+AHEAD = 2  # batches that a thread reads while the last one is computed
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples of M frames and K transcripts.
+    """B samples of M frames, with K transcripts each (`order` is known) or with one text each (a pair).
 
     `texts` are in shuffled order, sample by sample: transcript k of sample b is `texts[b * K + k]` and
     belongs at position `order[b, k]`.
     """
 
     frames: Tensor  # uint8 [B, M, H, W, 3]
-    texts: list[str]  # B * K
-    order: Tensor  # int64 [B, K]
+    texts: list[str]  # B * K, or B
+    order: Tensor | None  # int64 [B, K]
     segment_ids: list[str]  # B
 
     def to(self, device: torch.device) -> Batch:
-        return replace(self, frames=self.frames.to(device), order=self.order.to(device))
+        order = None if self.order is None else self.order.to(device, non_blocking=True)
+        return replace(self, frames=self.frames.to(device, non_blocking=True), order=order)
+
+    def pin_memory(self) -> Batch:
+        order = None if self.order is None else self.order.pin_memory()
+        return replace(self, frames=self.frames.pin_memory(), order=order)
 
 
-class ScriptSampler:
-    """Draws one sample from a segment. Eligible are segments with at least K transcripts.
-
-    Raises:
-        InputError: no segment has K transcripts.
-    """
-
-    def __init__(self, segments: Segments, *, k: int, frames: int, size: int) -> None:
-        self.segments, self.k, self.frames, self.size = segments, k, frames, size
-        scripts = segments.column("cues")
-        counts = [sum(is_transcript(cue["text"]) for cue in cues) for cues in scripts]
-        self.eligible = np.flatnonzero(np.array(counts) >= k)
-        if not len(self.eligible):
-            raise InputError(
-                f"No segment in {segments.paths[0].parent} has {k} transcripts of at least {MIN_CHARACTERS} "
-                f"characters (the best has {max(counts)}): lower pretrain.k, or raise segment.max_seconds or "
-                "segment.max_gap_seconds."
-            )
-
-    def draw(
-        self, row: int, rng: np.random.Generator, *, random_frames: bool
-    ) -> tuple[np.ndarray, list[str], Segment]:
-        """K consecutive transcripts in their true order and M frames of their span -> frames, texts, segment."""
-        segment = self.segments[row]
-        transcripts = [cue for cue in segment.cues if is_transcript(cue.text)]
-        first = int(rng.integers(len(transcripts) - self.k + 1))
-        chosen: Sequence[Cue] = transcripts[first : first + self.k]
-        indices = clips.frame_indices(
-            segment.frame_times, chosen[0].start, chosen[-1].end, self.frames, rng if random_frames else None
-        )
-        return clips.read(segment, indices, self.size), [cue.text for cue in chosen], segment
+def turns(shares: Sequence[float], steps: int) -> np.ndarray:
+    """Which source each step's batch comes from, int64 [steps]: after any number of steps each source has had its
+    share to within one batch. A batch has one source, as in the paper's second phase."""
+    wanted = np.asarray(shares) / sum(shares)
+    given = np.zeros(len(shares))
+    order = np.empty(steps, np.int64)
+    for step in range(steps):
+        order[step] = np.argmax(wanted * (step + 1) - given)
+        given[order[step]] += 1
+    return order
 
 
 class TrainingBatches(Dataset[Batch]):
-    """Item `step` is the batch of that optimizer step; epochs are permutations of the eligible segments."""
+    """Item i is this process's part i % accumulate of the batch of optimizer step i // accumulate.
 
-    def __init__(self, sampler: ScriptSampler, *, batch: int, steps: int, seed: int) -> None:
-        self.sampler, self.batch, self.steps, self.seed = sampler, batch, steps, seed
+    A source's epochs are permutations of its eligible segments. Part p of process r holds the samples from
+    place (p * world + r) * B on, so that the processes together hold what one alone would.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Sampler],
+        shares: Sequence[float],
+        *,
+        batch: int,
+        accumulate: int,
+        steps: int,
+        seed: int,
+    ) -> None:
+        self.sources, self.batch, self.accumulate, self.seed = sources, batch, accumulate, seed
+        self.world, self.rank = processes.world(), processes.rank()
+        self.turns = turns(shares, steps)
+        # How many batches the source of a step has given before it.
+        self.earlier = np.zeros(steps, np.int64)
+        for source in range(len(sources)):
+            own = self.turns == source
+            self.earlier[own] = np.arange(own.sum())
+        self._epochs: dict[int, tuple[int, np.ndarray]] = {}
 
     def __len__(self) -> int:
-        return self.steps
+        return len(self.turns) * self.accumulate
 
-    def __getitem__(self, step: int) -> Batch:
-        rows = [self._row(step * self.batch + place) for place in range(self.batch)]
-        rngs = [np.random.default_rng([self.seed, 1, step, place]) for place in range(self.batch)]
-        return assemble(self.sampler, rows, rngs, random_frames=True)
+    def __getitem__(self, item: int) -> Batch:
+        step, part = divmod(item, self.accumulate)
+        share = self.batch // (self.accumulate * self.world)
+        first = (part * self.world + self.rank) * share
+        source = int(self.turns[step])
+        start = int(self.earlier[step]) * self.batch
+        rows = [self._row(source, start + place) for place in range(first, first + share)]
+        rngs = [np.random.default_rng([self.seed, 1, step, place]) for place in range(first, first + share)]
+        return assemble(self.sources[source], rows, rngs, training=True)
 
-    def _row(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.sampler.eligible))
-        if getattr(self, "_epoch", None) != epoch:
-            order = np.random.default_rng([self.seed, 2, epoch]).permutation(self.sampler.eligible)
-            self._epoch, self._order = epoch, order
-        return int(self._order[place])
+    def _row(self, source: int, position: int) -> int:
+        eligible = self.sources[source].eligible
+        epoch, place = divmod(position, len(eligible))
+        if self._epochs.get(source, (-1,))[0] != epoch:
+            stream = [self.seed, 2, epoch] if source == 0 else [self.seed, 2, epoch, source]
+            self._epochs[source] = epoch, np.random.default_rng(stream).permutation(eligible)
+        return int(self._epochs[source][1][place])
 
 
 def training_batches(dataset: TrainingBatches, first_step: int, workers: int) -> Iterator[Batch]:
-    """The batches of steps `first_step` and later, read ahead by `workers` processes (0: in this one)."""
+    """This process's parts of the batches of steps `first_step` and later, read ahead by `workers` processes, or
+    by a thread if there are none."""
+    items = range(first_step * dataset.accumulate, len(dataset))
+    if not workers:
+        return _ahead(dataset, items)
     loader = DataLoader(
         dataset,
         batch_size=None,
-        sampler=range(first_step, len(dataset)),
+        sampler=items,
         num_workers=workers,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=4,
+        pin_memory=torch.cuda.is_available(),
         # Forked workers of a process with threads can deadlock; spawned ones start clean.
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context="spawn",
     )
     return iter(loader)
 
 
-def validation_batches(sampler: ScriptSampler, *, batch: int, samples: int, seed: int) -> list[Batch]:
+def _ahead(dataset: TrainingBatches, items: range) -> Iterator[Batch]:
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = iter(items)
+        waiting = [reader.submit(dataset.__getitem__, item) for item in islice(upcoming, AHEAD)]
+        while waiting:
+            batch = waiting.pop(0).result()
+            waiting += [reader.submit(dataset.__getitem__, item) for item in islice(upcoming, 1)]
+            yield batch
+
+
+def validation_batches(sampler: Sampler, *, batch: int, samples: int, seed: int) -> list[Batch]:
     """A fixed set of held-out samples: the same at every validation; middle frames, whole patches."""
     rows = np.random.default_rng([seed, 3]).permutation(sampler.eligible)[:samples]
     batches = []
     for start in range(0, len(rows), batch):
         part = [int(row) for row in rows[start : start + batch]]
         rngs = [np.random.default_rng([seed, 4, start + place]) for place in range(len(part))]
-        batches.append(assemble(sampler, part, rngs, random_frames=False))
+        batches.append(assemble(sampler, part, rngs, training=False))
     return batches
 
 
-def assemble(
-    sampler: ScriptSampler, rows: Sequence[int], rngs: Sequence[np.random.Generator], *, random_frames: bool
-) -> Batch:
-    """Draw, shuffle and stack the samples of a batch."""
+def assemble(sampler: Sampler, rows: Sequence[int], rngs: Sequence[np.random.Generator], *, training: bool) -> Batch:
+    """Draw, shuffle and stack the samples of a batch.
+
+    Raises:
+        InputError: the frames of a segment are damaged.
+    """
     frames, texts, orders, ids = [], [], [], []
     for row, rng in zip(rows, rngs, strict=True):
-        clip, transcripts, segment = sampler.draw(row, rng, random_frames=random_frames)
-        order = rng.permutation(sampler.k)
-        frames.append(clip)
-        texts += [transcripts[position] for position in order]
+        sample = sampler.draw(row, rng, training=training)
+        order = rng.permutation(len(sample.texts))
+        frames.append(sample.frames)
+        texts += [sample.texts[position] for position in order]
         orders.append(order)
-        ids.append(segment.segment_id)
-    return Batch(torch.from_numpy(np.stack(frames)), texts, torch.from_numpy(np.stack(orders)), ids)
-
-
-def is_transcript(text: str) -> bool:
-    return len(text) >= MIN_CHARACTERS
+        ids.append(sample.segment_id)
+    placed = torch.from_numpy(np.stack(orders)) if sampler.sorts else None
+    return Batch(torch.from_numpy(np.stack(frames)), texts, placed, ids)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from scriptsight.errors import InputError
 from scriptsight.files import whole_file
 
 # The code that a training run's numbers come from, below the package.
@@ -18,7 +21,7 @@ CODE = ("arithmetic.py", "clips.py", "models", "pretrain", "segments.py", "train
 def key(*inputs: Any) -> str:
     """A digest of everything that a run depends on: `inputs` (plain values), the code and torch's version.
 
-    Another key never resumes from this one's checkpoint.
+    Another key never resumes from this one's checkpoints.
     """
     total = hashlib.sha256(json.dumps([torch.__version__, *inputs], sort_keys=True).encode())
     package = Path(__file__).parents[1]
@@ -28,23 +31,61 @@ def key(*inputs: Any) -> str:
     return total.hexdigest()[:16]
 
 
-class Checkpoint:
-    """The newest state of one run, at `folder/KEY.pt`."""
+class Checkpoints:
+    """The newest `keep` states of one run, and its best weights, in `folder/KEY/`.
 
-    def __init__(self, folder: Path, run_key: str) -> None:
-        self.path = folder / f"{run_key}.pt"
+    Every process of a training reads the folder, so on several machines it must be one that all of them see.
+    """
 
-    def save(self, state: dict[str, Any]) -> None:
-        with whole_file(self.path) as partial, partial.open("wb") as file:
-            torch.save(state, file)  # to an open file: a full disk is then an OSError
+    def __init__(self, folder: Path, run_key: str, keep: int) -> None:
+        self.folder, self.keep = folder / run_key, keep
 
-    def load(self) -> dict[str, Any] | None:
-        """The saved state, or None. Only tensors and plain values are read (`weights_only`)."""
-        if not self.path.exists():
-            return None
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        return state
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.pt"
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Write the state after `step`, then remove the oldest ones over `keep`."""
+        _save(self.folder / f"{step:010}.pt", state)
+        for old in self._states()[self.keep :]:
+            old.unlink()
+
+    def load(self) -> tuple[dict[str, Any], Path] | None:
+        """The newest state and its file, or None. Only tensors and plain values are read (`weights_only`).
+
+        Raises:
+            InputError: a file is damaged; nothing is resumed from an older one in silence.
+        """
+        newest = next(iter(self._states()), None)
+        return (_load(newest), newest) if newest else None
+
+    def save_best(self, weights: dict[str, Tensor]) -> None:
+        """Keep the weights that did best so far."""
+        _save(self.best, weights)
+
+    def load_best(self) -> dict[str, Tensor]:
+        """The weights that `save_best` kept."""
+        return _load(self.best)
 
     def remove(self) -> None:
         """The run has ended well: its outputs are all that is needed."""
-        self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _states(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*.pt"), reverse=True)
+
+
+def _save(path: Path, value: Any) -> None:
+    with whole_file(path) as partial, partial.open("wb") as file:
+        torch.save(value, file)  # to an open file: a full disk is then an OSError
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+    except Exception as error:  # whatever a damaged or foreign file provokes in zip and unpickler
+        raise InputError(
+            f"The checkpoint {path} can't be read ({error}): remove it to go on from the one before it, or from "
+            "the start."
+        ) from error

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from scriptsight import params
 from scriptsight.arithmetic import Arithmetic
+from scriptsight.errors import InputError
 from scriptsight.reporting import Reporter
-from scriptsight.training.checkpoint import Checkpoint
+from scriptsight.training import optimizers, processes
+from scriptsight.training.checkpoint import Checkpoints
+from scriptsight.training.clock import Clock, peak_mb
+from scriptsight.training.objective import Draw, Objective
 
 LOG_EVERY = 10  # steps between two points of a curve
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteLoss(InputError):
     """The loss or its gradient is no number any more; nothing was updated with it."""
 
 
@@ -32,23 +39,20 @@ class Batch(Protocol):
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """AdamW with linear warm-up and cosine decay to zero. Steps are optimizer steps."""
+class Plan:
+    """How long and how fast to learn. Steps are optimizer steps; `batch` samples a step are shared by all
+    processes, each of which computes its share in `accumulate` parts."""
 
+    seed: int
     steps: int
-    lr: float
-    weight_decay: float
-    betas: tuple[float, float]
-    warmup_steps: int
-    clip_norm: float
+    batch: int
+    accumulate: int
+    optimizer: params.AdamW | params.Sgd
+    schedule: params.Cosine | params.Milestones
+    ema: float
     validate_every: int
     checkpoint_every: int
-
-    def lr_at(self, step: int) -> float:
-        if step < self.warmup_steps:
-            return self.lr * (step + 1) / self.warmup_steps
-        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
+    strategy: Literal["ddp", "fsdp"]
 
 
 @dataclass
@@ -59,101 +63,265 @@ class History:
     validation: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What training came to.
+
+    `val` is what the last validation found, `weights` the objective's (averaged, if there is an average) on the
+    processor, in the first process; `speed` says how fast it went: samples_per_second, data_wait_share, the
+    milliseconds of a step's parts, mfu (model FLOPS utilisation), peak_mb.
+    """
+
+    history: History
+    val: dict[str, Any]
+    weights: dict[str, Tensor]
+    speed: dict[str, float]
+
+
 def train(
-    objective: nn.Module,
-    losses: Callable[[Any, Generator], dict[str, Tensor]],
+    objective: Objective,
     batches: Callable[[int], Iterator[Any]],
-    validate: Callable[[], dict[str, float]],
+    held_out: Mapping[str, Sequence[Any]],
     *,
-    schedule: Schedule,
-    seed: int,
+    plan: Plan,
     arithmetic: Arithmetic,
-    checkpoint: Checkpoint,
+    checkpoints: Checkpoints,
     reporter: Reporter,
-) -> tuple[History, float]:
-    """Train `objective` in place; resumes from `checkpoint` where there is one.
+) -> Outcome:
+    """Train `objective` in place; resumes from `checkpoints` where there are any.
 
     Args:
-        losses: (batch, generator) -> scalars by name, of which "loss" is minimised.
-        batches: first step -> the batches from there on, a pure function of the step.
-        validate: held-out figures, called every `schedule.validate_every` steps and at the end.
-
-    Returns:
-        The curves, and steps a second (validation not counted) of this process.
+        batches: first step -> this process's parts of the batches from there on, a pure function of the step.
+        held_out: validation batches by name; those of the name "" give the figures without a prefix.
 
     Raises:
-        NonFiniteLoss: before the update that it would have spoilt; the message names the batch's segments.
+        NonFiniteLoss: before the update that it would have spoilt; the message names the segments.
+        InputError: memory ran out; the message says what to lower.
+        SystemExit: SIGTERM or SIGINT came; a checkpoint was written after the step.
     """
-    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=schedule.lr, betas=schedule.betas, weight_decay=schedule.weight_decay, fused=True
-    )
-    history = History()
-    first = _resume(objective, optimizer, history, checkpoint, reporter)
-    spent, started, stream = 0.0, time.perf_counter(), batches(first)
-    for step in reporter.progress(range(first, schedule.steps), "pretrain"):
+    training = _Training(objective, plan, arithmetic, checkpoints, reporter)
+    first = training.resume()
+    stream = batches(first)
+    with _stop_signals() as stopped, _memory_told():
+        for step in reporter.progress(range(first, plan.steps), "pretrain"):
+            training.step(step, stream)
+            done = step + 1
+            if done % LOG_EVERY == 0 or done == plan.steps:
+                training.log(done)
+            if done % plan.validate_every == 0 or done == plan.steps:
+                training.validate(done, held_out)
+            stopping = processes.anywhere(bool(stopped))
+            if (stopping or done % plan.checkpoint_every == 0) and done < plan.steps:
+                training.save(done)
+                if stopping:
+                    reporter.message(f"Stopped after step {done}; run again to go on from there.")
+                    raise SystemExit(128 + (stopped or [signal.SIGTERM])[0])
+    with training.average.applied():
+        weights = processes.full_weights(training.model)
+    return Outcome(training.history, training.val, weights, training.speed())
+
+
+class _Training:
+    """The state of a training, and what is done with it."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        plan: Plan,
+        arithmetic: Arithmetic,
+        checkpoints: Checkpoints,
+        reporter: Reporter,
+    ) -> None:
+        self.objective, self.plan, self.arithmetic = objective, plan, arithmetic
+        self.checkpoints, self.reporter = checkpoints, reporter
+        self.share = plan.batch // (plan.accumulate * processes.world())  # samples of a process in a part
+        self.model = processes.wrap(objective, plan.strategy, arithmetic.device)
+        self.parameters = [value for value in objective.parameters() if value.requires_grad]
+        self.optimizer = optimizers.build(objective, plan.optimizer)
+        self.average = optimizers.Average(self.parameters, plan.ema)
+        self.history, self.val = History(), dict[str, Any]()
+        self.clock = Clock(arithmetic.device)
+        self.peak_rate = arithmetic.matrix_rate()
+        self.operations = 0  # of a step in this process
+        self.steps, self.seconds = 0, dict[str, float]()  # done in this process, and where the time went
+        self.parts: dict[str, Tensor] = {}  # the last step's figures
+
+    def step(self, step: int, stream: Iterator[Any]) -> None:
         # --------------------------------------------------------------------------------- one step
-        objective.train()
-        batch = next(stream).to(arithmetic.device)
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.lr_at(step)
-        # All of a step's randomness comes from its number (dropout's too): nothing else is saved to resume.
-        generator = torch.manual_seed(seed * 1_000_003 + step)
-        with arithmetic.autocast():
-            parts = losses(batch, generator)
-        optimizer.zero_grad()
-        parts["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
-        if not (torch.isfinite(parts["loss"]) and torch.isfinite(norm)):
-            raise NonFiniteLoss(
-                f"The loss is {parts['loss'].item()}, its gradient's norm {norm.item()} at step {step}; nothing was "
-                f"updated. Segments: {', '.join(batch.segment_ids)}. Lower pretrain.lr, or look at these segments."
-            )
-        optimizer.step()
+        plan, clock = self.plan, self.clock
+        self.model.train()
+        self.optimizer.zero_grad()
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * optimizers.rate(plan.schedule, step, plan.steps)
+        figures: list[dict[str, Tensor]] = []
+        ids: list[str] = []
+        for part in range(plan.accumulate):
+            with clock("data", host=True):
+                batch = next(stream).to(self.arithmetic.device)
+            ids += batch.segment_ids
+            if not self.operations:
+                self.operations = plan.accumulate * self._operations(batch, self._draw(step, part))
+            with processes.without_exchange(self.model, last=part == plan.accumulate - 1):
+                with clock("forward"), self.arithmetic.autocast():
+                    losses = self.model("losses", batch, self._draw(step, part))
+                with clock("backward"):
+                    (losses["loss"] / plan.accumulate).backward()
+            figures.append({name: value.detach() for name, value in losses.items()})
+        self.parts = {name: sum(part[name] for part in figures) / len(figures) for name in figures[-1]}  # type: ignore[misc]
+        with clock("optimizer"):
+            norm = processes.whole(nn.utils.clip_grad_norm_(self.parameters, plan.optimizer.clip_norm))
+            self._check_finite(step, norm, ids)
+            self.optimizer.step()
+            self.average.update()
+            self.objective.after_step()
         # ------------------------------------------------------------------------------------------
-        done = step + 1
-        if done % LOG_EVERY == 0 or done == schedule.steps:
-            point = {name: float(value.detach()) for name, value in parts.items()}
-            history.training.append({"step": done, "lr": schedule.lr_at(step), **point})
-            reporter.metrics({f"train/{name}": value for name, value in point.items()}, done)
-        if done % schedule.validate_every == 0 or done == schedule.steps:
-            spent += time.perf_counter() - started
-            objective.eval()
-            with arithmetic.autocast():
-                figures = validate()
-            history.validation.append({"step": done, **figures})
-            reporter.metrics({f"val/{name}": value for name, value in figures.items()}, done)
-            reporter.message(f"step {done}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
-            started = time.perf_counter()
-        if done % schedule.checkpoint_every == 0 and done < schedule.steps:
-            checkpoint.save(
-                {
-                    "step": done,
-                    "objective": objective.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "training": history.training,
-                    "validation": history.validation,
-                }
-            )
-    return history, (schedule.steps - first) / spent if spent else 0.0
+        self.steps += 1
+
+    def _draw(self, step: int, part: int) -> Draw:
+        """All of a step's randomness comes from its number (dropout's too): nothing else is saved to resume."""
+        first = (part * processes.world() + processes.rank()) * self.share
+        number = self.plan.seed * 1_000_003 + step
+        torch.manual_seed((number * self.plan.batch + first) % 2**63)  # dropout's; differs between processes
+        return Draw(torch.Generator().manual_seed(number), first, self.share, self.plan.batch)
+
+    def _operations(self, batch: Any, draw: Draw) -> int:
+        """Floating-point operations of one part: a forward pass is counted, and twice as much for backward."""
+        self.model.eval()  # the extra pass must leave no trace in running statistics
+        with torch.no_grad(), self.arithmetic.autocast(), FlopCounterMode(display=False) as counter:
+            self.model("losses", batch, draw)
+        self.model.train()
+        return 3 * counter.get_total_flops()
+
+    def _check_finite(self, step: int, norm: Tensor, ids: list[str]) -> None:
+        loss = self.parts["loss"]
+        if not processes.anywhere(not (bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)))):
+            return
+        found = processes.collect((loss.item(), ids))
+        # A gradient that overflows spoils all processes alike; a loss names its own.
+        guilty = [names for value, names in found if not torch.isfinite(torch.tensor(value))] or [n for _, n in found]
+        raise NonFiniteLoss(
+            f"The loss is {loss.item()}, its gradient's norm {norm.item()} at step {step}; nothing was updated. "
+            f"Segments: {', '.join(name for names in guilty for name in names)}. Lower pretrain.optimizer.lr, or "
+            "look at these segments."
+        )
+
+    def log(self, done: int) -> None:
+        point = processes.mean({name: float(value) for name, value in self.parts.items()})
+        for name, seconds in self.clock.lap().items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        lr = self.optimizer.param_groups[0]["lr"]
+        self.history.training.append({"step": done, "lr": lr, **point})
+        self.reporter.metrics({f"train/{name}": value for name, value in point.items()} | {"train/lr": lr}, done)
+        speed = self.speed()
+        self.reporter.metrics({f"speed/{name}": value for name, value in speed.items()}, done)
+        beside = [f"{name} {value:.3f}" for name, value in point.items()]
+        self.reporter.status(", ".join([*beside, f"waits for data {speed['data_wait_share']:.0%}"]))
+
+    def speed(self) -> dict[str, float]:
+        """How fast this process trained so far, validation not counted."""
+        total = sum(self.seconds.values())
+        if not total:
+            return {}
+        parts = {f"{name}_ms": 1000 * seconds / self.steps for name, seconds in self.seconds.items()}
+        return {
+            "samples_per_second": self.plan.batch * self.steps / total,
+            "data_wait_share": self.seconds["data"] / total,
+            **parts,
+            "mfu": self.operations * self.steps / total / self.peak_rate,
+            "peak_mb": peak_mb(self.arithmetic.device),
+        }
+
+    def validate(self, done: int, held_out: Mapping[str, Sequence[Any]]) -> None:
+        self.val = {}
+        with self.average.applied():
+            for name, batches in held_out.items():
+                found = self._validated(batches)
+                self.val |= {f"{name}/{key}" if name else key: value for key, value in found.items()}
+            scalars = {name: value for name, value in self.val.items() if isinstance(value, float)}
+            best = max((point[self.objective.headline] for point in self.history.validation), default=-1.0)
+            if scalars[self.objective.headline] > best:
+                weights = processes.full_weights(self.model)
+                if processes.rank() == 0:
+                    self.checkpoints.save_best(weights)
+        self.history.validation.append({"step": done, **scalars})
+        self.reporter.metrics({f"val/{name}": value for name, value in scalars.items()}, done)
+        self.reporter.message(f"step {done}: " + ", ".join(f"{name} {value:.3f}" for name, value in scalars.items()))
+
+    def _validated(self, batches: Sequence[Any]) -> dict[str, Any]:
+        """The objective's figures over `batches`, which the processes share."""
+        world, rank = processes.world(), processes.rank()
+        self.model.eval()
+        mine = []
+        for turn in range(-(-len(batches) // world)):
+            number = turn * world + rank
+            # With FSDP all processes compute together: one that has no batch left repeats the last.
+            batch = batches[min(number, len(batches) - 1)].to(self.arithmetic.device)
+            with torch.no_grad(), self.arithmetic.autocast():
+                part = self.model("measure", batch)
+            if number < len(batches):
+                mine.append((number, {name: value.cpu() for name, value in part.items()}))
+        found = sorted((item for items in processes.collect(mine) for item in items), key=lambda item: item[0])
+        return self.objective.figures([part for _, part in found])
+
+    def save(self, done: int) -> None:
+        state = processes.full_state(self.model, self.optimizer)
+        with self.average.applied():
+            average = processes.full_weights(self.model) if self.plan.ema else None
+        if processes.rank() == 0:
+            curves = {"training": self.history.training, "validation": self.history.validation}
+            self.checkpoints.save(done, {"step": done, **state, "average": average, **curves})
+        processes.collect(None)  # nobody goes on, or ends, before it is written
+
+    def resume(self) -> int:
+        """Load the newest checkpoint, if any -> the first step to do."""
+        found = self.checkpoints.load()
+        if found is None:
+            return 0
+        state, path = found
+        if self.plan.ema:
+            processes.load_state(self.model, self.optimizer, {**state, "model": state["average"]})
+            self.average = optimizers.Average(self.parameters, self.plan.ema)
+        processes.load_state(self.model, self.optimizer, state)
+        self.history = History(state["training"], state["validation"])
+        for name, curve in (("train", self.history.training), ("val", self.history.validation)):
+            for point in curve:  # what records this run has only the rest of it otherwise
+                figures = {f"{name}/{key}": point[key] for key in point if key != "step"}
+                self.reporter.metrics(figures, int(point["step"]))
+        self.reporter.message(f"Resuming after step {state['step']} from {path}.")
+        return int(state["step"])
 
 
-def _resume(
-    objective: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    history: History,
-    checkpoint: Checkpoint,
-    reporter: Reporter,
-) -> int:
-    """Load the newest checkpoint, if any -> the first step to do."""
-    state = checkpoint.load()
-    if state is None:
-        return 0
-    objective.load_state_dict(state["objective"])
-    optimizer.load_state_dict(state["optimizer"])
-    history.training, history.validation = state["training"], state["validation"]
-    for name, curve in (("train", history.training), ("val", history.validation)):
-        for point in curve:  # what records this run has only the rest of it otherwise
-            reporter.metrics({f"{name}/{key}": point[key] for key in point if key != "step"}, int(point["step"]))
-    reporter.message(f"Resuming after step {state['step']} from {checkpoint.path}.")
-    return int(state["step"])
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that gets the number of a SIGTERM or SIGINT; the second one is heeded at once."""
+    heard: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def hear(number: int, _frame: Any) -> None:
+        heard.append(number)
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, hear)
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not known and "DefaultCPUAllocator" not in str(error):  # the processor's has no exception of its own
+            raise
+        raise InputError(
+            f"Memory ran out while training ({str(error).splitlines()[0]}). Raise pretrain.engine.accumulate, set "
+            "pretrain.engine.checkpoint_activations, or lower pretrain.batch, frames, size or keep."
+        ) from error

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from scriptsight import params
+from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Block, LayerNorm, sample_patches
 from scriptsight.pretrain.batches import Batch
+from scriptsight.training import processes
+from scriptsight.training.objective import Draw, Objective
 
 
 class SortingHead(nn.Module):
     """Joint attention over video tokens and K sentence embeddings -> a position for each transcript.
 
     Transcripts get no position embedding, so that the head is equivariant to their order by construction.
-    A temporal embedding on the video tokens is an option that the paper has not: small models need it.
+    Two options are not the paper's: a temporal embedding on the video tokens, which small models need, and
+    sentences that are `projected` to the video's width and normalised rather than added as they are.
     """
 
     def __init__(
@@ -32,10 +37,20 @@ class SortingHead(nn.Module):
         depth: int,
         heads: int,
         temporal_embedding: bool,
+        text: Literal["projected", "plain"],
     ) -> None:
         super().__init__()
         self.k, self.steps = k, steps
-        self.text_input = nn.Sequential(nn.Linear(text_width, video_width), nn.LayerNorm(video_width))
+        self.text_input: nn.Module
+        if text == "projected":
+            self.text_input = nn.Sequential(nn.Linear(text_width, video_width), nn.LayerNorm(video_width))
+        elif text_width == video_width:
+            self.text_input = nn.Identity()
+        else:
+            raise InputError(
+                f"pretrain.tvts.head_text: plain needs sentences as wide as video tokens, not {text_width} and "
+                f"{video_width}: take head_text: projected."
+            )
         self.video_type = nn.Parameter(torch.zeros(video_width))
         self.text_type = nn.Parameter(torch.zeros(video_width))
         self.time = nn.Parameter(torch.zeros(steps, video_width)) if temporal_embedding else None
@@ -57,12 +72,16 @@ class SortingHead(nn.Module):
         return self.classifier(self.norm(self.blocks[-1](tokens, queries=self.k)))
 
 
-class Tvts(nn.Module):
-    """loss = sort_weight * sorting + align_weight * alignment; the paper has 2 and 1."""
+class Tvts(Objective):
+    """loss = sort_weight * sorting + align_weight * alignment; the paper has 2 and 1.
+
+    A batch of pairs, one text a sample, is aligned only: the paper's second phase.
+    """
 
     def __init__(self, encoder: Encoder, choice: params.Tvts, *, k: int, keep: float) -> None:
         super().__init__()
         self.encoder, self.choice, self.k, self.keep = encoder, choice, k, keep
+        self.headline = "sort_accuracy" if choice.sort_weight else "t2v_r1"
         video = encoder.video
         self.head = SortingHead(
             video_width=video.width,
@@ -72,29 +91,35 @@ class Tvts(nn.Module):
             depth=choice.head_depth,
             heads=choice.head_heads,
             temporal_embedding=choice.temporal_embedding,
+            text=choice.head_text,
         )
 
-    def losses(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
-        """ "loss", "sort_loss", "align_loss", and the training "sort_accuracy"."""
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """ "loss" and "align_loss"; of scripts also "sort_loss" and the training "sort_accuracy"."""
         video = self.encoder.video
-        keep = sample_patches(len(batch.frames), video.steps, video.patches, self.keep, generator)
+        keep = sample_patches(draw.rand(batch.frames.shape[1] // video.tubelet, video.patches), self.keep)
         tokens = video(batch.frames, keep.to(batch.frames.device))  # [B, 1 + T * kept, D]
         sentences = self._sentences(batch)  # [B, K, Dt]
-        logits = self.sort(tokens, sentences).float()
-        sort_loss = F.cross_entropy(logits.flatten(0, 1), batch.order.flatten())
-        align_loss = self._alignment(tokens, sentences)
-        loss = self.choice.sort_weight * sort_loss + self.choice.align_weight * align_loss
-        accuracy = (logits.argmax(-1) == batch.order).float().mean()
-        return {"loss": loss, "sort_loss": sort_loss, "align_loss": align_loss, "sort_accuracy": accuracy}
+        figures = {"align_loss": self._alignment(tokens, sentences)}
+        loss = self.choice.align_weight * figures["align_loss"]
+        if batch.order is not None:
+            logits = self.sort(tokens, sentences).float()
+            sort_loss = F.cross_entropy(logits.flatten(0, 1), batch.order.flatten())
+            loss = self.choice.sort_weight * sort_loss + loss
+            accuracy = (logits.argmax(-1) == batch.order).float().mean()
+            figures |= {"sort_loss": sort_loss, "sort_accuracy": accuracy}
+        return {"loss": loss, **figures}
 
     def sort(self, tokens: Tensor, sentences: Tensor) -> Tensor:
         """Logits [B, K, K]: row k scores the positions of transcript k."""
-        return self.head(tokens, sentences.detach() if self.choice.detach_text else sentences)
+        logits: Tensor = self.head(tokens, sentences.detach() if self.choice.detach_text else sentences)
+        return logits
 
     def _sentences(self, batch: Batch) -> Tensor:
+        """Sentence embeddings [B, K, Dt]; K is 1 in a batch of pairs."""
         ids, mask = self.encoder.text.tokenize(batch.texts)
         sentences = self.encoder.text(ids.to(batch.frames.device), mask.to(batch.frames.device))
-        return sentences.unflatten(0, (-1, self.k))
+        return sentences.unflatten(0, (len(batch.frames), -1))
 
     def _embed(self, tokens: Tensor, sentences: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors of clips and of their scripts, [B, E] each; a script is the mean of its transcripts."""
@@ -104,52 +129,75 @@ class Tvts(nn.Module):
 
     def _alignment(self, tokens: Tensor, sentences: Tensor) -> Tensor:
         v, t = self._embed(tokens, sentences)
-        return alignment_loss(v, t, self.choice.temperature)
+        return alignment_loss(v, t, self.choice.temperature, self.choice.align_chunk)
 
-    @torch.no_grad()
-    def validate(self, batches: Iterable[Batch]) -> dict[str, Any]:
-        """Sorting with the video and with the video blanked, the K x K confusion, text-to-video recall.
+    def measure(self, batch: Batch) -> dict[str, Tensor]:
+        """Unit vectors "v" and "t" [B, E]; of scripts also "order", what is "predicted", and what is predicted with
+        the video "blank" [B, K]."""
+        tokens, sentences = self.encoder.video(batch.frames), self._sentences(batch)
+        v, t = self._embed(tokens, sentences)
+        if batch.order is None:
+            return {"v": v, "t": t}
+        # What language alone can order: the same transcripts over a clip of one grey.
+        blank = self.encoder.video(torch.full_like(batch.frames, 127))
+        predicted, unseen = (self.sort(seen, sentences).argmax(-1) for seen in (tokens, blank))
+        return {"v": v, "t": t, "order": batch.order, "predicted": predicted, "blank": unseen}
 
-        "t2v_r1" ranks each script's own clip among all validation clips; ties count against it.
-        """
-        confusion = torch.zeros(self.k, self.k, dtype=torch.int64)  # [true position, predicted position]
-        right, exact, right_blank, videos, texts = [], [], [], [], []
-        for batch in batches:
-            sentences = self._sentences(batch)
-            tokens = self.encoder.video(batch.frames)
-            predicted = self.sort(tokens, sentences).argmax(-1)  # [B, K]
-            cells = (batch.order * self.k + predicted).flatten().cpu()
-            confusion += cells.bincount(minlength=self.k**2).view(self.k, self.k)
-            right.append((predicted == batch.order).float())
-            exact.append((predicted == batch.order).all(-1).float())
-            # What language alone can order: the same transcripts over a clip of one grey.
-            blank = self.encoder.video(torch.full_like(batch.frames, 127))
-            right_blank.append((self.sort(blank, sentences).argmax(-1) == batch.order).float())
-            v, t = self._embed(tokens, sentences)
-            videos.append(v)
-            texts.append(t)
-        similarity = _cosine(torch.cat(texts), torch.cat(videos))  # [N scripts, N clips]
+    def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
+        """Text-to-video recall; of scripts also sorting with the video and with the video blanked, and the K x K
+        confusion. "t2v_r1" ranks each script's own clip among all validation clips; ties count against it."""
+        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        similarity = _cosine(found["t"], found["v"])  # [N scripts, N clips]
         ranks = (similarity >= similarity.diagonal()[:, None]).sum(1)  # 1 is best
+        recall = {"t2v_r1": (ranks == 1).float().mean().item(), "t2v_chance": 1 / len(ranks)}
+        if "order" not in found:
+            return recall
+        right = found["predicted"] == found["order"]  # [N, K]
+        cells = (found["order"] * self.k + found["predicted"]).flatten()
         return {
-            "sort_accuracy": torch.cat(right).mean().item(),
-            "sort_exact": torch.cat(exact).mean().item(),
-            "sort_accuracy_blank": torch.cat(right_blank).mean().item(),
+            "sort_accuracy": right.float().mean().item(),
+            "sort_exact": right.all(-1).float().mean().item(),
+            "sort_accuracy_blank": (found["blank"] == found["order"]).float().mean().item(),
             "chance": 1 / self.k,
-            "t2v_r1": (ranks == 1).float().mean().item(),
-            "t2v_chance": 1 / len(ranks),
-            "confusion": confusion.tolist(),
+            **recall,
+            # [true position, predicted position]
+            "confusion": cells.bincount(minlength=self.k**2).view(self.k, self.k).tolist(),
         }
 
 
-def alignment_loss(video: Tensor, text: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy over cosine similarities, both directions summed (TVTS, equation 4).
+def alignment_loss(video: Tensor, text: Tensor, temperature: float, chunk: int | None = None) -> Tensor:
+    """Cross-entropy over cosine similarities in the batch of all processes, both directions summed (TVTS, eq. 4).
 
     Args:
-        video, text: unit vectors [B, E]; row i of one belongs to row i of the other.
+        video, text: this process's unit vectors [B, E]; row i of one belongs to row i of the other.
+        chunk: rows of the similarity matrix [B, world * B] that are held at once, and computed again for the
+            gradient; None holds all.
+
+    Returns:
+        the mean over this process's rows. The mean of that over the processes, and with gathered vectors its
+        gradient too, is that of the whole batch in one process.
     """
-    similarity = _cosine(video, text) / temperature  # [B, B]
-    target = torch.arange(len(video), device=video.device)
-    return F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)
+    if chunk is None and processes.world() == 1:  # one matrix serves both directions
+        similarity = _cosine(video, text) / temperature  # [B, B]
+        own = torch.arange(len(video), device=video.device)
+        return F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)
+    videos, texts = processes.gather(video), processes.gather(text)
+    target = processes.rank() * len(video) + torch.arange(len(video), device=video.device)
+    return _row_loss(video, texts, target, temperature, chunk) + _row_loss(text, videos, target, temperature, chunk)
+
+
+def _row_loss(rows: Tensor, columns: Tensor, target: Tensor, temperature: float, chunk: int | None) -> Tensor:
+    """Cross-entropy of rows [B, E] against columns [N, E], of which `target` [B] are the right ones."""
+
+    def summed(some: Tensor, right: Tensor) -> Tensor:
+        return F.cross_entropy(_cosine(some, columns) / temperature, right, reduction="sum")
+
+    if chunk is None:
+        return F.cross_entropy(_cosine(rows, columns) / temperature, target)
+    pieces = zip(rows.split(chunk), target.split(chunk), strict=True)
+    total = sum(checkpoint(summed, some, right, use_reentrant=False) for some, right in pieces)
+    assert isinstance(total, Tensor)
+    return total / len(rows)
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:

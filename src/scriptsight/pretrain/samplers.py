@@ -1,0 +1,215 @@
+"""Drawing one sample from a segment: K consecutive transcripts and a clip that spans them, or a clip and a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scriptsight import clips, params
+from scriptsight.catalogue import Cue, Word
+from scriptsight.errors import InputError
+from scriptsight.segments import Segment, Segments
+
+# The paper's rule: fewer characters are no transcript.
+MIN_CHARACTERS = 10
+GRID_SECONDS = 0.5  # between the starts that are tried to find out whether a segment has K spans at all
+TRIES = 50  # random starts before those of the grid are fallen back on
+
+Stretch = tuple[float, float]  # start and end in seconds
+
+
+@dataclass(frozen=True)
+class Sample:
+    """M frames uint8 [M, H, W, 3] and their texts in true order: K transcripts, or one."""
+
+    frames: np.ndarray
+    texts: Sequence[str]
+    segment_id: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What a clip looks like: M frames of size x size pixels. `flip` mirrors half of the training clips, which
+    turns left into right under words that say which: off by default."""
+
+    frames: int
+    size: int
+    flip: bool = False
+
+
+class Sampler:
+    """What the samplers of one collection and split have in common.
+
+    `eligible` are the rows of the segments that can be drawn from, int64; `sorts` says that a sample has K
+    transcripts with an order.
+    """
+
+    sorts = False
+
+    def __init__(self, segments: Segments, clip: Clip, eligible: np.ndarray) -> None:
+        self.segments, self.clip, self.eligible = segments, clip, eligible
+
+    def draw(self, row: int, rng: np.random.Generator, *, training: bool) -> Sample:
+        """A sample of the segment in `row`. Training draws frames at random; evaluation takes middle ones.
+
+        Raises:
+            InputError: the frames of the segment are damaged.
+        """
+        segment = self.segments[row]
+        texts, (start, end) = self._choose(segment, rng, training)
+        times = segment.frame_times
+        indices = clips.frame_indices(times, start, end, self.clip.frames, rng if training else None)
+        try:
+            frames = clips.read(segment, indices, self.clip.size)
+        except ValueError as error:  # simplejpeg's, or frames of several sizes
+            raise InputError(
+                f"The frames of segment {segment.segment_id} are damaged: {error}. Run the segment stage again."
+            ) from error
+        if training and self.clip.flip and rng.random() < 0.5:
+            frames = frames[:, :, ::-1]
+        return Sample(frames, texts, segment.segment_id)
+
+    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+        raise NotImplementedError
+
+
+class Cues(Sampler):
+    """K consecutive cues, whole, and the clip from the first one's start to the last one's end.
+
+    Raises:
+        InputError: no segment has K transcripts.
+    """
+
+    sorts = True
+
+    def __init__(self, segments: Segments, clip: Clip, k: int) -> None:
+        self.k = k
+        counts = segments.transcripts(MIN_CHARACTERS)
+        super().__init__(segments, clip, np.flatnonzero(counts >= k))
+        if not len(self.eligible):
+            raise InputError(
+                f"No segment in {segments.paths[0].parent} has {k} transcripts of at least {MIN_CHARACTERS} "
+                f"characters (the best has {max(counts)}): lower pretrain.k, or raise segment.max_seconds or "
+                "segment.max_gap_seconds."
+            )
+
+    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+        transcripts = [cue for cue in segment.cues if is_transcript(cue.text)]
+        first = int(rng.integers(len(transcripts) - self.k + 1))
+        chosen = transcripts[first : first + self.k]
+        return [cue.text for cue in chosen], (chosen[0].start, chosen[-1].end)
+
+
+class Spans(Sampler):
+    """K spans of one length, drawn uniformly, with gaps between them and a uniform start (TVTS, section 3.1).
+
+    A transcript is what is spoken in its span: the words whose middle lies in it. Words without times of their
+    own are spread evenly over their cue. A start at which some span has too few characters is drawn again.
+
+    Raises:
+        InputError: no segment has K such spans.
+    """
+
+    sorts = True
+
+    def __init__(self, segments: Segments, clip: Clip, k: int, choice: params.SpanSampling) -> None:
+        self.k, self.choice = k, choice
+        found = [bool(self._starts(*_words(segment))) for segment in segments]
+        super().__init__(segments, clip, np.flatnonzero(found))
+        if not len(self.eligible):
+            raise InputError(
+                f"No segment in {segments.paths[0].parent} has {k} spans of {choice.min_seconds:g} s with "
+                f"{MIN_CHARACTERS} characters in each: lower pretrain.k or sampling.min_seconds, raise "
+                "segment.max_seconds, or take sampling: {kind: cues}."
+            )
+
+    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+        words, moments, (low, high) = _words(segment)
+        gap = self.choice.gap_seconds
+        for _ in range(TRIES):
+            longest = min(self.choice.max_seconds, (high - low - (self.k - 1) * gap) / self.k)
+            length = rng.uniform(self.choice.min_seconds, longest)
+            whole = self.k * length + (self.k - 1) * gap
+            start = rng.uniform(low, high - whole)
+            if texts := self._texts(words, moments, start, length):
+                return texts, (start, start + whole)
+        starts = self._starts(words, moments, (low, high))
+        start, length = starts[int(rng.integers(len(starts)))], self.choice.min_seconds
+        return self._texts(words, moments, start, length), (start, start + self.k * length + (self.k - 1) * gap)
+
+    def _starts(self, words: Sequence[str], moments: np.ndarray, stretch: Stretch) -> list[float]:
+        """The starts of a grid at which K spans of the shortest length have text."""
+        low, high = stretch
+        length = self.choice.min_seconds
+        last = high - self.k * length - (self.k - 1) * self.choice.gap_seconds
+        grid = np.arange(low, last + 1e-9, GRID_SECONDS)
+        return [float(start) for start in grid if self._texts(words, moments, float(start), length)]
+
+    def _texts(self, words: Sequence[str], moments: np.ndarray, start: float, length: float) -> list[str]:
+        """The K transcripts of spans that begin at `start`; none if one of them is no transcript."""
+        edges = start + np.arange(self.k) * (length + self.choice.gap_seconds)
+        begins, ends = np.searchsorted(moments, edges), np.searchsorted(moments, edges + length)
+        texts = [" ".join(words[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+        return texts if all(map(is_transcript, texts)) else []
+
+
+class Pairs(Sampler):
+    """One text a sample: an untimed one with a clip of the whole segment, or a transcript with its own stretch.
+
+    Of several captions or transcripts training draws one; evaluation takes the first.
+
+    Raises:
+        InputError: no segment has such a text.
+    """
+
+    def __init__(self, segments: Segments, clip: Clip, text: str) -> None:
+        self.text = text
+        found = [bool(self._texts(segment)) for segment in segments]
+        super().__init__(segments, clip, np.flatnonzero(found))
+        if not len(self.eligible):
+            raise InputError(
+                f"No segment in {segments.paths[0].parent} has a {text}: choose another `text` of the collection in "
+                "pretrain.collections."
+            )
+
+    def _texts(self, segment: Segment) -> list[tuple[str, Stretch]]:
+        if self.text == "transcript":
+            return [(cue.text, (cue.start, cue.end)) for cue in segment.cues if is_transcript(cue.text)]
+        untimed = segment.captions if self.text == "caption" else (segment.title or "",)
+        return [(text, (segment.start, segment.end)) for text in untimed if text.strip()]
+
+    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+        texts = self._texts(segment)
+        text, stretch = texts[int(rng.integers(len(texts))) if training else 0]
+        return [text], stretch
+
+
+def build(segments: Segments, source: params.Source, choice: params.Pretrain) -> Sampler:
+    """The sampler that the parameters ask for."""
+    clip = Clip(source.frames or choice.frames, choice.size, choice.flip)
+    if source.text != "script":
+        return Pairs(segments, clip, source.text)
+    if isinstance(choice.sampling, params.SpanSampling):
+        return Spans(segments, clip, choice.k, choice.sampling)
+    return Cues(segments, clip, choice.k)
+
+
+def is_transcript(text: str) -> bool:
+    return len(text) >= MIN_CHARACTERS
+
+
+def _words(segment: Segment) -> tuple[list[str], np.ndarray, Stretch]:
+    """What is spoken in a segment: words in order of time, their middles in seconds, and from when to when."""
+    words = sorted((word for cue in segment.cues for word in _timed(cue)), key=lambda word: word.start + word.end)
+    moments = np.array([(word.start + word.end) / 2 for word in words])
+    return [word.text for word in words], moments, (segment.start, segment.end)
+
+
+def _timed(cue: Cue) -> Sequence[Word]:
+    if cue.words is not None:
+        return cue.words
+    texts = cue.text.split()
+    edges = np.linspace(cue.start, cue.end, len(texts) + 1)
+    return [Word(float(a), float(b), text) for a, b, text in zip(edges, edges[1:], texts, strict=False)]

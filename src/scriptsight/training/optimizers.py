@@ -1,0 +1,67 @@
+"""Optimizers and learning-rate schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from scriptsight import params
+
+TEXT = "encoder.text.backbone."  # the parameters that `text_lr` is for
+
+
+def build(objective: nn.Module, choice: params.AdamW | params.Sgd) -> torch.optim.Optimizer:
+    """The optimizer of all parameters that take a gradient, in one fused kernel a step."""
+    named = [(name, value) for name, value in objective.named_parameters() if value.requires_grad]
+    apart = [value for name, value in named if name.startswith(TEXT)] if choice.text_lr else []
+    slow = {id(value) for value in apart}
+    groups = [{"params": [value for _, value in named if id(value) not in slow], "base_lr": choice.lr}]
+    if apart:
+        groups.append({"params": apart, "base_lr": choice.text_lr})
+    if isinstance(choice, params.Sgd):
+        momentum, decay = choice.momentum, choice.weight_decay
+        return torch.optim.SGD(groups, lr=choice.lr, momentum=momentum, weight_decay=decay, fused=True)
+    decay, betas = choice.weight_decay, choice.betas
+    return torch.optim.AdamW(groups, lr=choice.lr, betas=betas, weight_decay=decay, fused=True)
+
+
+def rate(schedule: params.Cosine | params.Milestones, step: int, steps: int) -> float:
+    """The share of the learning rate at `step` of `steps`."""
+    warmup = schedule.warmup_steps
+    if step < warmup:
+        return (step + 1) / warmup
+    if isinstance(schedule, params.Milestones):
+        return schedule.factor ** sum(step >= milestone for milestone in schedule.at)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+class Average:
+    """An exponential moving average of parameters; with decay 0 there is none and the parameters are meant."""
+
+    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
+        self.parameters, self.decay = parameters, decay
+        self.values = [value.detach().clone() for value in parameters] if decay else []
+
+    def update(self) -> None:
+        if self.values:
+            torch._foreach_lerp_(self.values, [p.detach() for p in self.parameters], 1 - self.decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The parameters hold the average inside the block."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for value, parameter in zip(self.values, self.parameters, strict=bool(self.values)):
+            held = value.clone()
+            value.copy_(parameter)
+            parameter.copy_(held)
