@@ -27,7 +27,7 @@ ingest:
 pretrain:
   steps: 40
   batch: 16
-  warmup_steps: 5
+  schedule: {warmup_steps: 5}
   validate_every: 20
   validation_samples: 32
   checkpoint_every: 20

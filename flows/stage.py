@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ from flows import server
 from flows.tracking import tracked
 from scriptsight import files, params
 from scriptsight.errors import InputError
-from scriptsight.reporting import ConsoleReporter, Reporter
+from scriptsight.reporting import ConsoleReporter, Reporter, SilentReporter
 
 LOCKS = Path(".locks")
 # Set by flows.pipeline: the file in which it reads how the stage went; the flow run is then the pipeline's.
 REPORT = "SCRIPTSIGHT_STAGE_REPORT"
+LAUNCHED = "SCRIPTSIGHT_LAUNCHED"  # set for processes whose launcher holds the stage's lock
 
 
 def main(name: str, package: str, about: str, argv: Sequence[str] | None = None) -> None:
@@ -45,11 +46,13 @@ def main(name: str, package: str, about: str, argv: Sequence[str] | None = None)
     parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=about)
     parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
     path = parser.parse_args(argv).params
-    if "DVC_STAGE" in os.environ:
+    if "DVC_STAGE" in os.environ or "RANK" in os.environ:
         die_with_parent()
-    with told_errors(name):
+    with told_errors(name if os.environ.get("RANK", "0") == "0" else f"{name}, process {os.environ['RANK']}"):
         settings = params.load(path)
-        if REPORT in os.environ:
+        if "RANK" in os.environ:
+            _as_one_of_many(name, package, settings)
+        elif REPORT in os.environ:
             _reported(name, package, settings, Path(os.environ[REPORT]))
         else:
             _as_flow(name, package, settings)
@@ -104,12 +107,50 @@ def _reported(name: str, package: str, settings: params.Params, report: Path) ->
 
 def work(name: str, package: str, settings: params.Params) -> dict[str, float]:
     """Run the stage once, under its lock -> seconds spent importing its package and in its `run`."""
+    if name == "pretrain" and settings.pretrain.engine.processes > 1:
+        with lock(name):
+            return _launch(name, settings.pretrain.engine.processes)
     with lock(name), _reporter(name, settings) as reporter:
         started = time.perf_counter()
         run = importlib.import_module(package).run
         imported = time.perf_counter()
         run(getattr(settings, name), reporter=reporter)
         return {"import_s": imported - started, "run_s": time.perf_counter() - imported}
+
+
+def _launch(name: str, processes: int) -> dict[str, float]:
+    """Run the stage in several processes on this machine, as torchrun would, and wait for them.
+
+    torchrun's agent works in this process: when it ends, however it ends, so do the others.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    one_machine: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "127.0.0.1:0", "max_restarts": 0}
+    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=name, **one_machine)
+    command = ["-m", f"flows.{name}", *sys.argv[1:]]
+    started = time.perf_counter()
+    os.environ[LAUNCHED] = "1"
+    try:
+        elastic_launch(config, sys.executable)(*command)
+    except ChildFailedError as error:
+        raise InputError(f"process {min(error.failures)} of {processes} failed: see above.") from None
+    except SignalException as error:
+        raise SystemExit(128 + error.sigval) from None
+    finally:
+        del os.environ[LAUNCHED]
+    return {"import_s": 0.0, "run_s": time.perf_counter() - started}
+
+
+def _as_one_of_many(name: str, package: str, settings: params.Params) -> None:
+    """Be one of the processes that torchrun, or `_launch`, started: the first one tracks and speaks for all."""
+    if os.environ["RANK"] != "0":
+        importlib.import_module(package).run(getattr(settings, name), reporter=SilentReporter())
+        return
+    held = nullcontext() if LAUNCHED in os.environ else lock(name)
+    with held, _reporter(name, settings) as reporter:
+        importlib.import_module(package).run(getattr(settings, name), reporter=reporter)
 
 
 @contextmanager

@@ -84,3 +84,30 @@ def tiny_encoder(
 def tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
     bundle.save(tiny_encoder(seed=seed), folder)
     return folder
+
+
+def told(folder: Path, split: str, count: int, collection: str = "told") -> Path:
+    """Segments of 12 seconds with five different sentences each; those of one segment are about its own grey."""
+    rows = []
+    for number in range(count):
+        grey = (20 + 200 * number // count,) * 3
+        cues = [
+            Cue(2.0 * i, 2.0 * i + 1.5, f"{what} in scene {number % 7}")
+            for i, what in enumerate(("it begins", "then it moves", "now it grows", "here it shrinks", "it is over"))
+        ]
+        rows.append(
+            Segment(
+                segment_id=f"{collection}/v{number}/0",
+                video_id=f"v{number}",
+                uri=f"v{number}.mp4",
+                start=0.0,
+                end=12.0,
+                frame_times=np.arange(12.0),
+                frames=frames(grey, count=12, seed=number),
+                cues=tuple(cues),
+                title=f"scene {number % 7}",
+                captions=(f"a grey scene, number {number}", f"number {number} is grey"),
+                label=None,
+            )
+        )
+    return write_segments(folder, collection, split, rows)

@@ -47,12 +47,19 @@ def test_a_missing_key(values):
     [
         ("pretrain", "k", "four", "pretrain.k: Input should be a valid integer, got 'four' (str)"),
         ("pretrain", "k", 1, "pretrain.k: Input should be greater than or equal to 2, got 1"),
-        ("pretrain", "precision", "fp8", "'auto', 'bf16' or 'fp32', got 'fp8'"),
+        ("pretrain", "optimizer", {"kind": "adam"}, "'kind' must be one of adamw, sgd"),
+        (
+            "pretrain",
+            "sampling",
+            {"kind": "spans", "min_seconds": 5.0, "max_seconds": 3.0, "gap_seconds": 1.0},
+            "min_seconds is over",
+        ),
+        ("pretrain", "collections", {"narrated": {"frames": 3}}, "collections.narrated.frames 3 must be a multiple"),
         ("pretrain", "seed", -1, "pretrain.seed"),
         ("segment", "max_seconds", float("inf"), "segment.max_seconds: Input should be a finite number"),
         ("pretrain", "frames", 7, "frames 7 is no multiple of video.tubelet 2"),
         ("pretrain", "size", 64, "pretrain.size 64 is over segment.short_side 32"),
-        ("probe", "collection", "nowhere", "probe.collection is 'nowhere', which ingest.collections lacks"),
+        ("probe", "collection", "nowhere", "probe.collection names 'nowhere', which ingest.collections lacks"),
         ("pretrain", "text", {"kind": "words2"}, "'kind' must be one of words, transformer, huggingface"),
     ],
 )

@@ -32,7 +32,7 @@ pretrain:
   text: {kind: words, width: 32, vocabulary: 500}
   steps: 20
   batch: 8
-  warmup_steps: 2
+  schedule: {warmup_steps: 2}
   validate_every: 10
   validation_samples: 16
   checkpoint_every: 10
@@ -42,7 +42,7 @@ FOLDER = """
 ingest:
   collections:
     talks: {kind: folder, path: %s, splits: {"*": train}}
-pretrain: {collection: talks}
+pretrain: {collections: {talks: {}}}
 probe: {collection: talks}
 retrieve: {collection: talks}
 """

@@ -17,14 +17,14 @@ ingest:
       {{kind: folder, path: {data}/grid_s1, labels: labels.csv, label_column: verb, val_share: 0.0, test_share: 0.3}}
 segment: {{fps: 4, short_side: 32, max_gap_seconds: 10}}
 pretrain:
-  collection: talks
+  collections: {{talks: {{}}}}
   size: 32
   video: {{width: 32, depth: 1, heads: 2, patch: 8, tubelet: 2}}
   tvts: {{head_depth: 1, head_heads: 2}}
   text: {{kind: words, width: 32, vocabulary: 500}}
   steps: 6
   batch: 4
-  warmup_steps: 2
+  schedule: {{warmup_steps: 2}}
   validate_every: 3
   validation_samples: 8
   checkpoint_every: 3

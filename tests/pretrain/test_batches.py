@@ -9,12 +9,8 @@ import torch
 from scriptsight import clips
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
-from scriptsight.pretrain.batches import (
-    ScriptSampler,
-    TrainingBatches,
-    training_batches,
-    validation_batches,
-)
+from scriptsight.pretrain.batches import TrainingBatches, training_batches, turns, validation_batches
+from scriptsight.pretrain.samplers import Clip, Cues
 from scriptsight.segments import Segment, Segments
 from tests import small
 
@@ -52,12 +48,17 @@ def segments(tmp_path) -> Segments:
     return Segments(tmp_path, "told", "train")
 
 
-def sampler(segments: Segments, k: int = 3) -> ScriptSampler:
-    return ScriptSampler(segments, k=k, frames=4, size=16)
+def sampler(segments: Segments, k: int = 3) -> Cues:
+    return Cues(segments, Clip(frames=4, size=16), k)
+
+
+def batches_of(*sources: Cues, batch: int, steps: int, seed: int, accumulate: int = 1) -> TrainingBatches:
+    shares = [1.0] * len(sources)
+    return TrainingBatches(sources, shares, batch=batch, accumulate=accumulate, steps=steps, seed=seed)
 
 
 def test_transcripts_are_consecutive_and_the_order_puts_them_right(segments):
-    batches = TrainingBatches(sampler(segments), batch=4, steps=20, seed=1)
+    batches = batches_of(sampler(segments), batch=4, steps=20, seed=1)
     for step in range(20):
         batch = batches[step]
         for sample in range(4):
@@ -70,12 +71,13 @@ def test_transcripts_are_consecutive_and_the_order_puts_them_right(segments):
 def test_too_short_a_text_is_no_transcript_and_too_few_transcripts_no_sample(segments):
     assert sampler(segments, k=3).eligible.tolist() == [0, 1, 2, 3, 4]
     assert sampler(segments, k=2).eligible.tolist() == [0, 1, 2, 3, 4, 5]
+    assert segments.transcripts(10).tolist() == [5, 5, 5, 5, 5, 2]
     with pytest.raises(InputError, match=r"6 transcripts.*the best has 5.*lower pretrain\.k"):
         sampler(segments, k=6)
 
 
 def test_orders_and_starts_are_uniform(segments):
-    batches = TrainingBatches(sampler(segments), batch=50, steps=24, seed=0)
+    batches = batches_of(sampler(segments), batch=50, steps=24, seed=0)
     orders: collections.Counter = collections.Counter()
     starts: collections.Counter = collections.Counter()
     for step in range(24):
@@ -90,19 +92,44 @@ def test_orders_and_starts_are_uniform(segments):
 
 
 def test_an_epoch_shows_every_segment_once(segments):
-    batches = TrainingBatches(sampler(segments), batch=5, steps=6, seed=0)
+    batches = batches_of(sampler(segments), batch=5, steps=6, seed=0)
     for step in range(6):
         assert sorted(batches[step].segment_ids) == sorted(f"told/v{number}/0" for number in range(5))
 
 
 def test_batches_do_not_depend_on_loader_processes_or_on_the_first_step(segments):
-    dataset = TrainingBatches(sampler(segments), batch=3, steps=5, seed=7)
+    dataset = batches_of(sampler(segments), batch=3, steps=5, seed=7)
     here = list(training_batches(dataset, 0, workers=0))
     there = list(training_batches(dataset, 2, workers=1))
     for one, other in zip(here[2:], there, strict=True):
         assert torch.equal(one.frames, other.frames)
         assert torch.equal(one.order, other.order)
         assert one.texts == other.texts
+
+
+def test_parts_of_a_step_are_its_batch(segments):
+    whole = batches_of(sampler(segments), batch=4, steps=3, seed=7)
+    parts = batches_of(sampler(segments), batch=4, steps=3, seed=7, accumulate=2)
+    for step in range(3):
+        one, two = parts[2 * step], parts[2 * step + 1]
+        assert torch.equal(whole[step].frames, torch.cat([one.frames, two.frames]))
+        assert whole[step].texts == one.texts + two.texts
+
+
+def test_sources_take_turns_in_their_shares():
+    order = turns([3.0, 1.0], 40)
+    assert np.bincount(order).tolist() == [30, 10]
+    assert all(abs((order[:n] == 1).sum() - n / 4) < 1 for n in range(1, 40))
+
+
+def test_each_source_has_epochs_of_its_own(segments, tmp_path):
+    small.told(tmp_path / "more", "train", 4)
+    more = Cues(Segments(tmp_path / "more", "told", "train"), Clip(frames=4, size=16), 3)
+    batches = batches_of(sampler(segments), more, batch=4, steps=10, seed=0)
+    shown = [batches[step].segment_ids for step in range(10)]
+    for ids in shown[1::2]:
+        assert sorted(ids) == sorted(more.segments[row].segment_id for row in range(4))
+    assert sorted(sum(shown[0::2], [])) == sorted(4 * [f"told/v{number}/0" for number in range(5)])
 
 
 def test_validation_is_the_same_every_time(segments):

@@ -37,6 +37,7 @@ def train(folder, settings, name, **changes):
         changed,
         segments=folder / "segments",
         bundle_folder=folder / name / "model",
+        best_folder=folder / name / "best",
         metrics=folder / name / "pretrain.json",
         plots=folder / name / "plots",
         checkpoints=folder / name / "checkpoints",
@@ -66,11 +67,17 @@ def test_two_runs_give_the_same_bytes_and_a_bundle_that_loads(world):
     small = {"steps": 20, "batch": 8, "validate_every": 10, "validation_samples": 16}
     for name in ("one", "two"):
         train(folder, settings, name, **small)
-    for file in ("model/model.safetensors", "model/config.json", "plots/training.csv", "plots/curves.png"):
+    for file in (
+        "model/model.safetensors",
+        "best/model.safetensors",
+        "model/config.json",
+        "plots/training.csv",
+        "plots/curves.png",
+    ):
         assert (folder / "one" / file).read_bytes() == (folder / "two" / file).read_bytes()
     assert not list((folder / "one" / "checkpoints").glob("*"))
     written = json.loads((folder / "one" / "pretrain.json").read_text())
-    assert set(written) == {"samples_per_second", "val"}
+    assert {"samples_per_second", "data_wait_share", "mfu", "peak_mb", "val"} <= set(written)
     assert {"sort_accuracy", "sort_exact", "sort_accuracy_blank", "chance", "t2v_r1"} <= set(written["val"])
 
     encoder = scriptsight.load(folder / "one" / "model")

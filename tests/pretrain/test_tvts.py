@@ -8,10 +8,12 @@ import torch
 from torch.nn import functional as F
 
 from scriptsight import params
+from scriptsight.errors import InputError
 from scriptsight.models import bundle, text
 from scriptsight.models.video import VideoViT
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives.tvts import SortingHead, Tvts, alignment_loss
+from scriptsight.training.objective import Draw
 
 K, STEPS, WIDTH, TEXT_WIDTH = 4, 3, 16, 10
 SENTENCES = [f"the {colour} thing {verb}" for colour in ("red", "blue") for verb in ("rises", "sinks")]
@@ -20,7 +22,8 @@ SENTENCES = [f"the {colour} thing {verb}" for colour in ("red", "blue") for verb
 def head(**changes: object) -> SortingHead:
     torch.manual_seed(0)
     shape = {"video_width": WIDTH, "text_width": TEXT_WIDTH, "steps": STEPS, "k": K, "depth": 2, "heads": 2}
-    return SortingHead(**(shape | {"temporal_embedding": True} | changes)).double().eval()
+    options = {"temporal_embedding": True, "text": "projected"}
+    return SortingHead(**(shape | options | changes)).double().eval()
 
 
 def tvts(**changes: object) -> Tvts:
@@ -31,8 +34,10 @@ def tvts(**changes: object) -> Tvts:
         "sort_weight": 2.0,
         "align_weight": 0.25,
         "temperature": 0.05,
+        "align_chunk": None,
         "head_depth": 1,
         "head_heads": 2,
+        "head_text": "projected",
         "temporal_embedding": True,
         "detach_text": True,
     }
@@ -45,6 +50,10 @@ def batch(size: int = 3) -> Batch:
     frames = torch.from_numpy(rng.integers(0, 256, (size, 4, 16, 16, 3), dtype=np.uint8))
     order = torch.stack([torch.from_numpy(rng.permutation(K)) for _ in range(size)])
     return Batch(frames, SENTENCES * size, order, [f"c/v/{i}" for i in range(size)])
+
+
+def draw(seed: int, size: int = 3) -> Draw:
+    return Draw(torch.Generator().manual_seed(seed), 0, size, size)
 
 
 @pytest.mark.parametrize("temporal_embedding", [True, False])
@@ -87,12 +96,12 @@ def test_alignment_loss_equals_a_naive_loop():
 
 def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand():
     model, samples = tvts(), batch()
-    parts = model.losses(samples, torch.Generator().manual_seed(3))
+    parts = model.losses(samples, draw(3))
     assert parts["loss"].item() == pytest.approx(2 * parts["sort_loss"].item() + 0.25 * parts["align_loss"].item())
 
     from scriptsight.models.video import sample_patches
 
-    keep = sample_patches(3, 2, 4, 0.5, torch.Generator().manual_seed(3))
+    keep = sample_patches(draw(3).rand(2, 4), 0.5)
     tokens = model.encoder.video(samples.frames, keep)
     ids, mask = model.encoder.text.tokenize(samples.texts)
     logits = model.head(tokens, model.encoder.text(ids, mask).unflatten(0, (3, K)))
@@ -105,8 +114,8 @@ def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand():
 def test_the_label_reaches_no_input():
     model, samples = tvts(), batch()
     other = Batch(samples.frames, samples.texts, samples.order.flip(1), samples.segment_ids)
-    one = model.losses(samples, torch.Generator().manual_seed(0))
-    two = model.losses(other, torch.Generator().manual_seed(0))
+    one = model.losses(samples, draw(0))
+    two = model.losses(other, draw(0))
     assert one["align_loss"].item() == two["align_loss"].item()
     assert one["sort_loss"].item() != two["sort_loss"].item()
 
@@ -116,7 +125,7 @@ def test_sorting_trains_the_video_encoder_and_a_detached_text_encoder_not():
         model = tvts(align_weight=0.0, detach_text=detach)
         model.encoder.text.frozen = False
         model.encoder.text.requires_grad_(True)
-        model.losses(batch(), torch.Generator().manual_seed(0))["loss"].backward()
+        model.losses(batch(), draw(0))["loss"].backward()
         assert model.encoder.video.patch_embed.weight.grad.abs().sum() > 0
         grad = model.encoder.text.backbone.table.weight.grad
         assert (grad is None or not grad.any()) == detach
@@ -124,7 +133,8 @@ def test_sorting_trains_the_video_encoder_and_a_detached_text_encoder_not():
 
 def test_validation_counts_what_a_naive_loop_counts():
     model, samples = tvts().eval(), batch(5)
-    figures = model.validate([samples])
+    with torch.no_grad():
+        figures = model.figures([model.measure(samples)])
     tokens = model.encoder.video(samples.frames)
     ids, mask = model.encoder.text.tokenize(samples.texts)
     sentences = model.encoder.text(ids, mask).unflatten(0, (5, K))
@@ -145,4 +155,70 @@ def test_equal_scripts_are_no_hit_in_retrieval():
     """Ties count against: five clips that the model can't tell apart are no recall of 1."""
     model, samples = tvts().eval(), batch(5)
     same = Batch(samples.frames[:1].expand(5, -1, -1, -1, -1), samples.texts, samples.order, samples.segment_ids)
-    assert model.validate([same])["t2v_r1"] == 0
+    with torch.no_grad():
+        assert model.figures([model.measure(same)])["t2v_r1"] == 0
+
+
+def official_head(weights: dict[str, torch.Tensor], video: torch.Tensor, sentences: torch.Tensor) -> torch.Tensor:
+    """The paper's sorting head, written out: type embeddings added, two pre-norm blocks over the joint sequence with
+    12 heads, a final norm, a linear classifier on the transcripts' tokens."""
+
+    def linear(x: torch.Tensor, name: str) -> torch.Tensor:
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    x = torch.cat([video + weights["video_type"], sentences + weights["text_type"]], dim=1)
+    size, count, width = x.shape
+    for block in ("blocks.0", "blocks.1"):
+        qkv = linear(norm(x, f"{block}.norm1"), f"{block}.attn.qkv").view(size, count, 3, 12, width // 12)
+        q, k, v = (qkv[:, :, i].transpose(1, 2) for i in range(3))  # [B, heads, N, d]
+        attention = (q @ k.transpose(-1, -2) / math.sqrt(width // 12)).softmax(-1)
+        x = x + linear((attention @ v).transpose(1, 2).reshape(size, count, width), f"{block}.attn.proj")
+        hidden = linear(norm(x, f"{block}.norm2"), f"{block}.mlp.fc1")
+        hidden = 0.5 * hidden * (1 + torch.erf(hidden / math.sqrt(2)))
+        x = x + linear(hidden, f"{block}.mlp.fc2")
+    return linear(norm(x, "norm")[:, -sentences.shape[1] :], "classifier")
+
+
+def test_the_plain_head_is_the_official_one():
+    shape = {"video_width": 48, "text_width": 48, "heads": 12, "temporal_embedding": False, "text": "plain"}
+    model = head(**shape).float()
+    video, sentences = torch.randn(2, 1 + STEPS * 5, 48), torch.randn(2, K, 48)
+    expected = official_head(dict(model.state_dict()), video, sentences)
+    torch.testing.assert_close(model(video, sentences), expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match="head_text: projected"):
+        head(video_width=48, text_width=10, text="plain", heads=12)
+
+
+def test_alignment_in_chunks_is_alignment():
+    """Loss and gradient, and no more rows of the matrix at once than asked for."""
+    torch.manual_seed(1)
+    video, script = (torch.randn(7, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    gradients = []
+    for chunk in (None, 3):
+        loss = alignment_loss(F.normalize(video, dim=-1), F.normalize(script, dim=-1), 0.05, chunk)
+        gradients.append((loss.detach(), *torch.autograd.grad(loss, (video, script))))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_pairs_are_aligned_and_not_sorted():
+    model = tvts()
+    samples = Batch(batch().frames, SENTENCES[:3], None, ["c/v/0", "c/v/1", "c/v/2"])
+    parts = model.losses(samples, draw(0))
+    assert set(parts) == {"loss", "align_loss"}
+    assert parts["loss"].item() == pytest.approx(0.25 * parts["align_loss"].item())
+    parts["loss"].backward()
+    assert all(value.grad is None for value in model.head.parameters())
+    with torch.no_grad():
+        assert set(model.figures([model.measure(samples)])) == {"t2v_r1", "t2v_chance"}
+
+
+def test_samples_get_their_own_patches_wherever_they_are_computed():
+    whole = Draw(torch.Generator().manual_seed(5), 0, 8, 8).rand(2, 3)
+    part = Draw(torch.Generator().manual_seed(5), 4, 2, 8).rand(2, 3)
+    assert torch.equal(whole[4:6], part)

@@ -1,26 +1,33 @@
-"""The loop: resuming, stopping, scheduling. On a real, tiny problem."""
+"""The loop: resuming, stopping, averaging, telling what went wrong. On a real, tiny problem."""
 
+import os
+import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import nn
 
+from scriptsight import params
 from scriptsight.arithmetic import choose, deterministic
+from scriptsight.errors import InputError
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.training import checkpoint
-from scriptsight.training.loop import NonFiniteLoss, Schedule, train
+from scriptsight.training.loop import NonFiniteLoss, Plan, train
+from scriptsight.training.objective import Objective
 
-SCHEDULE = Schedule(
+PLAN = Plan(
+    seed=5,
     steps=24,
-    lr=0.01,
-    weight_decay=0.05,
-    betas=(0.9, 0.98),
-    warmup_steps=4,
-    clip_norm=1.0,
+    batch=8,
+    accumulate=1,
+    optimizer=params.AdamW(kind="adamw", lr=0.01, text_lr=None, weight_decay=0.05, betas=(0.9, 0.98), clip_norm=1.0),
+    schedule=params.Cosine(kind="cosine", warmup_steps=4),
+    ema=0.0,
     validate_every=8,
     checkpoint_every=10,
+    strategy="ddp",
 )
 
 
@@ -33,51 +40,77 @@ class Points:
         return self
 
 
+class Plane(Objective):
+    """Learns the sum of three numbers from noisy sums."""
+
+    headline = "fit"
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+        self.greedy, self.dropout = False, 0.5
+
+    def losses(self, batch, draw):
+        if self.greedy:
+            torch.empty(2**48)
+        noise = draw.rand(1)  # a step's randomness must survive a resume as well
+        noise = noise + 0.1 * nn.functional.dropout(torch.ones(len(batch.x), 1), self.dropout)  # and dropout's
+        return {"loss": (self.linear(batch.x) - batch.x.sum(-1, keepdim=True) + 0.1 * noise).square().mean()}
+
+    def measure(self, batch):
+        return {"error": (self.linear(batch.x) - batch.x.sum(-1, keepdim=True)).abs()}
+
+    def figures(self, parts):
+        return {"fit": 1 / (1 + torch.cat([part["error"] for part in parts]).mean().item())}
+
+
 class Killed(Exception):
     pass
 
 
-def points(first: int, *, kill_at: int | None = None, poison_at: int | None = None) -> Iterator[Points]:
-    for step in range(first, SCHEDULE.steps):
+def points(first: int, plan: Plan, *, kill_at=None, poison_at=None, signal_at=None) -> Iterator[Points]:
+    for item in range(first * plan.accumulate, plan.steps * plan.accumulate):
+        step, part = divmod(item, plan.accumulate)
         if step == kill_at:
             raise Killed
-        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        if step == signal_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        x = torch.randn(plan.batch, 3, generator=torch.Generator().manual_seed(step))
+        share = plan.batch // plan.accumulate
+        x = x[part * share : (part + 1) * share]
         yield Points(x * float("nan") if step == poison_at else x, [f"c/v/{step}"])
 
 
-def run(folder, **batches):
+def run(folder, plan=PLAN, *, greedy=False, dropout=0.5, keep=2, **batches):
     torch.manual_seed(0)
-    model = nn.Linear(3, 1)
-
-    def losses(batch, generator):
-        noise = torch.randn(8, 1, generator=generator)  # a step's randomness must survive a resume as well
-        return {"loss": (model(batch.x) - batch.x.sum(-1, keepdim=True) + 0.1 * noise).square().mean()}
-
-    state = checkpoint.Checkpoint(folder, checkpoint.key({"lr": SCHEDULE.lr}))
+    objective = Plane()
+    objective.greedy, objective.dropout = greedy, dropout
+    state = checkpoint.Checkpoints(folder, checkpoint.key({"lr": plan.optimizer.lr}), keep)
+    held_out = {"": [Points(torch.eye(3), ["h/v/0"]), Points(torch.ones(1, 3), ["h/v/1"])]}
     with deterministic(1):
-        history, _ = train(
-            model,
-            losses,
-            lambda first: points(first, **batches),
-            lambda: {"weight": model.weight.sum().item()},
-            schedule=SCHEDULE,
-            seed=5,
+        outcome = train(
+            objective,
+            lambda first: points(first, plan, **batches),
+            held_out,
+            plan=plan,
             arithmetic=choose("fp32"),
-            checkpoint=state,
+            checkpoints=state,
             reporter=ConsoleReporter(),
         )
-    return model, history, state
+    return outcome, state
 
 
-def test_a_killed_run_ends_like_an_uninterrupted_one_bit_for_bit(tmp_path):
-    whole, curve, _ = run(tmp_path / "whole")
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_killed_run_ends_like_an_uninterrupted_one_bit_for_bit(tmp_path, ema, accumulate):
+    plan = replace(PLAN, ema=ema, accumulate=accumulate)
+    whole, _ = run(tmp_path / "whole", plan)
     with pytest.raises(Killed):
-        run(tmp_path / "killed", kill_at=17)
-    resumed, resumed_curve, _ = run(tmp_path / "killed")
-    assert torch.equal(whole.weight, resumed.weight)
-    assert torch.equal(whole.bias, resumed.bias)
-    assert curve == resumed_curve
-    assert [point["step"] for point in curve.validation] == [8, 16, 24]
+        run(tmp_path / "killed", plan, kill_at=17)
+    resumed, _ = run(tmp_path / "killed", plan)
+    assert all(torch.equal(whole.weights[name], resumed.weights[name]) for name in whole.weights)
+    assert whole.history == resumed.history
+    assert [point["step"] for point in whole.history.validation] == [8, 16, 24]
 
 
 def test_a_resumed_run_does_not_start_over(tmp_path, capsys):
@@ -87,17 +120,91 @@ def test_a_resumed_run_does_not_start_over(tmp_path, capsys):
     assert "Resuming after step 10" in capsys.readouterr().err
 
 
+def test_sigterm_checkpoints_after_the_step_and_ends(tmp_path, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "stopped", signal_at=13)
+    assert stopped.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed, _ = run(tmp_path / "stopped")
+    assert "Resuming after step 14" in capsys.readouterr().err
+    whole, _ = run(tmp_path / "whole")
+    assert torch.equal(whole.weights["linear.weight"], resumed.weights["linear.weight"])
+
+
+def test_a_stated_number_of_checkpoints_is_kept(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, replace(PLAN, checkpoint_every=3), kill_at=20, keep=2)
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["0000000015.pt", "0000000018.pt", "best.pt"]
+
+
+def test_a_damaged_checkpoint_is_named_and_nothing_older_taken_in_silence(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, replace(PLAN, checkpoint_every=3), kill_at=20)
+    newest = next(tmp_path.rglob("*18.pt"))
+    newest.write_bytes(newest.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"000018\.pt can't be read.*remove it"):
+        run(tmp_path, replace(PLAN, checkpoint_every=3))
+
+
+def test_the_best_weights_are_those_of_the_best_validation(tmp_path):
+    plan = replace(PLAN, validate_every=1, optimizer=PLAN.optimizer.model_copy(update={"lr": 0.5}))
+    outcome, state = run(tmp_path, plan)
+    fits = [point["fit"] for point in outcome.history.validation]
+    assert max(fits) > fits[-1]  # so large a rate overshoots
+    best = Plane()
+    best.load_state_dict(state.load_best())
+    errors = best.measure(Points(torch.eye(3), [])), best.measure(Points(torch.ones(1, 3), []))
+    assert best.figures(errors)["fit"] == pytest.approx(max(fits))
+
+
 def test_the_loss_falls(tmp_path):
-    _, history, _ = run(tmp_path)
-    assert history.training[-1]["loss"] < 0.8 * history.training[0]["loss"]
+    outcome, _ = run(tmp_path)
+    assert outcome.history.training[-1]["loss"] < 0.8 * outcome.history.training[0]["loss"]
+
+
+def test_parts_of_a_batch_together_are_the_batch(tmp_path):
+    sgd = params.Sgd(kind="sgd", lr=0.1, text_lr=None, weight_decay=0.0, momentum=0.9, clip_norm=100.0)
+    plan = replace(PLAN, optimizer=sgd)
+    one, _ = run(tmp_path / "one", plan, dropout=0.0)
+    two, _ = run(tmp_path / "two", replace(plan, accumulate=2), dropout=0.0)
+    torch.testing.assert_close(one.weights, two.weights, atol=1e-6, rtol=1e-6)
+
+
+def test_the_average_of_the_weights_is_kept(tmp_path):
+    """After two steps from w0: w' = 0.81 w0 + 0.09 w1 + 0.1 w2."""
+
+    def weight(steps, ema):
+        plan = replace(
+            PLAN, ema=ema, schedule=params.Milestones(kind="milestones", warmup_steps=0, at=(), factor=0.1)
+        )
+        return run(tmp_path / f"{steps} {ema}", replace(plan, steps=steps))[0].weights["linear.weight"]
+
+    torch.manual_seed(0)
+    start = Plane().linear.weight.detach()
+    expected = 0.81 * start + 0.09 * weight(1, 0.0) + 0.1 * weight(2, 0.0)
+    torch.testing.assert_close(weight(2, 0.9), expected)
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_segments(tmp_path):
     with pytest.raises(NonFiniteLoss, match=r"step 12.*c/v/12"):
         run(tmp_path, poison_at=12)
-    state = checkpoint.Checkpoint(tmp_path, checkpoint.key({"lr": SCHEDULE.lr})).load()
-    assert state["step"] == 10
-    assert torch.isfinite(state["objective"]["weight"]).all()
+    state, path = checkpoint.Checkpoints(tmp_path, checkpoint.key({"lr": PLAN.optimizer.lr}), 2).load()
+    assert state["step"] == 10 and path.name == "0000000010.pt"
+    assert torch.isfinite(state["model"]["linear.weight"]).all()
+
+
+def test_no_memory_left_says_what_to_lower(tmp_path):
+    with pytest.raises(InputError, match=r"Memory ran out.*engine\.accumulate.*pretrain\.batch"):
+        run(tmp_path, greedy=True)
+
+
+def test_speed_is_told(tmp_path):
+    speed = run(tmp_path)[0].speed
+    assert speed["samples_per_second"] > 0
+    assert 0 <= speed["data_wait_share"] <= 1
+    assert {"forward_ms", "backward_ms", "optimizer_ms", "data_ms", "mfu", "peak_mb"} < set(speed)
 
 
 def test_other_parameters_never_resume_from_this_checkpoint():
@@ -105,19 +212,10 @@ def test_other_parameters_never_resume_from_this_checkpoint():
     assert checkpoint.key({"lr": 0.1}, "data") != checkpoint.key({"lr": 0.1}, "other data")
 
 
-def test_warm_up_then_cosine_to_zero():
-    rates = [SCHEDULE.lr_at(step) for step in range(SCHEDULE.steps)]
-    assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
-    assert rates[14] == pytest.approx(0.005)
-    assert rates[4:] == sorted(rates[4:], reverse=True)
-    assert 0 < rates[-1] < 0.0003
-
-
 def test_a_checkpoint_runs_no_code(tmp_path):
     """Loading refuses anything but tensors and plain values."""
-    import pickle
-
-    state = checkpoint.Checkpoint(tmp_path, "key")
-    torch.save({"step": 1, "objective": Killed}, state.path)
-    with pytest.raises(pickle.UnpicklingError):
+    state = checkpoint.Checkpoints(tmp_path, "key", 1)
+    (tmp_path / "key").mkdir()
+    torch.save({"step": 1, "model": Killed}, tmp_path / "key" / "0000000001.pt")
+    with pytest.raises(InputError, match="can't be read"):
         state.load()

@@ -1,0 +1,75 @@
+"""What the processes of a distributed test run; started by torchrun or alone, results in a folder.
+
+python -m tests.training.together FOLDER NAME STRATEGY [CHANGE=VALUE ...]
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from scriptsight import params, pretrain
+from scriptsight.reporting import ConsoleReporter
+
+SMALL: dict[str, Any] = {
+    "pretrain": {
+        "collections": {"narrated": {}},
+        "frames": 4,
+        "size": 16,
+        "k": 3,
+        "video": {"width": 32, "depth": 2, "heads": 2, "patch": 8, "tubelet": 2},
+        "text": {"kind": "transformer", "width": 32, "depth": 1, "heads": 2, "vocabulary": 200},
+        "tvts": {"head_depth": 1, "head_heads": 2, "align_weight": 1.0},
+        "steps": 12,
+        "batch": 8,
+        "optimizer": {"text_lr": 2e-3},
+        "schedule": {"warmup_steps": 2},
+        "validate_every": 6,
+        "validation_samples": 12,
+        "checkpoint_every": 4,
+        "engine": {"precision": "fp32", "threads": 1},
+    }
+}
+
+
+def settings(**changes: Any) -> params.Pretrain:
+    """The parameters of a tiny training."""
+    values = params.merge(params.read_yaml(Path(__file__).parents[2] / "params.yaml"), SMALL)
+    return params.build(params.merge(values, {"pretrain": changes})).pretrain
+
+
+class Mortal(ConsoleReporter):
+    """Dies by SIGKILL when the figures of step KILL_AT of the environment come."""
+
+    def metrics(self, values: Any, step: int | None = None) -> None:
+        if str(step) == os.environ.get("KILL_AT"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train(folder: Path, name: str, choice: params.Pretrain) -> pretrain.Result:
+    """Train on the segments in `folder`; everything goes to `folder/NAME`."""
+    return pretrain.run(
+        choice,
+        segments=folder / "segments",
+        bundle_folder=folder / name / "last",
+        best_folder=folder / name / "best",
+        metrics=folder / name / "pretrain.json",
+        plots=folder / name / "plots",
+        checkpoints=folder / name / "checkpoints",
+        reporter=Mortal(),
+    )
+
+
+if __name__ == "__main__":
+    where, called, strategy, *rest = sys.argv[1:]
+    other: dict[str, Any] = {"engine": {"strategy": strategy}}
+    for item in rest:
+        key, value = item.split("=")
+        if key == "accumulate":
+            other["engine"][key] = int(value)
+        else:
+            other[key] = float(value) if "." in value else int(value)
+    train(Path(where), called, settings(**other))
