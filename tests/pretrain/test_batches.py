@@ -129,7 +129,9 @@ def test_each_source_has_epochs_of_its_own(segments, tmp_path):
     shown = [batches[step].segment_ids for step in range(10)]
     for ids in shown[1::2]:
         assert sorted(ids) == sorted(more.segments[row].segment_id for row in range(4))
-    assert sorted(sum(shown[0::2], [])) == sorted(4 * [f"told/v{number}/0" for number in range(5)])
+    assert sorted(name for ids in shown[0::2] for name in ids) == sorted(
+        4 * [f"told/v{number}/0" for number in range(5)]
+    )
 
 
 def test_validation_is_the_same_every_time(segments):

@@ -1,0 +1,98 @@
+"""The stage as a whole on tiny segments: killed and restarted, a second phase, several collections."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import scriptsight
+from scriptsight.errors import InputError
+from tests import small
+from tests.training.together import settings, train
+
+PROJECT = Path(__file__).parents[2]
+PAIRS = {"narrated": {"text": "script", "share": 1.0}, "pictures": {"text": "caption", "share": 2.0, "frames": 2}}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Segments of two collections, and a first model."""
+    folder = tmp_path_factory.mktemp("stage")
+    for collection in ("narrated", "pictures"):
+        for split, count in (("train", 20), ("val", 12)):
+            small.told(folder / "segments", split, count, collection)
+    train(folder, "first", settings())
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    names = ("last/model.safetensors", "best/model.safetensors", "plots/training.csv", "plots/validation.csv")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.mark.parametrize("kill_at", [6, 9])
+def test_a_training_killed_at_any_moment_ends_with_the_same_bytes(world: Path, kill_at: int) -> None:
+    """SIGKILL in a process of its own, before and after the last validation; then once more."""
+    name = f"killed {kill_at}"
+    for when in (str(kill_at), "12", None):
+        environment = {key: value for key, value in os.environ.items() if key != "KILL_AT"}
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src")} | (
+            {"KILL_AT": when} if when else {}
+        )
+        command = [sys.executable, "-m", "tests.training.together", str(world), name, "ddp", "ema=0.9"]
+        done = subprocess.run(  # noqa: S603 - our own words
+            command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (done.returncode == 0) == (when is None), done.stderr
+    train(world, "whole", settings(ema=0.9))
+    assert files(world / name) == files(world / "whole")
+    assert not list((world / name / "checkpoints").rglob("*.pt"))
+
+
+def test_a_second_phase_mixes_pairs_with_scripts(world: Path) -> None:
+    """Two of three batches are captioned clips of two frames; figures of both collections come out."""
+    start = str(world / "first" / "last")
+    result = train(world, "second", settings(start_from=start, collections=PAIRS))
+    assert {"sort_accuracy", "t2v_r1", "pictures/t2v_r1", "pictures/t2v_chance"} <= set(result.val)
+    written = json.loads((world / "second" / "pretrain.json").read_text())
+    assert written["val"] == result.val
+    first, second = (scriptsight.load(world / name / "last") for name in ("first", "second"))
+    assert second.text.tokenizer.to_str() == first.text.tokenizer.to_str()
+    assert not torch.equal(first.video_projection.weight, second.video_projection.weight)
+
+
+def test_pairs_alone_and_interrupted(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sorted; the sorting head, which never learns, is no obstacle to resuming."""
+    only = {"pictures": {"text": "title"}}
+    train(world, "pairs", settings(collections=only))
+    command = [sys.executable, "-c", "import os; os.environ['KILL_AT'] = '6'; " + ALONE, str(world)]
+    killed = subprocess.run(  # noqa: S603 - our own words
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert killed.returncode == -9, killed.stderr
+    result = train(world, "pairs killed", settings(collections=only))
+    assert "sort_accuracy" not in result.val
+    assert files(world / "pairs killed") == files(world / "pairs")
+
+
+ALONE = """
+import sys; from pathlib import Path
+from tests.training.together import settings, train
+train(Path(sys.argv[1]), "pairs killed", settings(collections={"pictures": {"text": "title"}}))
+"""
+
+
+def test_a_model_of_another_shape_is_no_start(world: Path) -> None:
+    with pytest.raises(InputError, match="has frames 4 instead of 8"):
+        train(world, "other", settings(start_from=str(world / "first" / "last"), frames=8))
+
+
+def test_a_batch_that_processes_cannot_share_is_told() -> None:
+    with pytest.raises(InputError, match="batch 8 can't be shared by .* = 3"):
+        settings(engine={"accumulate": 3})
