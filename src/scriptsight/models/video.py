@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 # ImageNet statistics: what image checkpoints were trained with.
 MEAN = (0.485, 0.456, 0.406)
@@ -76,6 +78,9 @@ class VideoViT(nn.Module):
     Shapes: B batch, M frames, T = M / tubelet tubelet steps, P patches a step, N tokens, D width.
     """
 
+    # Activation checkpointing: a block's inside is computed again in the backward pass instead of kept, which
+    # costs a forward pass and saves most of the memory. Set it from outside; it is no part of the model.
+    checkpoint_blocks = False
     mean: Tensor
     scale: Tensor
 
@@ -123,7 +128,10 @@ class VideoViT(nn.Module):
         tokens = self.patch_embed(pixels) + space + self.time  # [B, T, kept, D]
         tokens = torch.cat([self.cls_token.expand(len(frames), -1, -1), tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:
-            tokens = block(tokens)
+            if self.checkpoint_blocks and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
         return self.norm(tokens)
 
     def _cubes(self, frames: Tensor) -> Tensor:
@@ -143,6 +151,21 @@ def sample_patches(batch: int, steps: int, patches: int, share: float, generator
     kept = max(1, round(share * patches))
     noise = torch.rand(batch, steps, patches, generator=generator)
     return noise.argsort(dim=-1)[..., :kept].sort(dim=-1).values
+
+
+def choose_attention(
+    device: torch.device, bf16: bool, choice: Literal["auto", "explicit", "fused"] = "auto"
+) -> Literal["explicit", "fused"]:
+    """The faster attention for a device: explicit in bf16 on CPUs with avx512_bf16, fused everywhere else.
+
+    A rule over what was measured, not a measurement at every start: the two round differently, so a timing that
+    a busy machine turns over would give equal runs different bytes. `benchmarks/step.py --measure-attention`
+    measures both here; where the rule is wrong, `choice` (`pretrain.attention`) overrules it.
+    """
+    if choice != "auto":
+        return choice
+    slow_fused = device.type == "cpu" and bf16 and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return "explicit" if slow_fused else "fused"
 
 
 def use_explicit_attention(model: nn.Module, explicit: bool) -> None:
