@@ -68,15 +68,17 @@ class TextEncoder(nn.Module):
         groups = order.chunk(self.buckets)
         ends = torch.tensor([len(group) for group in groups]).cumsum(0) - 1
         longest = lengths[ends.to(lengths.device)].clamp(min=1).tolist()  # one wait for the device
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            embedded = self.backbone.embed(ids)  # [S, L, D], once: each time costs a gradient of the table's size
         parts = [
-            self._pooled(ids[group, :length], mask[group, :length])
+            self._pooled(embedded[group, :length], mask[group, :length])
             for group, length in zip(groups, longest, strict=True)
         ]
         return torch.cat(parts)[order.argsort()]
 
-    def _pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _pooled(self, tokens: Tensor, mask: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states = self.backbone(ids, mask)  # [S, L, D]
+            states = self.backbone(tokens, mask)  # [S, L, D]
         if self.config["pool"] == "cls":
             return states[:, 0]
         weights = mask[..., None].to(states.dtype)
@@ -125,8 +127,14 @@ class _Transformer(nn.Module):
         for layer in stack[:layers]:
             layer.requires_grad_(False)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids [S, L] -> what `forward` takes in their place."""
+        return self.model.get_input_embeddings()(ids)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Token ids [S, L], or their embeddings [S, L, D], and mask [S, L] -> states [S, L, D]."""
+        name = "inputs_embeds" if tokens.is_floating_point() else "input_ids"
+        return self.model(**{name: tokens}, attention_mask=mask.long()).last_hidden_state
 
 
 def build(choice: params.TextEncoder, texts: Iterable[str], max_tokens: int) -> TextEncoder:

@@ -33,7 +33,8 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, queries: int) -> Tensor:
         """[B, N, D] -> the last `queries` rows, [B, queries, D]."""
         qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, heads, N, d]
-        q, k, v = qkv[0, :, :, -queries:], qkv[1], qkv[2]
+        q, k, v = qkv.unbind(0)  # in one go: picked one by one, each would fill a whole gradient with zeros
+        q = _last(q, queries, dim=2)
         if self.explicit:
             mixed = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
         else:
@@ -68,7 +69,7 @@ class Block(nn.Module):
         """[B, N, D] -> [B, N, D]; with `queries`, only the last `queries` rows are computed, which is all that
         a head reading those rows needs of its last block."""
         queries = queries or tokens.shape[1]
-        tokens = tokens[:, -queries:] + self.attn(self.norm1(tokens), queries)
+        tokens = _last(tokens, queries, dim=1) + self.attn(self.norm1(tokens), queries)
         return tokens + self.mlp(self.norm2(tokens))
 
 
@@ -173,6 +174,12 @@ def use_explicit_attention(model: nn.Module, explicit: bool) -> None:
     for module in model.modules():
         if isinstance(module, Attention):
             module.explicit = explicit
+
+
+def _last(rows: Tensor, count: int, dim: int) -> Tensor:
+    """The last `count` rows; all of them without a slice, whose gradient is a copy."""
+    total = rows.shape[dim]
+    return rows if count == total else rows.narrow(dim, total - count, count)
 
 
 def _grid(side: int) -> np.ndarray:
