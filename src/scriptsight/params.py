@@ -1,6 +1,7 @@
 """params.yaml, typed: one frozen model a stage. Every default is in params.yaml and nowhere else.
 
-The one exception is a collection, which people write themselves: its optional keys default here.
+The exceptions are what params.yaml has no line for, such as a collection or another kind of encoder, which people
+write themselves: their optional keys default here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from scriptsight.errors import InputError
@@ -112,18 +113,80 @@ def _checked_heads(encoder: Any) -> Any:
     return encoder
 
 
-class VideoEncoder(Section):
-    """A ViT over tubelets."""
+VIDEO_PRESETS = {
+    "vit_s16": {"width": 384, "depth": 12, "heads": 6, "patch": 16},
+    "vit_b16": {"width": 768, "depth": 12, "heads": 12, "patch": 16},  # the paper's
+    "vit_l16": {"width": 1024, "depth": 24, "heads": 16, "patch": 16},
+}
 
+
+class Vit(Section):
+    """A ViT over tubelets; `preset` stands for width, depth, heads and patch: {preset: vit_b16, tubelet: 2}."""
+
+    kind: Literal["vit"]
+    preset: Literal["vit_s16", "vit_b16", "vit_l16"] | None = None
     width: Count
     depth: Count
     heads: Count
     patch: Count  # pixels
     tubelet: Count  # frames
+    init: str | None  # warm start: a timm image ViT by name, or a .safetensors or .pth file of one
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("preset") is None:
+            return values
+        if (shape := VIDEO_PRESETS.get(values["preset"])) is None:
+            raise ValueError(f"preset {values['preset']!r} must be one of {', '.join(VIDEO_PRESETS)}")
+        # The same value is no contradiction: a spelled-out section, dumped, is a section again.
+        if twice := [key for key in shape if values.get(key, shape[key]) != shape[key]]:
+            raise ValueError(f"preset {values['preset']} sets {', '.join(twice)}: leave out the one or the other")
+        return shape | values
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The arguments of `VideoViT` with its kind, but for the clip's size and frames."""
+        return self.model_dump(include={"kind", "width", "depth", "heads", "patch", "tubelet"})
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> VideoEncoder:
+    def _heads_divide(self) -> Vit:
         return _checked_heads(self)
+
+
+class ResNet3d(Section):
+    """A 3D ResNet, CPD's; it has no patches that could be left out."""
+
+    kind: Literal["resnet3d"]
+    depth: Literal[18, 50]
+    init: str | None = None  # warm start: a timm image ResNet by name, or a .safetensors or .pth file of one
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The arguments of `ResNet3d` with its kind, but for the clip's size and frames."""
+        return self.model_dump(include={"kind", "depth"})
+
+    @property
+    def width(self) -> int:
+        """Of its last feature map."""
+        return 512 if self.depth == 18 else 2048
+
+    @property
+    def patch(self) -> int:
+        """Pixels a cell of its last feature map."""
+        return 32
+
+    @property
+    def tubelet(self) -> int:
+        """Frames a step in time."""
+        return 1
+
+
+def _vit_unless_said(values: Any) -> Any:
+    return {"kind": "vit"} | values if isinstance(values, dict) else values
+
+
+VideoEncoder = Annotated[Vit | ResNet3d, Field(discriminator="kind"), BeforeValidator(_vit_unless_said)]
 
 
 class WordText(Section):
@@ -132,6 +195,24 @@ class WordText(Section):
     kind: Literal["words"]
     width: Count
     vocabulary: Count  # most entries
+
+
+class VectorText(Section):
+    """The mean of word vectors: of a word2vec or GloVe file, or trained on the training split's texts."""
+
+    kind: Literal["vectors"]
+    path: str | None  # word2vec's .bin, its text or GloVe's; null: trained here by word2vec
+    vocabulary: Count  # most entries
+    frozen: bool = True
+    width: Count | None = None  # of vectors trained here; a file has its own
+    epochs: Count = 10  # of training here
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _width_is_known_once(self) -> VectorText:
+        if (self.path is None) == (self.width is None):
+            raise ValueError("give path, a file of word vectors, or width, of vectors trained here, not both")
+        return self
 
 
 class TransformerText(Section):
@@ -154,9 +235,11 @@ class HuggingFaceText(Section):
     kind: Literal["huggingface"]
     name: str
     pool: Literal["cls", "mean"]
+    freeze: Literal["none", "all"] | Count = "none"  # a number: the embeddings and so many first layers
+    buckets: Count = 1  # groups by length that a batch of sentences is computed in; more than 1 pays for long ones
 
 
-TextEncoder = Annotated[WordText | TransformerText | HuggingFaceText, Field(discriminator="kind")]
+TextEncoder = Annotated[WordText | VectorText | TransformerText | HuggingFaceText, Field(discriminator="kind")]
 
 
 class Source(Section):
@@ -205,6 +288,41 @@ class Tvts(Section):
     head_text: Literal["projected", "plain"]  # linear and LayerNorm; the paper adds sentences as they are
     temporal_embedding: bool  # at the sorting head's input, on video tokens; the paper has none
     detach_text: bool  # sorting does not train the text encoder
+
+
+class FrameOrder(Section):
+    """Which frame comes when, given the text (MERLOT's task); alignment beside it is as in `tvts`."""
+
+    order_weight: Positive
+    align_weight: NotNegative
+    head_depth: Count
+    head_heads: Count
+
+
+class MaskedPixels(Section):
+    """VideoMAE."""
+
+    mask: Annotated[float, Field(gt=0, lt=1)]  # share of the patches, the same ones at every step
+    decoder_width: Count
+    decoder_depth: Count
+    decoder_heads: Count
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> MaskedPixels:
+        if self.decoder_width % self.decoder_heads:
+            raise ValueError(
+                f"decoder_width {self.decoder_width} is no multiple of decoder_heads {self.decoder_heads}"
+            )
+        return self
+
+
+ObjectiveName = Literal["tvts", "contrastive", "frame_order", "masked_pixels"]
+
+
+class Joint(Section):
+    """Several objectives over one encoder: the sum of their losses, each times its weight."""
+
+    objectives: dict[ObjectiveName, Positive] = Field(min_length=1)  # the first says which weights are best
 
 
 class AdamW(Section):
@@ -270,7 +388,7 @@ class Pretrain(Section):
 
     seed: Seed
     collections: dict[Name, Source] = Field(min_length=1)  # the first is the one that figures are about
-    objective: Literal["tvts"]
+    objective: ObjectiveName | Literal["joint"]
     start_from: str | None  # a model folder that training goes on from (a second phase); it brings its text encoder
     k: Annotated[int, Field(ge=2)]  # transcripts a sample
     sampling: Sampling
@@ -282,7 +400,10 @@ class Pretrain(Section):
     max_text_tokens: Count
     video: VideoEncoder
     text: TextEncoder
-    tvts: Tvts
+    tvts: Tvts  # contrastive is its alignment alone
+    frame_order: FrameOrder
+    masked_pixels: MaskedPixels
+    joint: Joint
     steps: Count
     batch: Annotated[int, Field(ge=2)]  # samples an optimizer step, of all processes together
     optimizer: Optimizer
@@ -300,12 +421,36 @@ class Pretrain(Section):
             raise ValueError(f"frames {self.frames} is no multiple of video.tubelet {self.video.tubelet}")
         if self.size % self.video.patch:
             raise ValueError(f"size {self.size} is no multiple of video.patch {self.video.patch}")
-        if self.video.width % self.tvts.head_heads:
+        if isinstance(self.video, ResNet3d):
+            self._check_resnet()
+        return self
+
+    def _check_resnet(self) -> None:
+        if "masked_pixels" in self.objectives:
+            raise ValueError("masked_pixels leaves patches out, which needs a ViT: choose video.kind vit")
+        if self.keep < 1:
             raise ValueError(
-                f"video.width {self.video.width} is no multiple of tvts.head_heads {self.tvts.head_heads}"
+                f"keep {self.keep} leaves patches out, which needs a ViT: choose video.kind vit or keep 1.0"
             )
-        if not self.tvts.sort_weight and not self.tvts.align_weight:
+        if self.engine.checkpoint_activations:
+            raise ValueError("engine.checkpoint_activations needs a ViT: choose video.kind vit, or false")
+
+    @property
+    def objectives(self) -> list[str]:
+        """What `objective` comes to: its own name, or those of `joint`."""
+        return list(self.joint.objectives) if self.objective == "joint" else [self.objective]
+
+    @model_validator(mode="after")
+    def _objectives_fit(self) -> Pretrain:
+        for name, heads in (("tvts", self.tvts.head_heads), ("frame_order", self.frame_order.head_heads)):
+            if name in self.objectives and self.video.width % heads:
+                raise ValueError(f"video.width {self.video.width} is no multiple of {name}.head_heads {heads}")
+        if "frame_order" in self.objectives and self.frames < 2 * self.video.tubelet:
+            raise ValueError("frame_order needs two steps in time or more: raise frames or lower video.tubelet")
+        if "tvts" in self.objectives and not self.tvts.sort_weight and not self.tvts.align_weight:
             raise ValueError("tvts.sort_weight and tvts.align_weight are both 0: there is nothing to learn")
+        if "contrastive" in self.objectives and not self.tvts.align_weight:
+            raise ValueError("contrastive is tvts.align_weight alone, which is 0: there is nothing to learn")
         return self
 
     @model_validator(mode="after")
@@ -317,7 +462,7 @@ class Pretrain(Section):
                     f"collections.{name}.frames {frames} must be a multiple of video.tubelet {self.video.tubelet} "
                     f"and at most frames {self.frames}"
                 )
-            if source.text != "script" and not self.tvts.align_weight:
+            if source.text != "script" and self.objective == "tvts" and not self.tvts.align_weight:
                 raise ValueError(f"collections.{name} has pairs, which only alignment learns from: align_weight is 0")
         parts = self.engine.processes * self.engine.accumulate
         if self.batch % parts or self.batch // parts < 2:
@@ -417,13 +562,18 @@ def build(values: Mapping[str, Any], source: str = "params") -> Params:
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `overrides`, section by section.
 
-    A mapping with a `kind` (a collection, a text encoder) replaces its namesake whole, and so does
-    `ingest.collections`: whoever names collections means these and no others.
+    A mapping with a `kind` (a collection, a text encoder) or a `preset` replaces its namesake whole, and so does
+    `ingest.collections` and `joint.objectives`: whoever names some means these and no others.
     """
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
-        whole = key == "collections" or not isinstance(value, dict) or "kind" in value
+        whole = (
+            key in ("collections", "objectives")
+            or not isinstance(value, dict)
+            or "kind" in value
+            or "preset" in value
+        )
         merged[key] = value if whole or not isinstance(old, dict) else merge(old, value)
     return merged
 

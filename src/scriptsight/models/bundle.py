@@ -20,10 +20,12 @@ from torch.nn import functional as F
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_folder, write_json
 from scriptsight.models import text as text_encoders
+from scriptsight.models.resnet import ResNet3d
 from scriptsight.models.text import TextEncoder
-from scriptsight.models.video import VideoViT
+from scriptsight.models.video import VideoEncoder, VideoViT
 
-FORMAT = 1  # of config.json; raised when an older reader could not read a newer bundle
+# Of config.json; raised when an older reader could not read a newer bundle. 1 knew one kind of video encoder.
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Encoder(nn.Module):
     After the paper's code: v = Linear(class token), t = Linear(ReLU(sentence)).
     """
 
-    def __init__(self, video: VideoViT, text: TextEncoder, embed_dim: int) -> None:
+    def __init__(self, video: VideoEncoder, text: TextEncoder, embed_dim: int) -> None:
         super().__init__()
         self.video, self.text, self.embed_dim = video, text, embed_dim
         self.video_projection = nn.Linear(video.width, embed_dim)
@@ -94,19 +96,10 @@ class Encoder(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """All that is needed to build the same shape again."""
-        video = self.video
         return {
             "format": FORMAT,
             "embed_dim": self.embed_dim,
-            "video": {
-                "width": video.width,
-                "depth": len(video.blocks),
-                "heads": video.heads,
-                "patch": video.patch,
-                "tubelet": video.tubelet,
-                "size": video.size,
-                "frames": video.frames,
-            },
+            "video": self.video.config,
             "text": self.text.config,
         }
 
@@ -152,15 +145,25 @@ def _config(folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} is no scriptsight model: it has no config.json. Run the pretrain stage first.")
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config["format"] != FORMAT:
-        raise InputError(f"{folder} has format {config['format']}, this version reads {FORMAT}: update scriptsight.")
+    if config["format"] not in range(1, FORMAT + 1):
+        raise InputError(
+            f"{folder} has format {config['format']}, this version reads up to {FORMAT}: update scriptsight."
+        )
+    config["video"].setdefault("kind", "vit")  # format 1
     return config
 
 
 def build(config: dict[str, Any], folder: Path) -> Encoder:
     """The encoder that a bundle's config describes, with fresh weights and the bundle's tokenizer."""
     text = text_encoders.from_config(config["text"], text_encoders.load_tokenizer(folder / "tokenizer"))
-    return Encoder(VideoViT(**config["video"]), text, config["embed_dim"])
+    return Encoder(build_video(config["video"]), text, config["embed_dim"])
+
+
+def build_video(config: Mapping[str, Any]) -> VideoEncoder:
+    """The video encoder of this `kind` and shape, with fresh weights."""
+    shape = dict(config)
+    kinds: dict[str, type[VideoEncoder]] = {"vit": VideoViT, "resnet3d": ResNet3d}
+    return kinds[shape.pop("kind")](**shape)
 
 
 def weights_digest(folder: str | Path) -> str:

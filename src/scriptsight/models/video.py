@@ -1,14 +1,16 @@
-"""The video encoder: a ViT over tubelets with joint space-time attention (TVTS, section 3.1)."""
+"""What a video encoder is, and the first: a ViT over tubelets with joint space-time attention (TVTS, section 3.1)."""
 
 from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 # ImageNet statistics: what image checkpoints were trained with.
 MEAN = (0.485, 0.456, 0.406)
@@ -31,7 +33,8 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, queries: int) -> Tensor:
         """[B, N, D] -> the last `queries` rows, [B, queries, D]."""
         qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, heads, N, d]
-        q, k, v = qkv[0, :, :, -queries:], qkv[1], qkv[2]
+        q, k, v = qkv.unbind(0)  # in one go: picked one by one, each would fill a whole gradient with zeros
+        q = _last(q, queries, dim=2)
         if self.explicit:
             mixed = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
         else:
@@ -66,19 +69,64 @@ class Block(nn.Module):
         """[B, N, D] -> [B, N, D]; with `queries`, only the last `queries` rows are computed, which is all that
         a head reading those rows needs of its last block."""
         queries = queries or tokens.shape[1]
-        tokens = tokens[:, -queries:] + self.attn(self.norm1(tokens), queries)
+        tokens = _last(tokens, queries, dim=1) + self.attn(self.norm1(tokens), queries)
         return tokens + self.mlp(self.norm2(tokens))
 
 
-class VideoViT(nn.Module):
-    """ViT with tubelets, one spatial and one temporal position table (summed), and patch sampling.
+class VideoEncoder(nn.Module):
+    """Clips -> tokens: all that objectives, bundle and probe know of a video encoder.
 
-    Shapes: B batch, M frames, T = M / tubelet tubelet steps, P patches a step, N tokens, D width.
+    Shapes: B batch, M frames, T = M / tubelet steps in time, P places a step, N tokens, D width. A clip may have
+    fewer frames than `frames`, any number of whole steps.
     """
+
+    width: int  # D
+    tubelet: int  # frames a step
+    size: int  # pixels, the side of a square frame
+    frames: int  # M, at most
+    patches: int  # P
+    # Activation checkpointing: a block's inside is computed again in the backward pass instead of kept, which
+    # costs a forward pass and saves most of the memory. Set it from outside; it is no part of the model.
+    checkpoint_blocks = False
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """`kind`, and the arguments that build the same shape again."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> int:
+        """T of a whole clip."""
+        return self.frames // self.tubelet
+
+    def forward(self, frames: Tensor, keep: Tensor | None = None, *, timed: bool = True) -> Tensor:
+        """Encode clips.
+
+        Args:
+            frames: uint8 [B, M, size, size, 3], RGB.
+            keep: int64 [B, T, kept]: the patches that are seen at each step, of a ViT; None sees all.
+            timed: False withholds every step's position in time, where the encoder has such.
+
+        Returns:
+            [B, 1 + N, D]: one vector of the whole clip, then N = T * kept (or T * P) tokens step by step.
+        """
+        raise NotImplementedError
+
+    def check_shape(self, frames: Tensor) -> None:
+        """Raises: ValueError: the clips are no clips of this encoder."""
+        count = frames.shape[1]
+        whole = 0 < count <= self.frames and count % self.tubelet == 0
+        if not whole or frames.shape[2:] != (self.size, self.size, 3):
+            raise ValueError(
+                f"clips must be [B, {self.frames}, {self.size}, {self.size}, 3], got {list(frames.shape)}"
+            )
+
+
+class VideoViT(VideoEncoder):
+    """ViT with tubelets, one spatial and one temporal position table (summed), and patch sampling."""
 
     mean: Tensor
     scale: Tensor
-    checkpoint_blocks = False
 
     def __init__(
         self, *, width: int, depth: int, heads: int, patch: int, tubelet: int, size: int, frames: int
@@ -86,15 +134,14 @@ class VideoViT(nn.Module):
         super().__init__()
         self.width, self.heads, self.patch = width, heads, patch
         self.tubelet, self.size, self.frames = tubelet, size, frames
-        self.steps = frames // tubelet  # T
         side = size // patch
         self.patches = side * side  # P
         self.patch_embed = nn.Linear(3 * tubelet * patch * patch, width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         # Sine-cosine start, learned afterwards: with small random tables a small ViT stays at chance for
         # hundreds of steps.
-        self.space = nn.Parameter(0.5 * _sincos(_grid(side), width)[None, None])  # [1, 1, P, D]
-        self.time = nn.Parameter(0.5 * _sincos(np.arange(self.steps)[:, None], width)[None, :, None])  # [1, T, 1, D]
+        self.space = nn.Parameter(0.5 * sincos(_grid(side), width)[None, None])  # [1, 1, P, D]
+        self.time = nn.Parameter(0.5 * sincos(np.arange(self.steps)[:, None], width)[None, :, None])  # [1, T, 1, D]
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = LayerNorm(width)
         pixels = tubelet * patch * patch  # of a cube, each with its red, green and blue
@@ -104,38 +151,39 @@ class VideoViT(nn.Module):
         nn.init.zeros_(self.patch_embed.bias)
         nn.init.normal_(self.cls_token, std=0.02)
 
-    def forward(self, frames: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Encode clips.
+    @property
+    def config(self) -> dict[str, Any]:
+        names = ("width", "heads", "patch", "tubelet", "size", "frames")
+        return {"kind": "vit", "depth": len(self.blocks)} | {name: getattr(self, name) for name in names}
 
-        Args:
-            frames: uint8 [B, M, size, size, 3], RGB.
-            keep: int64 [B, T, kept]: the patches that are seen at each tubelet step; None sees all.
-
-        Returns:
-            [B, 1 + T * kept, D]: the class token, then the kept tokens step by step.
-        """
-        cubes = self._cubes(frames)  # uint8 [B, T, P, tubelet * patch * patch * 3]
-        space = self.space.expand(len(frames), self.steps, -1, -1)  # [B, T, P, D]
+    def forward(self, frames: Tensor, keep: Tensor | None = None, *, timed: bool = True) -> Tensor:
+        """As `VideoEncoder` says; the vector of the clip is the class token. Without `timed` the steps' tokens are
+        equivariant to the order of the steps: nothing else tells them apart."""
+        cubes = self.cubes(frames)  # uint8 [B, T, P, tubelet * patch * patch * 3]
+        steps = cubes.shape[1]
+        space = self.space.expand(len(frames), steps, -1, -1)  # [B, T, P, D]
         if keep is not None:
             # Dropped patches are never embedded: at a quarter kept that alone is 2.8x of this part.
             cubes = cubes.gather(2, keep[..., None].expand(-1, -1, -1, cubes.shape[-1]))
             space = space.gather(2, keep[..., None].expand(-1, -1, -1, self.width))
         pixels = (cubes.float() - self.mean) * self.scale
-        tokens = self.patch_embed(pixels) + space + self.time  # [B, T, kept, D]
+        tokens = self.patch_embed(pixels) + space  # [B, T, kept, D]
+        if timed:
+            tokens = tokens + (self.time if steps == self.steps else self.time[:, :steps])
         tokens = torch.cat([self.cls_token.expand(len(frames), -1, -1), tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:
-            tokens = block(tokens)
+            if self.checkpoint_blocks and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
         return self.norm(tokens)
 
-    def _cubes(self, frames: Tensor) -> Tensor:
+    def cubes(self, frames: Tensor) -> Tensor:
         """uint8 [B, M, H, W, 3] -> uint8 [B, T, P, tubelet * patch * patch * 3]."""
+        self.check_shape(frames)
         batch, patch, side = len(frames), self.patch, self.size // self.patch
-        if frames.shape[1:] != (self.frames, self.size, self.size, 3):
-            raise ValueError(
-                f"clips must be [B, {self.frames}, {self.size}, {self.size}, 3], got {list(frames.shape)}"
-            )
-        cubes = frames.view(batch, self.steps, self.tubelet, side, patch, side, patch, 3)
-        return cubes.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, self.steps, self.patches, -1)
+        cubes = frames.reshape(batch, -1, self.tubelet, side, patch, side, patch, 3)
+        return cubes.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, -1, self.patches, 3 * self.tubelet * patch**2)
 
 
 def sample_patches(noise: Tensor, share: float) -> Tensor:
@@ -152,6 +200,21 @@ def sample_patches(noise: Tensor, share: float) -> Tensor:
     return noise.argsort(dim=-1)[..., :kept].sort(dim=-1).values
 
 
+def choose_attention(
+    device: torch.device, bf16: bool, choice: Literal["auto", "explicit", "fused"] = "auto"
+) -> Literal["explicit", "fused"]:
+    """The faster attention for a device: explicit in bf16 on CPUs with avx512_bf16, fused everywhere else.
+
+    A rule over what was measured, not a measurement at every start: the two round differently, so a timing that
+    a busy machine turns over would give equal runs different bytes. `benchmarks/step.py --measure-attention`
+    measures both here; where the rule is wrong, `choice` (`pretrain.attention`) overrules it.
+    """
+    if choice != "auto":
+        return choice
+    slow_fused = device.type == "cpu" and bf16 and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return "explicit" if slow_fused else "fused"
+
+
 def use_explicit_attention(model: nn.Module, explicit: bool) -> None:
     """Set how every `Attention` of a model computes."""
     for module in model.modules():
@@ -159,12 +222,18 @@ def use_explicit_attention(model: nn.Module, explicit: bool) -> None:
             module.explicit = explicit
 
 
+def _last(rows: Tensor, count: int, dim: int) -> Tensor:
+    """The last `count` rows; all of them without a slice, whose gradient is a copy."""
+    total = rows.shape[dim]
+    return rows if count == total else rows.narrow(dim, total - count, count)
+
+
 def _grid(side: int) -> np.ndarray:
     """Row and column of each patch -> [P, 2]."""
     return np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def _sincos(positions: np.ndarray, width: int) -> Tensor:
+def sincos(positions: np.ndarray, width: int) -> Tensor:
     """Sine-cosine codes of positions [N, axes] -> float32 [N, D]; each axis gets an equal part of the width."""
     axes = positions.shape[1]
     pairs = math.ceil(width / (2 * axes))

@@ -13,8 +13,7 @@ from scriptsight import arithmetic
 from scriptsight import params as parameters
 from scriptsight.errors import InputError
 from scriptsight.files import write_json
-from scriptsight.models import bundle, text
-from scriptsight.models.video import VideoViT
+from scriptsight.models import bundle, text, warm
 from scriptsight.pretrain import pictures, samplers
 from scriptsight.pretrain.batches import Batch, TrainingBatches, training_batches, validation_batches
 from scriptsight.pretrain.objectives import OBJECTIVES
@@ -64,7 +63,7 @@ def run(
             eligible, all_ = len(sampler.eligible), len(sampler.segments)
             reporter.message(f"{name}: {eligible} of {all_} training segments have what {params.objective} needs")
         torch.manual_seed(params.seed)
-        encoder = build_encoder(params, learned) if params.start_from is None else _taken_over(params)
+        encoder = build_encoder(params, learned, reporter) if params.start_from is None else _taken_over(params)
         objective = OBJECTIVES[params.objective](encoder, params)
         machine.prepare(objective)
         _set_engine(encoder, params.engine)
@@ -97,11 +96,14 @@ def run(
 
 
 def build_encoder(
-    params: parameters.Pretrain, learned: Sequence[tuple[parameters.Source, Segments]]
+    params: parameters.Pretrain, learned: Sequence[tuple[parameters.Source, Segments]], reporter: Reporter
 ) -> bundle.Encoder:
-    """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits."""
+    """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits, the video
+    encoder's start from an image model where `video.init` names one."""
     texts = (said for source, split in learned for said in split.texts(source.text))
-    video = VideoViT(**params.video.model_dump(), size=params.size, frames=params.frames)
+    video = bundle.build_video({**params.video.shape, "size": params.size, "frames": params.frames})
+    if params.video.init is not None:
+        reporter.message(str(warm.load_into(video, params.video.init)))
     return bundle.Encoder(video, text.build(params.text, texts, params.max_text_tokens), params.embed_dim)
 
 
@@ -110,9 +112,11 @@ def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
     that `params` says."""
     assert params.start_from is not None
     encoder = bundle.load(params.start_from)
-    wanted = {**params.video.model_dump(), "size": params.size, "frames": params.frames}
-    found = encoder.config()["video"]
-    differing = [f"{name} {found[name]} instead of {wanted[name]}" for name in found if found[name] != wanted[name]]
+    wanted = {**params.video.shape, "size": params.size, "frames": params.frames}
+    found = encoder.video.config
+    differing = [
+        f"{name} {found[name]} instead of {wanted.get(name)}" for name in found if found[name] != wanted.get(name)
+    ]
     if differing:
         raise InputError(
             f"pretrain.start_from: the model in {params.start_from} has {', '.join(differing)}: make pretrain.video, "

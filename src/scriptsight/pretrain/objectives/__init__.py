@@ -6,11 +6,30 @@ from collections.abc import Callable
 
 from scriptsight.models.bundle import Encoder
 from scriptsight.params import Pretrain
+from scriptsight.pretrain.objectives.frame_order import FrameOrder
+from scriptsight.pretrain.objectives.joint import Joint
+from scriptsight.pretrain.objectives.masked_pixels import MaskedPixels
 from scriptsight.pretrain.objectives.tvts import Tvts
 from scriptsight.training.objective import Objective
+
+
+def _contrastive(encoder: Encoder, params: Pretrain) -> Objective:
+    return Tvts(encoder, params.tvts.model_copy(update={"sort_weight": 0.0}), k=params.k, keep=params.keep)
+
+
+def _joint(encoder: Encoder, params: Pretrain) -> Objective:
+    weights = params.joint.objectives
+    return Joint(encoder, {name: (OBJECTIVES[name](encoder, params), weights[name]) for name in weights})
+
 
 # A name of `pretrain.objective` -> how to build it around a new encoder, which it keeps as `encoder`: only that is
 # saved, not the heads it is trained with.
 OBJECTIVES: dict[str, Callable[[Encoder, Pretrain], Objective]] = {
     "tvts": lambda encoder, params: Tvts(encoder, params.tvts, k=params.k, keep=params.keep),
+    "contrastive": _contrastive,
+    "frame_order": lambda encoder, params: FrameOrder(
+        encoder, params.frame_order, params.tvts, k=params.k, keep=params.keep
+    ),
+    "masked_pixels": lambda encoder, params: MaskedPixels(encoder, params.masked_pixels),
+    "joint": _joint,
 }

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
-from scriptsight.models.video import Block, LayerNorm, sample_patches
+from scriptsight.models.video import Block, LayerNorm, VideoEncoder, sample_patches
 from scriptsight.pretrain.batches import Batch
 from scriptsight.training import processes
 from scriptsight.training.objective import Draw, Objective
@@ -61,10 +61,12 @@ class SortingHead(nn.Module):
             if table is not None:
                 nn.init.normal_(table, std=0.02)
 
-    def forward(self, video: Tensor, sentences: Tensor) -> Tensor:
-        """Video tokens [B, 1 + T * kept, D] and sentence embeddings [B, K, Dt] -> logits [B, K, K]."""
+    def forward(self, video: Tensor, sentences: Tensor, steps: int | None = None) -> Tensor:
+        """Video tokens [B, 1 + T * kept, D] of T `steps` (None: of a whole clip) and sentence embeddings [B, K, Dt]
+        -> logits [B, K, K]."""
         if self.time is not None:
-            patches = video[:, 1:].unflatten(1, (self.steps, -1)) + self.time[:, None]  # [B, T, kept, D]
+            steps = steps or self.steps
+            patches = video[:, 1:].unflatten(1, (steps, -1)) + self.time[:steps, None]  # [B, T, kept, D]
             video = torch.cat([video[:, :1], patches.flatten(1, 2)], dim=1)
         tokens = torch.cat([video + self.video_type, self.text_input(sentences) + self.text_type], dim=1)
         for block in self.blocks[:-1]:
@@ -75,83 +77,67 @@ class SortingHead(nn.Module):
 class Tvts(Objective):
     """loss = sort_weight * sorting + align_weight * alignment; the paper has 2 and 1.
 
-    A batch of pairs, one text a sample, is aligned only: the paper's second phase.
+    A batch of pairs, one text a sample, is aligned only: the paper's second phase. With sort_weight 0 nothing is
+    built or computed for sorting: what remains is `contrastive`, the paper's Frozen.
     """
 
     def __init__(self, encoder: Encoder, choice: params.Tvts, *, k: int, keep: float) -> None:
         super().__init__()
         self.encoder, self.choice, self.k, self.keep = encoder, choice, k, keep
         self.headline = "sort_accuracy" if choice.sort_weight else "t2v_r1"
-        video = encoder.video
-        self.head = SortingHead(
-            video_width=video.width,
-            text_width=encoder.text.width,
-            steps=video.steps,
-            k=k,
-            depth=choice.head_depth,
-            heads=choice.head_heads,
-            temporal_embedding=choice.temporal_embedding,
-            text=choice.head_text,
-        )
+        self.head = None
+        if choice.sort_weight:
+            self.head = SortingHead(
+                video_width=encoder.video.width,
+                text_width=encoder.text.width,
+                steps=encoder.video.steps,
+                k=k,
+                depth=choice.head_depth,
+                heads=choice.head_heads,
+                temporal_embedding=choice.temporal_embedding,
+                text=choice.head_text,
+            )
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """ "loss" and "align_loss"; of scripts also "sort_loss" and the training "sort_accuracy"."""
-        video = self.encoder.video
-        keep = sample_patches(draw.rand(batch.frames.shape[1] // video.tubelet, video.patches), self.keep)
-        tokens = video(batch.frames, keep.to(batch.frames.device))  # [B, 1 + T * kept, D]
-        sentences = self._sentences(batch)  # [B, K, Dt]
-        figures = {"align_loss": self._alignment(tokens, sentences)}
+        keep = draw_patches(self.encoder.video, batch.frames, self.keep, draw)
+        tokens = self.encoder.video(batch.frames, keep)  # [B, 1 + T * kept, D]
+        sentences = sentences_of(self.encoder, batch)  # [B, K, Dt]
+        figures = {"align_loss": align(self.encoder, tokens, sentences, self.choice)}
         loss = self.choice.align_weight * figures["align_loss"]
-        if batch.order is not None:
-            logits = self.sort(tokens, sentences).float()
+        if batch.order is not None and self.head is not None:
+            logits = self._sort(batch, tokens, sentences).float()
             sort_loss = F.cross_entropy(logits.flatten(0, 1), batch.order.flatten())
             loss = self.choice.sort_weight * sort_loss + loss
             accuracy = (logits.argmax(-1) == batch.order).float().mean()
             figures |= {"sort_loss": sort_loss, "sort_accuracy": accuracy}
         return {"loss": loss, **figures}
 
-    def sort(self, tokens: Tensor, sentences: Tensor) -> Tensor:
+    def _sort(self, batch: Batch, tokens: Tensor, sentences: Tensor) -> Tensor:
         """Logits [B, K, K]: row k scores the positions of transcript k."""
-        logits: Tensor = self.head(tokens, sentences.detach() if self.choice.detach_text else sentences)
+        assert self.head is not None
+        steps = batch.frames.shape[1] // self.encoder.video.tubelet
+        logits: Tensor = self.head(tokens, sentences.detach() if self.choice.detach_text else sentences, steps)
         return logits
-
-    def _sentences(self, batch: Batch) -> Tensor:
-        """Sentence embeddings [B, K, Dt]; K is 1 in a batch of pairs."""
-        ids, mask = self.encoder.text.tokenize(batch.texts)
-        sentences = self.encoder.text(ids.to(batch.frames.device), mask.to(batch.frames.device))
-        return sentences.unflatten(0, (len(batch.frames), -1))
-
-    def _embed(self, tokens: Tensor, sentences: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit vectors of clips and of their scripts, [B, E] each; a script is the mean of its transcripts."""
-        v = F.normalize(self.encoder.project_video(tokens).float(), dim=-1)
-        t = F.normalize(self.encoder.project_text(sentences).float().mean(1), dim=-1)
-        return v, t
-
-    def _alignment(self, tokens: Tensor, sentences: Tensor) -> Tensor:
-        v, t = self._embed(tokens, sentences)
-        return alignment_loss(v, t, self.choice.temperature, self.choice.align_chunk)
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """Unit vectors "v" and "t" [B, E]; of scripts also "order", what is "predicted", and what is predicted with
         the video "blank" [B, K]."""
-        tokens, sentences = self.encoder.video(batch.frames), self._sentences(batch)
-        v, t = self._embed(tokens, sentences)
-        if batch.order is None:
+        tokens, sentences = self.encoder.video(batch.frames), sentences_of(self.encoder, batch)
+        v, t = embed(self.encoder, tokens, sentences)
+        if batch.order is None or self.head is None:
             return {"v": v, "t": t}
         # What language alone can order: the same transcripts over a clip of one grey.
         blank = self.encoder.video(torch.full_like(batch.frames, 127))
-        predicted, unseen = (self.sort(seen, sentences).argmax(-1) for seen in (tokens, blank))
+        predicted, unseen = (self._sort(batch, seen, sentences).argmax(-1) for seen in (tokens, blank))
         return {"v": v, "t": t, "order": batch.order, "predicted": predicted, "blank": unseen}
 
     def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
         """Text-to-video recall; of scripts also sorting with the video and with the video blanked, and the K x K
-        confusion. "t2v_r1" ranks each script's own clip among all validation clips; ties count against it."""
+        confusion."""
         found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        similarity = _cosine(found["t"], found["v"])  # [N scripts, N clips]
-        ranks = (similarity >= similarity.diagonal()[:, None]).sum(1)  # 1 is best
-        recall = {"t2v_r1": (ranks == 1).float().mean().item(), "t2v_chance": 1 / len(ranks)}
         if "order" not in found:
-            return recall
+            return recall(found["v"], found["t"])
         right = found["predicted"] == found["order"]  # [N, K]
         cells = (found["order"] * self.k + found["predicted"]).flatten()
         return {
@@ -159,10 +145,46 @@ class Tvts(Objective):
             "sort_exact": right.all(-1).float().mean().item(),
             "sort_accuracy_blank": (found["blank"] == found["order"]).float().mean().item(),
             "chance": 1 / self.k,
-            **recall,
+            **recall(found["v"], found["t"]),
             # [true position, predicted position]
             "confusion": cells.bincount(minlength=self.k**2).view(self.k, self.k).tolist(),
         }
+
+
+def draw_patches(video: VideoEncoder, frames: Tensor, share: float, draw: Draw) -> Tensor | None:
+    """The patches of each clip and step that training sees, int64 [B, T, kept]; None where it sees all."""
+    if share == 1:
+        return None
+    noise = draw.rand(frames.shape[1] // video.tubelet, video.patches)
+    return sample_patches(noise, share).to(frames.device)
+
+
+def sentences_of(encoder: Encoder, batch: Batch) -> Tensor:
+    """Sentence embeddings [B, K, Dt]; K is 1 in a batch of pairs."""
+    ids, mask = encoder.text.tokenize(batch.texts)
+    sentences: Tensor = encoder.text(ids.to(batch.frames.device), mask.to(batch.frames.device))
+    return sentences.unflatten(0, (len(batch.frames), -1))
+
+
+def embed(encoder: Encoder, tokens: Tensor, sentences: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit vectors of clips and of their scripts, [B, E] each; a script is the mean of its transcripts."""
+    v = F.normalize(encoder.project_video(tokens).float(), dim=-1)
+    t = F.normalize(encoder.project_text(sentences).float().mean(1), dim=-1)
+    return v, t
+
+
+def align(encoder: Encoder, tokens: Tensor, sentences: Tensor, choice: params.Tvts) -> Tensor:
+    """The alignment loss of clips and scripts at the temperature of `choice`."""
+    v, t = embed(encoder, tokens, sentences)
+    return alignment_loss(v, t, choice.temperature, choice.align_chunk)
+
+
+def recall(v: Tensor, t: Tensor) -> dict[str, float]:
+    """Of unit vectors [N, E]: "t2v_r1" ranks each script's own clip among all validation clips; ties count against
+    it."""
+    similarity = _cosine(t, v)  # [N scripts, N clips]
+    ranks = (similarity >= similarity.diagonal()[:, None]).sum(1)  # 1 is best
+    return {"t2v_r1": (ranks == 1).float().mean().item(), "t2v_chance": 1 / len(ranks)}
 
 
 def alignment_loss(video: Tensor, text: Tensor, temperature: float, chunk: int | None = None) -> Tensor:
