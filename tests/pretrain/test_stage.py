@@ -94,5 +94,5 @@ def test_a_model_of_another_shape_is_no_start(world: Path) -> None:
 
 
 def test_a_batch_that_processes_cannot_share_is_told() -> None:
-    with pytest.raises(InputError, match="batch 8 can't be shared by .* = 3"):
+    with pytest.raises(InputError, match=r"batch 8 can't be shared by .* = 3"):
         settings(engine={"accumulate": 3})
