@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from scriptsight.media.addresses import exists, fingerprint, local, shown
 from scriptsight.media.isolation import Failed, isolated
-from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at_rate, probe
+from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at, frames_at_rate, probe
 from scriptsight.media.subtitles import embedded_cues
 
 __all__ = [
@@ -12,7 +13,12 @@ __all__ = [
     "MediaError",
     "MediaInfo",
     "embedded_cues",
+    "exists",
+    "fingerprint",
+    "frames_at",
     "frames_at_rate",
     "isolated",
+    "local",
     "probe",
+    "shown",
 ]
