@@ -3,8 +3,8 @@
 PQ (HDR10, HDR10+, Dolby Vision with a compatible base) and HLG carry light over a wider range, in wider
 colours; shown as they are, they look pale and dim. The rule, the same for every picture and with no look at its
 content: what is up to 0.6 of reference white (203 cd/m2, ITU-R BT.2408) keeps its light, what is brighter is
-pressed smoothly below white; colours beyond BT.709 are clipped to it. Dolby Vision without a compatible base
-(profile 5) is decoded as if it had one: its colours are wrong.
+pressed smoothly below white and keeps its hue; colours beyond BT.709 are clipped to it. Dolby Vision without a
+compatible base (profile 5) is decoded as if it had one: its colours are wrong.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ def as_standard(image: np.ndarray, transfer: int) -> np.ndarray:
     if transfer not in (PQ, HLG):
         return image
     light = np.maximum(_light(transfer)[image] @ _TO_BT709.T, 0)
-    bright = np.maximum(light - _KNEE, 0) / (1 - _KNEE)
-    light = np.minimum(light, _KNEE) + (1 - _KNEE) * -np.expm1(-bright)
+    # The brightest of the three colours says by how much all are dimmed, so that the hue stays.
+    brightest = light.max(axis=2, keepdims=True)
+    above = np.maximum(brightest - _KNEE, 0) / (1 - _KNEE)
+    pressed = np.minimum(brightest, _KNEE) + (1 - _KNEE) * -np.expm1(-above)
+    light *= pressed / np.maximum(brightest, 1e-6)
     return np.rint(255 * light ** (1 / _GAMMA)).astype(np.uint8)
 
 

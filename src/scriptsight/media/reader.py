@@ -196,7 +196,7 @@ def _in_order(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start, end, frame) of the frames whose time does not go backwards."""
     last = -inf
     for frame in opened.frames:
-        time = _time(frame, opened.container)
+        time = presentation_time(frame, opened.container)
         if time > last:
             last = time
             yield time, time + float((frame.duration or 0) * opened.stream.time_base), frame
@@ -216,16 +216,20 @@ def _show(
         shown[waiting.popleft()] = frame
 
 
-@contextmanager
-def _opened(path: str | Path) -> Iterator[_Opened]:
-    path = str(path)
+def open_media(path: str | Path, kind: str) -> InputContainer:
+    """Open a file, to be closed by the caller; `kind`, "video" or "audio", is what its error says is unreadable."""
     try:
         if Path(path).stat().st_size == 0:
             raise MediaError(path, "empty file", "the file has no bytes")
-        container = av.open(path, metadata_errors="replace")
+        return av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
-        raise MediaError(path, "unreadable video", _words(error)) from error
-    with container:
+        raise MediaError(path, f"unreadable {kind}", words(error)) from error
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[_Opened]:
+    path = str(path)
+    with open_media(path, "video") as container:
         if not container.streams.video:
             raise MediaError(path, "no video stream", f"a file of format {container.format.name}")
         stream = container.streams.best("video") or container.streams.video[0]
@@ -300,16 +304,17 @@ def _decoded(container: InputContainer, stream: Any, path: str) -> Iterator[av.V
                     continue
                 if frame.is_corrupt:
                     raise MediaError(path, "broken stretch", f"damaged picture after {end:.2f} s", time=end)
-                end = _time(frame, container) + float((frame.duration or 0) * stream.time_base)
+                end = presentation_time(frame, container) + float((frame.duration or 0) * stream.time_base)
                 yield frame
     except av.FFmpegError as error:
         if end is not None:
-            detail = f"after {end:.2f} s: {_words(error)}"
+            detail = f"after {end:.2f} s: {words(error)}"
             raise MediaError(path, "broken stretch", detail, time=end) from error
-        raise MediaError(path, "unreadable video", _words(error)) from error
+        raise MediaError(path, "unreadable video", words(error)) from error
 
 
-def _time(frame: av.VideoFrame, container: InputContainer) -> float:
+def presentation_time(frame: av.VideoFrame | av.AudioFrame, container: InputContainer) -> float:
+    """Seconds from the container's start to the frame."""
     assert frame.pts is not None and frame.time_base is not None
     return float(frame.pts * frame.time_base) - (container.start_time or 0) / av.time_base
 
@@ -319,7 +324,7 @@ def _pyav_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterator
     draw = _drawing(opened, size)
     cell = -1
     for frame in opened.frames:
-        time = _time(frame, opened.container)
+        time = presentation_time(frame, opened.container)
         if _cell(time, fps) <= cell:  # also a time that goes backwards
             continue
         cell = _cell(time, fps)
@@ -335,7 +340,7 @@ def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame]
         try:
             scaled = reformatter.reformat(frame, width, height, format="rgb24", interpolation=Interpolation.BILINEAR)
         except av.FFmpegError as error:
-            detail = f"its pixels ({frame.format.name}) can't be converted: {_words(error)}"
+            detail = f"its pixels ({frame.format.name}) can't be converted: {words(error)}"
             raise MediaError(opened.path, "unreadable video", detail) from error
         image = np.ascontiguousarray(np.rot90(scaled.to_ndarray(), opened.quarter_turns))
         return as_standard(image, opened.transfer)
@@ -411,6 +416,6 @@ def _decord() -> ModuleType | None:
     return decord
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
     """FFmpeg's own words, without the path that they repeat."""
     return getattr(error, "strerror", None) or str(error)
