@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from scriptsight.media import Frame, MediaError, embedded_cues, frames_at_rate, probe, reader
+from scriptsight.media import Frame, MediaError, frames_at_rate, probe, reader
 
 # A truncated or a never-ending list is not wanted here: every kind of container and codec once.
 AGREE = [
@@ -172,14 +172,3 @@ def test_a_turned_video_is_described_as_shown(shared_data: Path) -> None:
     info = probe(shared_data / "awkward_videos/decord/video_90.mov")
     assert (info.width, info.height, info.codec, info.has_audio) == (320, 568, "h264", False)
     assert probe(shared_data / "awkward_videos/decord/video_0.mov").width == 568
-
-
-@pytest.mark.parametrize("kind", ["srt", "ssa_subtitles"])
-def test_embedded_cues(kind: str, shared_data: Path) -> None:
-    path = shared_data / f"scripted_videos/exoplayer_embedded_subs/sample_with_{kind}.mkv"
-    cue = embedded_cues(path, "en")[0]
-    assert (cue.start, cue.text) == (0, "This is the first subtitle.")
-
-
-def test_no_embedded_cues_in_another_language(shared_data: Path) -> None:
-    assert embedded_cues(shared_data / "scripted_videos/exoplayer_embedded_subs/sample_with_srt.mkv", "fr") == []

@@ -22,6 +22,7 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from scriptsight.media.hdr import as_standard
@@ -230,9 +231,9 @@ def open_media(path: str | Path, kind: str) -> InputContainer:
 def _opened(path: str | Path) -> Iterator[_Opened]:
     path = str(path)
     with open_media(path, "video") as container:
-        if not container.streams.video:
+        stream = _video_stream(container)
+        if stream is None:
             raise MediaError(path, "no video stream", f"a file of format {container.format.name}")
-        stream = container.streams.best("video") or container.streams.video[0]
         if stream.codec_context is None:
             raise MediaError(path, "unreadable video", "no decoder for this codec")
         # One thread: the stage runs a process a core, and frames must not depend on the number of cores.
@@ -264,6 +265,13 @@ def _shown_size(path: str, first: av.VideoFrame, stream: Any, turns: int) -> tup
     return (height, width) if turns % 2 else (width, height)
 
 
+def _video_stream(container: InputContainer) -> Any | None:
+    """FFmpeg's choice among the video streams; the cover of a record is none."""
+    streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    return best if best in streams else next(iter(streams), None)
+
+
 def _duration(container: InputContainer, stream: Any, origin: float) -> float:
     """Seconds from `origin` to the announced end of the video; 0 where nothing is announced."""
     if stream.duration:
@@ -278,7 +286,7 @@ def _scanned_duration(path: str | Path) -> float:
     """Where the last packet ends, for streams that announce no duration; reads the whole file."""
     with av.open(str(path), metadata_errors="replace") as container:
         origin = (container.start_time or 0) / av.time_base
-        stream = container.streams.best("video") or container.streams.video[0]
+        stream = _video_stream(container)
         ends = [
             float((packet.pts + (packet.duration or 0)) * packet.time_base)
             for packet in container.demux(stream)
