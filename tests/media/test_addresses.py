@@ -18,6 +18,7 @@ import traceback
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -157,6 +158,12 @@ def test_members_of_archives(make_video, tmp_path: Path, temporary: Path) -> Non
         archive.add(video, "inside/a.mp4")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(video, "inside/a.mp4")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(video, "inside/a.mp4")
+    with local(f"tar://inside/a.mp4::{tmp_path}/a.tar.gz") as file:
+        assert file.read_bytes() == video.read_bytes()
+    with local(f"tar://inside/a.mp4::file://{tmp_path}/a.tar") as file:
+        assert file.read_bytes() == video.read_bytes()
     for kind in ("tar", "zip"):
         uri = f"{kind}://inside/a.mp4::{tmp_path}/a.{kind}"
         with local(uri) as file:
@@ -172,6 +179,33 @@ def test_members_of_archives(make_video, tmp_path: Path, temporary: Path) -> Non
         assert reason(f"{kind}://a.mp4::{tmp_path}/words.{kind}") == "unreadable archive"
 
 
+def test_an_archive_that_changed_is_opened_again(tmp_path: Path, temporary: Path) -> None:
+    for content in (b"first", b"second"):
+        (tmp_path / "a.mp4").write_bytes(content)
+        with tarfile.open(tmp_path / "a.tar", "w") as archive:
+            archive.add(tmp_path / "a.mp4", "a.mp4")
+            archive.add(tmp_path / "a.mp4", "b.mp4")
+        for name in "aba":
+            with local(f"tar://{name}.mp4::{tmp_path}/a.tar") as file:
+                assert file.read_bytes() == content
+
+
+def test_threads_read_one_archive(tmp_path: Path, temporary: Path) -> None:
+    contents = [bytes([i]) * 300_000 for i in range(16)]
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for i, content in enumerate(contents):
+            member = tarfile.TarInfo(f"{i}.mp4")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+    def read(i: int) -> bytes:
+        with local(f"tar://{i}.mp4::{tmp_path}/a.tar") as file:
+            return file.read_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read, range(16))) == contents
+
+
 def test_the_web(make_video, tmp_path: Path, temporary: Path, web: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     video = make_video(tmp_path / "site/private/a.mp4", seconds=1)
@@ -179,6 +213,10 @@ def test_the_web(make_video, tmp_path: Path, temporary: Path, web: str, caplog: 
         assert file.read_bytes() == video.read_bytes()
         assert file.suffix == ".mp4"
         assert SECRET not in str(file)
+    with tarfile.open(tmp_path / "site/a.tar", "w") as archive:
+        archive.add(video, "inside/a.mp4")
+    with local(f"tar://inside/a.mp4::http://reader:{SECRET}@{web}/a.tar") as file:
+        assert file.read_bytes() == video.read_bytes()
     size, mark = fingerprint(f"http://reader:{SECRET}@{web}/private/a.mp4")
     assert size == video.stat().st_size
     assert mark

@@ -199,6 +199,13 @@ def test_the_frame_on_screen_at_a_time(make_video, tmp_path: Path) -> None:
     assert frames_at(path, [], 24) == []
 
 
+def test_a_clock_that_starts_again_shows_nothing_twice(make_video, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.ts", seconds=2, rate=2)
+    path.write_bytes(path.read_bytes() * 2)  # recordings that were joined
+    assert [frame.time for frame in read(path, fps=2)[0]] == pytest.approx([0, 0.5, 1, 1.5], abs=1e-3)
+    assert [frame.time for frame in frames_at(path, [0, 1, 99], 32)] == pytest.approx([0, 1, 1.5], abs=1e-3)
+
+
 @pytest.mark.parametrize("name", AGREE)
 def test_times_and_rate_give_the_same_frames(name: str, shared_data: Path) -> None:
     by_rate, error = read(shared_data / name)

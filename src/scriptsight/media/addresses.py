@@ -7,18 +7,24 @@ as fsspec and s3fs read them. No message here repeats an address uncleaned, or t
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import shutil
 import tarfile
 import tempfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fsspec import filesystem
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import infer_compression
 
 from scriptsight.media.reader import MediaError
 
@@ -31,7 +37,7 @@ T = TypeVar("T")
 
 # What an address may name: it often comes from a file that somebody else wrote, and fsspec knows protocols
 # that run commands, log in to other machines or read templates.
-_PROTOCOLS = frozenset({"abfs", "az", "file", "gcs", "gs", "http", "https", "memory", "s3", "s3a", "tar", "zip"})
+_PROTOCOLS = frozenset({"abfs", "az", "file", "gcs", "gs", "http", "https", "s3", "s3a", "tar", "zip"})
 _REMAINS_FREE = 256 * 2**20  # bytes of the temporary folder's disk that a copy leaves to others
 _SECONDS = 60  # without a byte from a web server
 _COPY = "scriptsight-copy-"
@@ -112,16 +118,40 @@ def _located(uri: str | Path) -> tuple[Any, str]:
     if unknown := [protocol for protocol in protocols if protocol not in _PROTOCOLS]:
         detail = f"{unknown[0][:20]!r} is none of {', '.join(sorted(_PROTOCOLS))}"
         raise MediaError(shown(uri), "unknown address", detail)
-    web = {"http", "https"} & set(protocols)
-    system, path = url_to_fs(text, **{protocol: {"client_kwargs": {"timeout": _timeout()}} for protocol in web})
-    return (None, path) if protocols == ["file"] else (system, path)
+    if protocols[0] == "file":
+        return None, url_to_fs(text)[1]
+    if protocols[0] in ("tar", "zip"):
+        member, _, archive = text.partition("::")
+        system = _archive(protocols[0], archive, fingerprint(archive), threading.get_ident())
+        return system, member.partition("://")[2]
+    system, path = url_to_fs(text, **_web(protocols[0]))
+    return system, path
 
 
-def _timeout() -> Any:
-    """No limit in all, as aiohttp has by default: a long video takes its time; one for a silent server."""
+@lru_cache(maxsize=8)
+def _archive(kind: str, archive: str, _mark: tuple[int, str], _thread: int) -> Any:
+    """The opened archive, its table of contents read once: many members are asked for one after the other.
+
+    It is opened again when it changes, and for each thread: reading moves its place.
+    """
+    system, path = _located(archive)
+    file = LocalFileSystem().open(path) if system is None else system.open(path)
+    if kind == "zip":
+        return filesystem(kind, fo=file)
+    # Bare of its name, for fsspec logs it as it is; what the suffix says of a compression is told instead.
+    compression = infer_compression(path.partition("?")[0])
+    return filesystem(kind, fo=io.BufferedReader(file), compression=compression)
+
+
+def _web(protocol: str) -> dict[str, Any]:
+    """Options for a web server: no limit in all, as aiohttp has by default, for a long video takes its time; one
+    for a server that falls silent."""
+    if protocol not in ("http", "https"):
+        return {}
     import aiohttp  # takes a while, and few need it
 
-    return aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS, sock_read=_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS, sock_read=_SECONDS)
+    return {"client_kwargs": {"timeout": timeout}}
 
 
 def _info(system: Any, path: str) -> tuple[int, str]:
