@@ -41,7 +41,9 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[str]:
-    """The files of a folder on loopback; /private/ asks for a password, /broken fails, /short stops half-way."""
+    """The files of a folder on loopback; /private/ asks for a password, /broken fails, /short stops half-way,
+    /silent does not answer."""
+    silence = threading.Event()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -51,6 +53,9 @@ def web(tmp_path: Path) -> Iterator[str]:
             path = self.path.partition("?")[0]
             if path.startswith("/private/") and "Authorization" not in self.headers:
                 return self.send_error(401)
+            if path.startswith("/silent"):
+                silence.wait(20)
+                return None
             if path.startswith("/broken"):
                 return self.send_error(500)
             if path.startswith("/short"):
@@ -70,6 +75,7 @@ def web(tmp_path: Path) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"127.0.0.1:{server.server_port}"
+    silence.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -230,6 +236,13 @@ def test_the_web(make_video, tmp_path: Path, temporary: Path, web: str, caplog: 
     assert not list(temporary.iterdir())
     gc.collect()  # unawaited tasks report late
     assert SECRET not in caplog.text
+
+
+def test_a_silent_server_is_not_waited_for(temporary: Path, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "_SECONDS", 0.3)
+    begin = time.monotonic()
+    assert reason(f"http://{web}/silent.mp4") == "unreachable"
+    assert time.monotonic() - begin < 10
 
 
 def test_a_private_bucket(

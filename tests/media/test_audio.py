@@ -97,7 +97,7 @@ def test_a_clock_that_starts_again_is_not_heard_twice(tmp_path: Path) -> None:
 
 
 def test_a_jump_of_hours_is_not_believed(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mkv", (0, 1), (9000, 9001))
+    path = write(tmp_path / "a.mkv", (0, 1), (12000, 12001))
     blocks = []
     with pytest.raises(MediaError, match="jumps") as caught:
         for block in audio_blocks(path, 0.25):
@@ -105,6 +105,14 @@ def test_a_jump_of_hours_is_not_believed(tmp_path: Path) -> None:
     assert caught.value.reason == "broken stretch"
     assert sum(map(len, blocks)) == pytest.approx(16_000, abs=400)
     assert caught.value.time == pytest.approx(1, abs=0.03)
+
+
+def test_many_long_gaps_are_not_believed_either(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", (0, 1), (9000, 9001), (18_000, 18_001))
+    with pytest.raises(MediaError, match="jumps") as caught:
+        for _ in audio_blocks(path, 60):
+            pass
+    assert caught.value.time == pytest.approx(9001, abs=0.1)
 
 
 def test_blocks_are_the_whole_in_pieces(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ SAMPLE_RATE = 16_000  # samples a second
 _APART = 0.1  # seconds by which a time stamp may be off before it is believed: containers round them
 _DAMAGED = 0.05  # share of packets that may be
 _ENDS = 3  # packets; a recording may begin and end within one
-_LONGEST_SILENCE = 3600.0  # seconds; a longer gap is a wrong time stamp
+_PIECE = 60 * SAMPLE_RATE  # samples of silence made at once
+_LONGEST_SILENCE = 3 * 3600.0  # seconds, of all gaps; more is wrong time stamps, and would fill the memory
 
 
 def audio(path: str | Path) -> np.ndarray:
@@ -40,7 +41,7 @@ def audio_blocks(path: str | Path, seconds: float) -> Iterator[np.ndarray]:
     Raises:
         MediaError: "unreadable audio": nothing can be decoded; or, after what could be was yielded, over one in
             twenty packets is damaged. "broken stretch", after the good blocks: reading fails, or the time
-            jumps by over an hour; its `time` says until when the sound is good.
+            jumps by hours; its `time` says until when the sound is good.
     """
     size = max(1, round(seconds * SAMPLE_RATE))
     held: list[np.ndarray] = []
@@ -128,6 +129,7 @@ def _pieces(path: str | Path) -> Iterator[np.ndarray]:
             return
         stream.codec_context.thread_count = 1
         given = 0  # samples so far
+        silent = 0  # those of them that stand for gaps
         run: _Run | None = None
         for frame in _frames(container, stream, path):
             time = presentation_time(frame, container)
@@ -136,13 +138,15 @@ def _pieces(path: str | Path) -> Iterator[np.ndarray]:
                     rest = run.feed(None)
                     given += len(rest)
                     yield rest
-                if time - given / SAMPLE_RATE > _LONGEST_SILENCE:
+                gap = round(time * SAMPLE_RATE) - given
+                silent += max(0, gap)
+                if silent > _LONGEST_SILENCE * SAMPLE_RATE:
                     detail = f"the sound jumps from {given / SAMPLE_RATE:.2f} s to {time:.2f} s"
                     raise MediaError(path, "broken stretch", detail, time=given / SAMPLE_RATE)
-                silence = round(time * SAMPLE_RATE) - given
-                yield np.zeros(max(0, silence), np.float32)
-                given += max(0, silence)
-                run = _Run(frame, time, skip=max(0, -silence))  # before the start, or where sound already is
+                for start in range(0, gap, _PIECE):
+                    yield np.zeros(min(_PIECE, gap - start), np.float32)
+                given += max(0, gap)
+                run = _Run(frame, time, skip=max(0, -gap))  # before the start, or where sound already is
             samples = run.feed(frame)
             given += len(samples)
             yield samples

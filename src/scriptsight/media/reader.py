@@ -1,7 +1,8 @@
 """What a video file holds, and its frames at a low rate or at given times: decord first, PyAV where it refuses.
 
 A still picture (JPEG, PNG, WebP, ...) is a video of one frame that lasts `STILL_SECONDS`; an animated GIF or PNG
-is a video. FFmpeg reads no animated WebP. Transparency is dropped.
+is a video. FFmpeg reads no animated WebP. Transparency is dropped. Pictures of high dynamic range are shown as
+standard ones (see `hdr`), oblong pixels as square ones.
 """
 
 from __future__ import annotations
