@@ -40,7 +40,12 @@ _DECORD_FORMATS = ("mov,", "matroska,")
 
 
 class MediaError(ValueError):
-    """A media file that can't be read, or not to its end. Frames given before it was raised are good."""
+    """A media file that can't be read, or not to its end. What was given before it was raised is good.
+
+    Reasons are few, to be counted: "missing video", "no access", "unreachable", "unreadable archive", "unknown
+    address", "disk full" of addresses; "empty file", "no video stream", "odd shape", "unreadable video",
+    "unreadable audio", "unreadable subtitle track", "broken stretch", "ends early" of files.
+    """
 
     def __init__(self, path: str | Path, reason: str, detail: str, time: float | None = None) -> None:
         super().__init__(f"{path}: {reason}: {detail}")
