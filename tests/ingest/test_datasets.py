@@ -116,6 +116,15 @@ def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
         Listing("nosuchprotocol://x")
 
 
+@pytest.mark.parametrize("path", ["s3://key:GUARDED@bucket/v", "https://x.org/v?X-Amz-Signature=GUARDED"])
+def test_an_address_with_credentials_is_refused_and_not_repeated(path: str, tmp_path: Path) -> None:
+    for place in ({"path": path, "annotations": {"train": "t.csv"}},
+                  {"path": str(put(tmp_path, "a.mp4")), "annotations": {"train": path}}):  # fmt: skip
+        with pytest.raises(InputError, match="credentials come from the environment") as error:
+            read(kind="webvid", **place)
+        assert "GUARDED" not in str(error.value)
+
+
 # ------------------------------------------------------------------------------------- claims, splits
 
 

@@ -479,7 +479,7 @@ def test_yt_dlp_with_an_open_choice_of_language(tmp_path: Path) -> None:
 
 def tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+    with tarfile.open(path, mode, format=tarfile.GNU_FORMAT) as archive:  # type: ignore[call-overload]
         for name, data in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
@@ -513,6 +513,7 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
             "bad.mp4": b"",
             "bad.json": b"{",
             "../../etc/up.mp4": b"",
+            "caf\udce9.mp4": b"",  # a name in Latin-1
         },
     )
     tar(tmp_path / "d/val/00000.tar", {"a.mp4": b"", "a.vtt": b"WEBVTT"})
@@ -541,6 +542,7 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
         ("unreadable archive", f"{tmp_path}/d/zip/cut.tar"),
         ("unreadable sample", f"{archive}#bad"),
         ("unsafe name", f"{archive}#../../etc/up"),
+        ("unsafe name", f"{archive}#caf\\udce9"),
     ]
 
 

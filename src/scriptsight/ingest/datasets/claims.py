@@ -14,6 +14,7 @@ from scriptsight.ingest.datasets.listing import Listing, unsafe
 from scriptsight.ingest.sources import Entry
 
 MISSING = "missing video"
+LONGEST = 1000  # characters of a reject's texts
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def assemble(name: str, claims: Iterable[Claim | Reject], media: Listing) -> Ite
         for claim in claims:
             reject = claim if isinstance(claim, Reject) else _take(name, claim, media, waiting)
             if reject:
-                yield reject
+                yield _readable(reject)
         yield from waiting.in_order()
     finally:
         waiting.close()
@@ -67,6 +68,12 @@ def with_val(split: str, key: str, val_share: float) -> str:
     `key` names the recording: clips of one recording go to the same side.
     """
     return share_split(key, val_share) if split == "train" else split
+
+
+def _readable(reject: Reject) -> Reject:
+    """Names from anywhere may be no Unicode, which no table can hold, or endless."""
+    uri, detail = (text.encode(errors="backslashreplace").decode() for text in (reject.uri, reject.detail))
+    return replace(reject, uri=uri[:LONGEST], detail=detail[:LONGEST])
 
 
 def _take(name: str, claim: Claim, media: Listing, waiting: _Waiting) -> Reject | None:

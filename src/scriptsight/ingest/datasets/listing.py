@@ -7,6 +7,7 @@ reach a file outside of the folder.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import fsspec
 
@@ -22,6 +23,20 @@ IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})
 def address(folder: str, relative: str) -> str:
     """The address of a listed file, in the form that `folder` has: a local path or an fsspec address."""
     return relative if folder in ("", ".") else f"{folder.rstrip('/')}/{relative}"
+
+
+def check_address(given: str) -> None:
+    """Refuse an address that holds a password or a signature: it would go into the catalogue with every video.
+
+    Raises:
+        InputError: it does; the message does not repeat it.
+    """
+    parts = urlsplit(given)
+    if parts.scheme and (parts.password or "signature=" in parts.query.lower()):
+        raise InputError(
+            f"A {parts.scheme}:// address of a collection holds a password or a signature: take it out, credentials "
+            "come from the environment."
+        )
 
 
 def unsafe(name: str) -> bool:
@@ -54,6 +69,7 @@ class Listing:
     """
 
     def __init__(self, folder: str, suffixes: frozenset[str] | None = VIDEOS) -> None:
+        check_address(folder)
         self.folder = folder
         self.unnameable: list[str] = []
         self._suffixes = suffixes

@@ -15,6 +15,7 @@ import ijson
 
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
+from scriptsight.ingest.datasets.listing import check_address
 
 BAD_ROW = "bad row"
 
@@ -27,6 +28,7 @@ def opened(path: str, shape: str, mode: str = "rt") -> Iterator[IO[Any]]:
         InputError: it is missing or can't be read, or what is done with it in the block shows that it is no UTF-8,
             no CSV or no JSON.
     """
+    check_address(path)
     text: dict[str, str] = {"encoding": "utf-8-sig", "newline": ""} if "t" in mode else {}
     try:
         opening = fsspec.open(path, mode, **text).open()

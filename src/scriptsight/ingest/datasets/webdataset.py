@@ -36,6 +36,7 @@ from scriptsight.ingest.datasets.listing import IMAGES, VIDEOS, Listing, unsafe
 from scriptsight.ingest.sources import Entry
 from scriptsight.params import WebDatasetCollection
 
+BLOCK = 256 << 10  # bytes a request asks for: enough for a header and small members, little of the videos between
 LARGEST_TEXT = 16 << 20  # bytes of a .txt or .json
 
 _Sample = dict[str, tarfile.TarInfo]  # what stands after the key's first dot, in lower case -> member
@@ -62,7 +63,8 @@ def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> I
                 continue
         try:
             # fsspec's tar:// needs a whole archive, too: of a damaged one nothing is taken.
-            with fsspec.open(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            system, path = fsspec.core.url_to_fs(archive)
+            with system.open(path, "rb", block_size=BLOCK) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 samples = _samples(tar)
                 for key in sorted(samples):
                     yield from _claim(name, collection, tar, archive, relative, key, samples[key], split)
