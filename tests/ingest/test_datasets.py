@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 from pydantic import TypeAdapter
 
+from scriptsight import params
 from scriptsight.catalogue import Cue, Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import READERS
@@ -45,6 +48,28 @@ def test_every_kind_has_a_reader() -> None:
     models = TypeAdapter(Collection).json_schema()["$defs"].values()
     kinds = {model["properties"]["kind"]["const"] for model in models if "kind" in model["properties"]}
     assert kinds - {"world", "folder"} == set(READERS)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"kind": "kinetics", "annotations": {"training": "t.csv"}}, "Input should be 'train', 'val' or 'test'"),
+        ({"kind": "kinetics", "annotations": {}}, "annotations: Dictionary should have at least 1 item"),
+        ({"kind": "webvid", "annotations": {"val": "v.csv"}, "val_share": 0.1}, "leave one of them out"),
+        ({"kind": "msrvtt"}, "name MSRVTT_data.json in annotations"),
+        ({"kind": "msrvtt", "lists": {"val": "v.csv"}, "val_share": 0.1}, "leave one of them out"),
+        ({"kind": "ucf101", "annotations": "lists", "fold": 4}, "Input should be 1, 2 or 3, got 4"),
+        ({"kind": "yt_dlp", "val_share": 0.6, "test_share": 0.6}, "together are over 1"),
+        ({"kind": "yt_dlp", "langages": ["en"]}, "Did you mean 'languages'?"),
+    ],
+)
+def test_a_mistake_in_params_yaml_is_named(keys: dict[str, Any], message: str) -> None:
+    values = params.read_yaml("params.yaml")
+    values["ingest"]["collections"]["mine"] = keys | {"path": "videos"}
+    with pytest.raises(InputError) as error:
+        params.build(values)
+    assert message in str(error.value)
+    assert "ingest.collections.mine" in str(error.value)
 
 
 # --------------------------------------------------------------------------------------------- listing
@@ -109,11 +134,23 @@ def test_a_relative_folder_gives_relative_paths(tmp_path: Path, monkeypatch: pyt
 
 def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There is no folder .*nowhere"):
-        Listing(str(tmp_path / "nowhere"))
+        list(Listing(str(tmp_path / "nowhere")))
     with pytest.raises(InputError, match=r"No file that ends in .*\.mp4"):
-        Listing(str(put(tmp_path, "a.txt")))
+        list(Listing(str(put(tmp_path, "a.txt"))))
     with pytest.raises(InputError, match="can't be listed"):
-        Listing("nosuchprotocol://x")
+        list(Listing("nosuchprotocol://x"))
+
+
+def test_file_names_that_no_table_could_hold_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a.mp4", "x::y.mp4")
+    try:
+        shutil.copy(tmp_path / "a.mp4", os.fsdecode(bytes(tmp_path) + b"/\xff.mp4"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    found = list(assemble("mine", [Claim("list:1", Entry("a", "train", ""), ("a",))], Listing(str(tmp_path))))
+    refused = sorted((item.reason, item.uri) for item in found if isinstance(item, Reject))
+    assert refused == [("unusable file name", "\\udcff.mp4"), ("unusable file name", "x::y.mp4")]
+    assert [item.video_id for item in found if isinstance(item, Entry)] == ["a"]
 
 
 @pytest.mark.parametrize("path", ["s3://key:GUARDED@bucket/v", "https://x.org/v?X-Amz-Signature=GUARDED"])

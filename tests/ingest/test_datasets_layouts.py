@@ -429,10 +429,21 @@ def info(folder: Path, stem: str, **keys: Any) -> None:
 
 def test_yt_dlp(tmp_path: Path) -> None:
     put(tmp_path, "A [a1].mp4", "A [a1].en.vtt", "A [a1].de.vtt", "A [a1].live_chat.json", "B. b.webm", "B.webm")
-    put(tmp_path, "C.mp4", "C.en-orig.vtt", "C.en.vtt", "C.en-GB.vtt", "two.mp4", "two.mkv", "bare.mp4", "bad.mp4")
+    put(
+        tmp_path,
+        "C.mp4",
+        "C.en-orig.vtt",
+        "C.en.vtt",
+        "C.en-GB.vtt",
+        "C. x.vtt",
+        "two.mp4",
+        "two.mkv",
+        "bare.mp4",
+        "bad.mp4",
+    )
     info(tmp_path, "A [a1]", id="a1", language="de", subtitles={"en": []})
     info(tmp_path, "B. b", id="b2", language=None)
-    info(tmp_path, "C", id="c3", language="en", subtitles={"en-GB": []})
+    info(tmp_path, "C", id="c3", language="en-US", subtitles={"en-GB": []})
     info(tmp_path, "two", id="d4")
     info(tmp_path, "gone", id="e5")
     info(tmp_path, "list", id="PL1", _type="playlist")
@@ -513,6 +524,7 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
             "bad.mp4": b"",
             "bad.json": b"{",
             "../../etc/up.mp4": b"",
+            "/etc/abs.mp4": b"",
             "caf\udce9.mp4": b"",  # a name in Latin-1
         },
     )
@@ -542,6 +554,7 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
         ("unreadable archive", f"{tmp_path}/d/zip/cut.tar"),
         ("unreadable sample", f"{archive}#bad"),
         ("unsafe name", f"{archive}#../../etc/up"),
+        ("unsafe name", f"{archive}#/etc/abs"),
         ("unsafe name", f"{archive}#caf\\udce9"),
     ]
 

@@ -41,14 +41,14 @@ def assemble(name: str, claims: Iterable[Claim | Reject], media: Listing) -> Ite
     Rejected are: a name that leaves the folder, a video that is not there or could be one of several files, and
     the second claim to an id.
     """
-    for unnameable in media.unnameable:
-        yield Reject(name, unnameable, "unusable file name", f"in {media.folder}: rename it to plain UTF-8")
     waiting = _Waiting()
     try:
         for claim in claims:
             reject = claim if isinstance(claim, Reject) else _take(name, claim, media, waiting)
             if reject:
                 yield _readable(reject)
+        for unnameable in media.unnameable:
+            yield _readable(Reject(name, unnameable, "unusable file name", f"in {media.folder}: rename it"))
         yield from waiting.in_order()
     finally:
         waiting.close()

@@ -7,6 +7,7 @@ reach a file outside of the folder.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from urllib.parse import urlsplit
 
 import fsspec
@@ -57,15 +58,16 @@ def _is_text(name: str) -> bool:
 class Listing:
     """The files below `folder` (a local path or an fsspec address) that end in one of `suffixes`.
 
-    One `find` of fsspec lists all, on S3 with a request a thousand files; links to folders are not followed. It is
-    held in memory.
+    At first use one `find` of fsspec lists all, on S3 with a request a thousand files; links to folders are not
+    followed. It is held in memory.
 
     Attributes:
         folder: as it was given.
-        unnameable: names that can't be used: not UTF-8, or with `::` in them.
+        unnameable: names, once listed, that can't be used: not UTF-8, or with `::` in them.
 
     Raises:
-        InputError: the folder is missing, can't be listed, or holds none of these files.
+        InputError: the address holds a password; at first use: the folder is missing, can't be listed, or holds none
+            of these files.
     """
 
     def __init__(self, folder: str, suffixes: frozenset[str] | None = VIDEOS) -> None:
@@ -73,22 +75,27 @@ class Listing:
         self.folder = folder
         self.unnameable: list[str] = []
         self._suffixes = suffixes
-        self._by_stem: dict[str, str | list[str]] = {}
-        for relative in _find(folder):
-            if suffixes is not None and _suffix(relative) not in suffixes:
+
+    @cached_property
+    def _by_stem(self) -> dict[str, str | list[str]]:
+        """File name without suffix -> the one file, or the several, relative to the folder."""
+        by_stem: dict[str, str | list[str]] = {}
+        for relative in _find(self.folder):
+            if self._suffixes is not None and _suffix(relative) not in self._suffixes:
                 continue
             if unsafe(relative):
-                self.unnameable.append(relative.encode(errors="backslashreplace").decode())
+                self.unnameable.append(relative)
                 continue
-            stem = self._stem(relative)
-            known = self._by_stem.get(stem)
+            stem = self._without_suffix(relative.rsplit("/", 1)[-1])
+            known = by_stem.get(stem)
             if known is None:
-                self._by_stem[stem] = relative
+                by_stem[stem] = relative
             else:
-                self._by_stem[stem] = [*([known] if isinstance(known, str) else known), relative]
-        if not self._by_stem:
-            kinds = f" that ends in {' '.join(sorted(filter(None, suffixes)))}" if suffixes else ""
-            raise InputError(f"No file{kinds} is in {folder}: correct the collection's paths.")
+                by_stem[stem] = [*([known] if isinstance(known, str) else known), relative]
+        if not by_stem:
+            kinds = f" that ends in {' '.join(sorted(filter(None, self._suffixes)))}" if self._suffixes else ""
+            raise InputError(f"No file{kinds} is in {self.folder}: correct the collection's paths.")
+        return by_stem
 
     def __iter__(self) -> Iterator[str]:
         """All files, relative to the folder, in order."""
@@ -123,9 +130,6 @@ class Listing:
     def _without_suffix(self, name: str) -> str:
         suffix = _suffix(name)
         return name[: len(name) - len(suffix)] if suffix and suffix in (self._suffixes or VIDEOS) else name
-
-    def _stem(self, relative: str) -> str:
-        return self._without_suffix(relative.rsplit("/", 1)[-1])
 
 
 def _suffix(name: str) -> str:

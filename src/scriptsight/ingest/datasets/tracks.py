@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping, Sequence
 
 
@@ -24,7 +25,7 @@ def choose(
         return code not in manual, code.count("-"), code
 
     codes = sorted(beside, key=order)
-    for wanted in (*languages, *([own] if own and not languages else [])):
+    for wanted in languages or ((own, _base(own)) if own else ()):
         for code in codes:
             if _base(code) == wanted or code == wanted:
                 return beside[code], code, None
@@ -37,4 +38,4 @@ def choose(
 
 
 def _base(code: str) -> str:
-    return code.split("-")[0]
+    return re.split("[-_]", code)[0]

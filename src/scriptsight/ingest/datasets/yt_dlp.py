@@ -19,6 +19,7 @@ A playlist's info.json, which has no video, is passed over. Chapters are no spee
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -36,6 +37,7 @@ from scriptsight.params import YtDlpCollection
 
 INFO = ".info.json"
 SUBTITLES = (".vtt", ".json3", ".srv3", ".ttml", ".srt", ".srv2", ".srv1")  # the first there is, where it can be read
+LANGUAGE = "[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*"
 LARGEST_INFO = 64 << 20  # bytes
 
 
@@ -125,9 +127,8 @@ def _subtitles(stem: str, beside: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for suffix in SUBTITLES:
         for file in beside if suffix in captions.PARSERS else ():
-            middle = file[len(stem) :].removesuffix(suffix)
-            if file.endswith(suffix) and "." not in middle[1:]:
-                found.setdefault(middle[1:], file)
+            if match := re.fullmatch(rf"(?:\.({LANGUAGE}))?{re.escape(suffix)}", file[len(stem) :]):
+                found.setdefault(match[1] or "", file)
     return found
 
 
