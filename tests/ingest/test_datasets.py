@@ -89,6 +89,12 @@ def test_a_file_is_found_by_name_by_end_of_path_and_by_another_suffix(tmp_path: 
     assert list(listing) == sorted(["a.mp4", "x/a.mp4", "x/b.webm", "y/c.mp4", "y/d.1.2.avi", "E.MP4"])
 
 
+def test_files_of_one_name_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+    listing = Listing(str(put(tmp_path, *(f"{folder}/video.mp4" for folder in "abc"))))
+    assert len(listing.matches("video")) == 3
+    assert listing.matches("b/video") == ["b/video.mp4"]
+
+
 def test_the_suffix_decides_between_two_files(tmp_path: Path) -> None:
     listing = Listing(str(put(tmp_path, "a.mp4", "a.webm")))
     assert listing.matches("a.webm") == ["a.webm"]
@@ -153,7 +159,10 @@ def test_file_names_that_no_table_could_hold_are_refused(tmp_path: Path) -> None
     assert [item.video_id for item in found if isinstance(item, Entry)] == ["a"]
 
 
-@pytest.mark.parametrize("path", ["s3://key:GUARDED@bucket/v", "https://x.org/v?X-Amz-Signature=GUARDED"])
+@pytest.mark.parametrize(
+    "path",
+    ["s3://key:GUARDED@bucket/v", "https://x.org/v?X-Amz-Signature=GUARDED", "tar://a::s3://key:GUARDED@bucket"],
+)
 def test_an_address_with_credentials_is_refused_and_not_repeated(path: str, tmp_path: Path) -> None:
     for place in ({"path": path, "annotations": {"train": "t.csv"}},
                   {"path": str(put(tmp_path, "a.mp4")), "annotations": {"train": path}}):  # fmt: skip

@@ -474,10 +474,11 @@ def test_yt_dlp(tmp_path: Path) -> None:
 
 def test_yt_dlp_with_an_open_choice_of_language(tmp_path: Path) -> None:
     put(tmp_path, "a.mp4", "a.en.vtt", "a.de.vtt")
-    info(tmp_path, "a", id="../../a")
-    found, rejects = read(kind="yt_dlp", path=str(tmp_path))
-    assert found == {}
-    assert [reason for reason, _ in rejects] == ["captions in several languages", "unsafe name"]
+    for hostile in ("../../a", "\ud800"):
+        info(tmp_path, "a", id=hostile)
+        found, rejects = read(kind="yt_dlp", path=str(tmp_path))
+        assert found == {}
+        assert [reason for reason, _ in rejects] == ["captions in several languages", "unsafe name"]
     info(tmp_path, "a", id="a")
     found, rejects = read(kind="yt_dlp", path=str(tmp_path))
     assert found["a"].script is None

@@ -56,7 +56,8 @@ def assemble(name: str, claims: Iterable[Claim | Reject], media: Listing) -> Ite
 
 def share_split(key: str, val_share: float, test_share: float = 0.0) -> str:
     """A split by a number in [0, 1) that belongs to the key: it stays when other videos come or go."""
-    share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    digest = hashlib.sha256(key.encode(errors="backslashreplace")).digest()  # a key from anywhere may be no Unicode
+    share = int.from_bytes(digest[:8], "big") / 2**64
     if share < test_share:
         return "test"
     return "val" if share < test_share + val_share else "train"

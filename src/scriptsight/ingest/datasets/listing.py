@@ -32,12 +32,16 @@ def check_address(given: str) -> None:
     Raises:
         InputError: it does; the message does not repeat it.
     """
-    parts = urlsplit(given)
-    if parts.scheme and (parts.password or "signature=" in parts.query.lower()):
-        raise InputError(
-            f"A {parts.scheme}:// address of a collection holds a password or a signature: take it out, credentials "
-            "come from the environment."
-        )
+    for link in given.split("::"):
+        try:
+            parts = urlsplit(link)
+        except ValueError:  # brackets in a local path
+            continue
+        if parts.scheme and (parts.password or "signature=" in parts.query.lower()):
+            raise InputError(
+                f"A {parts.scheme}:// address of a collection holds a password or a signature: take it out, "
+                "credentials come from the environment."
+            )
 
 
 def unsafe(name: str) -> bool:
@@ -87,11 +91,11 @@ class Listing:
                 self.unnameable.append(relative)
                 continue
             stem = self._without_suffix(relative.rsplit("/", 1)[-1])
-            known = by_stem.get(stem)
-            if known is None:
-                by_stem[stem] = relative
-            else:
-                by_stem[stem] = [*([known] if isinstance(known, str) else known), relative]
+            known = by_stem.setdefault(stem, relative)
+            if isinstance(known, list):
+                known.append(relative)
+            elif known is not relative:
+                by_stem[stem] = [known, relative]
         if not by_stem:
             kinds = f" that ends in {' '.join(sorted(filter(None, self._suffixes)))}" if self._suffixes else ""
             raise InputError(f"No file{kinds} is in {self.folder}: correct the collection's paths.")

@@ -1,6 +1,6 @@
 """A folder that yt-dlp filled: videos with `.info.json` and subtitles beside them.
 
-Layout (yt-dlp's documentation; info.json as in shared samples): `NAME.mp4` (or another suffix), `NAME.info.json`
+Layout (yt-dlp's documentation and files it wrote): `NAME.mp4` (or another suffix), `NAME.info.json`
 (--write-info-json) with id, title, description, language and `subtitles` (the languages of those made by hand), and
 `NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by --sub-format). The id is the video's,
 its title the title; the subtitles are those in the first of `languages` that there are, by hand before automatic
