@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -274,9 +274,7 @@ def _shown(where: str, segment: Segment) -> dict[str, Any]:
     from scriptsight.pictures import one_line
 
     count = min(FRAMES, len(segment.frames))
-    indices: Iterable[int] = (
-        frame_indices(segment.frame_times, segment.start, segment.end, count).tolist() if count else ()
-    )
+    indices = frame_indices(segment.frame_times, segment.start, segment.end, count).tolist() if count else []
     return {
         "name": one_line(segment.segment_id, 100),
         "split": where,
@@ -286,7 +284,7 @@ def _shown(where: str, segment: Segment) -> dict[str, Any]:
         "captions": [one_line(caption, 300) for caption in segment.captions[:2]],
         "frames": [
             (_clock(float(segment.frame_times[i])), _data_uri(bytes(segment.frames[i]), "image/jpeg"))
-            for i in indices
+            for i in dict.fromkeys(indices)  # each once, in order
         ],
         "cues": [(_clock(cue.start), _clock(cue.end), one_line(cue.text, 300)) for cue in segment.cues[:CUES]],
         "more": max(0, len(segment.cues) - CUES),
