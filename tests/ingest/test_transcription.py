@@ -7,6 +7,7 @@ kept and found again.
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import signal
 import subprocess
@@ -296,6 +297,11 @@ def test_a_damaged_entry_is_named(model: Path, make_sound: MakeSound, tmp_path: 
     entry.write_bytes(entry.read_bytes()[:100])
     with pytest.raises(InputError, match=f"{entry.name} is damaged"):
         transcriber(model, tmp_path / "cache").cues(path)
+
+
+def test_it_travels_to_workers(tmp_path: Path) -> None:
+    sent = transcriber("small", tmp_path)
+    assert pickle.loads(pickle.dumps(sent)) == sent  # noqa: S301
 
 
 def test_without_the_extra_it_is_named(

@@ -255,9 +255,8 @@ def _cleaned(metrics: Path | None) -> dict[str, int]:
 
 
 def _samples(segments: Path, name: str, collection: _Collection) -> Iterator[tuple[str, Segment]]:
-    """Segments evenly spread over all of a collection, with their split: the middle one of each equal part."""
-    total = collection.total.segments
-    wanted = [int((i + 0.5) * total / min(SAMPLES, total)) for i in range(min(SAMPLES, total))]
+    """Segments evenly spread over all of a collection, with their split."""
+    wanted = _spread(collection.total.segments, SAMPLES)
     before = 0
     for where in _ordered(collection):
         size = collection.splits[where].segments
@@ -268,13 +267,16 @@ def _samples(segments: Path, name: str, collection: _Collection) -> Iterator[tup
             yield from ((where, rows[index]) for index in here)
 
 
+def _spread(total: int, most: int) -> list[int]:
+    """Up to `most` indices below `total`: the middle one of each equal part."""
+    count = min(most, total)
+    return [int((i + 0.5) * total / count) for i in range(count)]
+
+
 def _shown(where: str, segment: Segment) -> dict[str, Any]:
     """What the page says of a segment; the JPEG frames are those of the shard, byte for byte."""
-    from scriptsight.clips import frame_indices
     from scriptsight.pictures import one_line
 
-    count = min(FRAMES, len(segment.frames))
-    indices = frame_indices(segment.frame_times, segment.start, segment.end, count).tolist() if count else []
     return {
         "name": one_line(segment.segment_id, 100),
         "split": where,
@@ -284,7 +286,7 @@ def _shown(where: str, segment: Segment) -> dict[str, Any]:
         "captions": [one_line(caption, 300) for caption in segment.captions[:2]],
         "frames": [
             (_clock(float(segment.frame_times[i])), _data_uri(bytes(segment.frames[i]), "image/jpeg"))
-            for i in dict.fromkeys(indices)  # each once, in order
+            for i in _spread(len(segment.frames), FRAMES)
         ],
         "cues": [(_clock(cue.start), _clock(cue.end), one_line(cue.text, 300)) for cue in segment.cues[:CUES]],
         "more": max(0, len(segment.cues) - CUES),
