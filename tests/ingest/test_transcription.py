@@ -157,7 +157,8 @@ def test_cues_have_words_and_times_in_order(model: Path, make_sound: MakeSound, 
     assert all(word.text == word.text.strip() != "" for word in words)
     # Three windows of at most 30 s were heard, and each is timed in the whole, not in itself.
     assert {int(cue.start // 30) for cue in transcript.cues} == {0, 1, 2}
-    assert len({cue.text for cue in transcript.cues}) > 1
+    texts = [cue.text for cue in transcript.cues]
+    assert 1 < len(set(texts)) < len(texts)  # what repeats is kept: it is for the cleaning rules
 
 
 def test_the_batch_changes_no_word(model: Path, make_sound: MakeSound, tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
 RATE = 16000  # samples a second: what Whisper hears
-WINDOW = 30.0  # seconds: what Whisper hears at once
 _VERSION = 1  # of what is below; another one makes all kept transcripts anew
 _SCHEMA = pa.schema([CUES.field(name) for name in ("start", "end", "text", "words")])
 _MODEL_FILES = ("model.bin", "tokenizer.json", "preprocessor_config.json")
