@@ -1,6 +1,7 @@
 """params.yaml, typed: one frozen model a stage. Every default is in params.yaml and nowhere else.
 
-The one exception is a collection, which people write themselves: its optional keys default here.
+The exceptions are a collection and a transcription, which people write themselves: their optional keys default
+here.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -261,10 +263,22 @@ DatasetCollection = (
 Collection = Annotated[WorldCollection | FolderCollection | DatasetCollection, Field(discriminator="kind")]
 
 
+class Transcription(Section):
+    """Whisper, for videos that come without cues; needs the extra `scriptsight[asr]`."""
+
+    model: Annotated[str, Field(min_length=1)]  # a name that faster-whisper knows, or a converted model's folder
+    language: str | None = None  # of all videos, as `en`; null: heard, video by video
+    vad: bool = True  # only where a voice is heard; without it silence and music may get words
+    batch: Count = 8  # windows of 30 seconds that are heard together
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
+    compute_type: str = "default"  # of CTranslate2: float16, int8, ...; default: as the model was saved
+
+
 class Ingest(Section):
     """Which collections there are."""
 
     collections: dict[Name, Collection] = Field(min_length=1)
+    transcription: Transcription | None = None  # null: videos without cues stay so
     workers: Count  # processes
     max_reject_share: Share  # of a collection's videos; over it the stage fails
 
@@ -635,6 +649,8 @@ def _model_at(loc: list[Any] | tuple[Any, ...]) -> Any:
     for part in loc:
         if isinstance(here, type) and issubclass(here, BaseModel):
             here = here.model_fields[part].annotation if part in here.model_fields else None
+            if NoneType in get_args(here):  # a section that may be null
+                here = next(arg for arg in get_args(here) if arg is not NoneType)
         elif choices := _choices(here):
             here = choices[part]
         elif args := get_args(here):  # dict[Name, Collection]
