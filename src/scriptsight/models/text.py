@@ -62,7 +62,7 @@ class TextEncoder(nn.Module):
         With `buckets`, sentences of like length are computed together and padded to the longest of their group
         only: the same embeddings, without most of the work on padding.
         """
-        if self.buckets == 1 or len(ids) == 1:
+        if self.buckets == 1 or len(ids) == 1 or not isinstance(self.backbone, _Transformer):
             return self._pooled(ids, mask)
         lengths, order = mask.sum(1).sort(stable=True)
         groups = order.chunk(self.buckets)
