@@ -60,6 +60,9 @@ def test_a_missing_key(values):
         ("pretrain", "frames", 7, "frames 7 is no multiple of video.tubelet 2"),
         ("pretrain", "size", 64, "pretrain.size 64 is over segment.short_side 32"),
         ("probe", "collection", "nowhere", "probe.collection names 'nowhere', which ingest.collections lacks"),
+        ("pretrain", "video", {"preset": "vit_h14"}, "preset 'vit_h14' must be one of vit_s16, vit_b16, vit_l16"),
+        ("pretrain", "video", {"preset": "vit_s16", "width": 96}, "preset vit_s16 sets width: leave out the one"),
+        ("pretrain", "video", {"preset": "vit_s16"}, "missing key 'tubelet' in section pretrain.video"),
         ("pretrain", "text", {"kind": "words2"}, "'kind' must be one of words, transformer, huggingface"),
     ],
 )
@@ -102,3 +105,11 @@ def test_overrides_replace_values_but_kinds_and_collections_whole(values):
     assert merged["pretrain"]["frames"] == values["pretrain"]["frames"]
     assert merged["pretrain"]["text"] == text
     assert merged["ingest"]["collections"] == only
+
+
+def test_a_preset_stands_for_a_shape_and_replaces_it(values):
+    video = {"preset": "vit_b16", "tubelet": 2, "init": "mae.pth"}
+    merged = params.merge(values, {"pretrain": {"video": video, "size": 32}})
+    found = params.build(merged).pretrain.video
+    assert found.shape == {"width": 768, "depth": 12, "heads": 12, "patch": 16, "tubelet": 2}
+    assert params.VideoEncoder(**found.model_dump()) == found

@@ -1,7 +1,7 @@
 """params.yaml, typed: one frozen model a stage. Every default is in params.yaml and nowhere else.
 
-The exceptions are a collection and a transcription, which people write themselves: their optional keys default
-here.
+The exceptions are what params.yaml has no line for and people write themselves: a collection, a transcription, a
+Hugging Face text encoder. Their optional keys default here.
 """
 
 from __future__ import annotations
@@ -307,14 +307,40 @@ def _checked_heads(encoder: Any) -> Any:
     return encoder
 
 
-class VideoEncoder(Section):
-    """A ViT over tubelets."""
+VIDEO_PRESETS = {
+    "vit_s16": {"width": 384, "depth": 12, "heads": 6, "patch": 16},
+    "vit_b16": {"width": 768, "depth": 12, "heads": 12, "patch": 16},  # the paper's
+    "vit_l16": {"width": 1024, "depth": 24, "heads": 16, "patch": 16},
+}
 
+
+class VideoEncoder(Section):
+    """A ViT over tubelets; `preset` stands for width, depth, heads and patch: {preset: vit_b16, tubelet: 2}."""
+
+    preset: Literal["vit_s16", "vit_b16", "vit_l16"] | None = None
     width: Count
     depth: Count
     heads: Count
     patch: Count  # pixels
     tubelet: Count  # frames
+    init: str | None  # warm start: a timm image ViT by name, or a .safetensors or .pth file of one
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("preset") is None:
+            return values
+        if (shape := VIDEO_PRESETS.get(values["preset"])) is None:
+            raise ValueError(f"preset {values['preset']!r} must be one of {', '.join(VIDEO_PRESETS)}")
+        # The same value is no contradiction: a spelled-out section, dumped, is a section again.
+        if twice := [key for key in shape if values.get(key, shape[key]) != shape[key]]:
+            raise ValueError(f"preset {values['preset']} sets {', '.join(twice)}: leave out the one or the other")
+        return shape | values
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """The arguments of `VideoViT`, but for the clip's size and frames."""
+        return self.model_dump(include={"width", "depth", "heads", "patch", "tubelet"})
 
     @model_validator(mode="after")
     def _heads_divide(self) -> VideoEncoder:
@@ -349,6 +375,8 @@ class HuggingFaceText(Section):
     kind: Literal["huggingface"]
     name: str
     pool: Literal["cls", "mean"]
+    freeze: Literal["none", "all"] | Count = "none"  # a number: the embeddings and so many first layers
+    buckets: Count = 1  # groups by length that a batch of sentences is computed in; more than 1 pays for long ones
 
 
 TextEncoder = Annotated[WordText | TransformerText | HuggingFaceText, Field(discriminator="kind")]
@@ -612,13 +640,13 @@ def build(values: Mapping[str, Any], source: str = "params") -> Params:
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `overrides`, section by section.
 
-    A mapping with a `kind` (a collection, a text encoder) replaces its namesake whole, and so does
+    A mapping with a `kind` (a collection, a text encoder) or a `preset` replaces its namesake whole, and so does
     `ingest.collections`: whoever names collections means these and no others.
     """
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
-        whole = key == "collections" or not isinstance(value, dict) or "kind" in value
+        whole = key == "collections" or not isinstance(value, dict) or "kind" in value or "preset" in value
         merged[key] = value if whole or not isinstance(old, dict) else merge(old, value)
     return merged
 

@@ -12,7 +12,16 @@ from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.models import bundle
 from scriptsight.models import text as text_encoders
-from scriptsight.models.video import MEAN, STD, Block, LayerNorm, VideoViT, sample_patches, use_explicit_attention
+from scriptsight.models.video import (
+    MEAN,
+    STD,
+    Block,
+    LayerNorm,
+    VideoViT,
+    choose_attention,
+    sample_patches,
+    use_explicit_attention,
+)
 from tests import small
 
 TEXTS = [
@@ -291,3 +300,33 @@ def test_a_block_is_timms_block_with_its_names_and_can_compute_its_last_rows_alo
         use_explicit_attention(ours, explicit)
         torch.testing.assert_close(ours(tokens), theirs(tokens))
         torch.testing.assert_close(ours(tokens, queries=3), theirs(tokens)[:, -3:])
+
+
+def test_activation_checkpointing_computes_each_block_again_and_changes_no_gradient() -> None:
+    torch.manual_seed(0)
+    encoder = VideoViT(width=32, depth=3, heads=2, patch=8, tubelet=2, size=16, frames=4)
+    calls: list[int] = []
+    for index, block in enumerate(encoder.blocks):
+        block.attn.register_forward_hook(lambda *_, index=index: calls.append(index))
+    found = []
+    for encoder.checkpoint_blocks in (False, True):
+        encoder.zero_grad()
+        calls.clear()
+        with torch.autocast("cpu", torch.bfloat16):
+            encoder(clip())[:, 0].float().square().sum().backward()
+        found.append([parameter.grad for parameter in encoder.parameters()])
+    assert calls == [0, 1, 2, 2, 1, 0]
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    with torch.no_grad():
+        calls.clear()
+        encoder(clip())
+    assert calls == [0, 1, 2]
+
+
+def test_attention_is_explicit_only_in_bf16_on_cpus_that_compute_in_it_or_by_choice() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    assert choose_attention(cpu, bf16=True) == ("explicit" if fast else "fused")
+    assert choose_attention(cpu, bf16=False) == choose_attention(cuda, bf16=True) == "fused"
+    assert choose_attention(cuda, bf16=True, choice="explicit") == "explicit"
+    assert choose_attention(cpu, bf16=True, choice="fused") == "fused"
