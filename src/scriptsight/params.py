@@ -90,8 +90,8 @@ class Cleaning(Section):
     mojibake: bool
     entities_and_tags: bool
     rolling_repeats: bool
-    sounds: bool
     speaker_labels: bool
+    sounds: bool
     filler_runs: bool
     no_letters: bool
     overlaps: bool

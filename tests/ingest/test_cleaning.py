@@ -76,9 +76,9 @@ def test_the_narrated_world_is_left_as_it_is() -> None:
         ("speaker_labels", "STEP 1: turn left", "STEP 1: turn left"),
         ("speaker_labels", "at 5:30 SHE said: no", "at 5:30 SHE said: no"),
         ("filler_runs", "um, uh the ball", "the ball"),
-        ("filler_runs", "the um uh er ball mm-hmm rolls", "the ball rolls"),
+        ("filler_runs", "the um uh er ball rolls mm-hmm um", "the ball rolls"),
         ("filler_runs", "um the ball um rolls", "um the ball um rolls"),
-        ("filler_runs", "uh-oh, no no no", "uh-oh, no no no"),
+        ("filler_runs", "um uh-oh, mm-hmm, no no no", "um uh-oh, mm-hmm, no no no"),
     ],
 )
 def test_texts(rule: str, before: str, after: str) -> None:

@@ -36,20 +36,8 @@ SOUNDS = (
     "upbeat music|whistl(?:es|ing)"
 )
 # Capitals and a colon that are no name of a speaker.
-NO_SPEAKERS = {
-    "ANSWER",
-    "CAUTION",
-    "EXAMPLE",
-    "HINT",
-    "IMPORTANT",
-    "NOTE",
-    "PART",
-    "QUESTION",
-    "STEP",
-    "TIP",
-    "WARNING",
-}
-FILLERS = "a+h+|ä+h+m*|e+h+|e+r+m*|eu+h+|h+m+|m+h+m+|mm+|u+h+m*|u+m+"
+NO_SPEAKERS = {"ANSWER", "CAUTION", "EXAMPLE", "HINT", "IMPORTANT", "NOTE", "QUESTION", "STEP", "TIP", "WARNING"}
+FILLERS = "a+h+|ä+h+m*|e+h+|e+r+m*|eu+h+|h+m+|m+-?h+m+|mm+|u+h+m*|u+m+"
 
 _TAGS = "a|b|big|br|c|center|div|em|font|i|lang|p|rt|ruby|s|small|span|strike|strong|sub|sup|tt|u|v"
 _TAG = re.compile(rf"</?(?:{_TAGS})(?:[\s.][^<>]*)?/?>|\{{\\[^{{}}]*\}}", re.IGNORECASE)
@@ -62,7 +50,7 @@ _SPEAKER = re.compile(
     r"(?P<name>(?:\[[^\[\]]{1,40}\]|\([^()]{1,40}\)):\s*"
     r"|(?P<plain>[^\W\d_][\w.'’-]{0,30}(?: [\w.'’-]{1,30}){0,3}):\s+)?"  # noqa: RUF001
 )
-_FILLER_RUN = re.compile(rf"(?<![\w'-])(?:(?:{FILLERS})\b[\s,.…-]*){{2,}}(?![\w'])", re.IGNORECASE)
+_FILLER_RUN = re.compile(rf"(?<![\w'-])(?:(?:{FILLERS})\b[\s,.…]*){{2,}}(?![\w'-])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -372,8 +360,8 @@ RULES: dict[str, Rule] = {
     "mojibake": _texts(mojibake),
     "entities_and_tags": _texts(entities_and_tags),
     "rolling_repeats": rolling_repeats,
-    "sounds": _texts(sounds),
     "speaker_labels": _texts(speaker_labels),
+    "sounds": _texts(sounds),
     "filler_runs": _texts(filler_runs),
     "no_letters": no_letters,
     "overlaps": overlaps,

@@ -36,10 +36,10 @@ def cpp(items: list[Any], result: Any) -> Script:
     for item in items:
         if not isinstance(item, dict):
             continue
-        tokens = item.get("tokens") if isinstance(item.get("tokens"), list) else []
+        tokens = item.get("tokens")
         words = [
             _timed(token) | {"word": token.get("text")}
-            for token in tokens
+            for token in (tokens if isinstance(tokens, list) else [])
             if isinstance(token, dict) and not str(token.get("text")).startswith("[_")  # [_BEG_], [_TT_50]
         ]
         plain.append(_timed(item) | {"text": item.get("text"), "words": words})
