@@ -126,6 +126,25 @@ def test_ttml_time_expressions(begin: str, expected: float) -> None:
     assert ttml(f'<div><p begin="{begin}" dur="1s">x</p></div>').cues == [Cue(expected, expected + 1, "x")]
 
 
+@pytest.mark.parametrize(
+    ("declared", "written", "said"),
+    [
+        ("UTF-8", "utf-8-sig", "été"),
+        ("UTF-16", "utf-16", "été"),
+        ("UTF-8", "utf-16-le", "été"),  # said wrongly, as happens
+        ("UTF-16", "utf-8", "été"),
+        ("ASCII", "utf-8", "été"),
+        ("windows-1251", "cp1251", "привет"),
+        ("Shift_JIS", "shift_jis", "字幕"),
+    ],
+)
+def test_xml_in_any_encoding(declared: str, written: str, said: str) -> None:
+    text = (
+        f'<?xml version="1.0" encoding="{declared}"?><transcript><text start="1" dur="1">{said}</text></transcript>'
+    )
+    assert captions.parse(text.encode(written), "a.srv1").cues == [Cue(1, 2, said)]
+
+
 def test_ttml_times_count_from_the_container() -> None:
     parallel = (
         '<div begin="10s" end="20s"><p begin="1s" end="2s">a</p><p begin="5s">b</p><p begin="11s">never</p></div>'
@@ -295,7 +314,7 @@ def test_a_whole_video_is_aligned_in_well_under_a_second() -> None:
     clean = [word.capitalize() + "," if rng.random() < 0.2 else word for word in heard if rng.random() > 0.05]
     began = time.perf_counter()
     found = records.align(heard, clean)
-    assert time.perf_counter() - began < 0.6
+    assert time.perf_counter() - began < 0.8  # 0.14 on an idle core
     exact = sum(records._letters(heard[i]) == records._letters(word) for i, word in zip(found, clean, strict=True))
     assert exact > 0.98 * len(clean)
 

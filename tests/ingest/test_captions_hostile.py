@@ -30,7 +30,9 @@ def parse(name: str, content: str | bytes) -> captions.Script | None:
     return script
 
 
-REFUSED = {
+REFUSED: dict[str, str | bytes] = {
+    "codec.xml": b'<?xml version="1.0" encoding="zlib"?><tt>\xff</tt>',
+    "nothing.xml": b'<?xml version="1.0" encoding="no-such-code"?><tt>\xff</tt>',
     "laughs.ttml": f'<!DOCTYPE tt [<!ENTITY a0 "ha">{LAUGHS}]>' + TT.format("<p dur='1s'>&a11;</p>"),
     "outside.ttml": '<!DOCTYPE tt [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + TT.format("<p dur='1s'>&x;</p>"),
     "network.xml": '<!DOCTYPE tt SYSTEM "http://localhost:1/x.dtd"><tt/>',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,8 @@ def test_youtube_vtt_gives_the_words_and_times_of_its_json(shared_data: Path) ->
     assert [cue.words for cue in missed] == [None]
     spoken.remove("sweetness")
     assert spoken == [word["word"] for word in expected]
+    without = [replace(cue, words=None) for cue in script.cues]  # as when converted to SRT
+    assert [cue.text for cue in cleaning.clean(without, DEFAULT, None).cues] == [cue.text for cue in cues]
     words = [word for cue in cues for word in cue.words or ()]
     assert len(words) > 0.99 * len(expected)
     times = {word["time"] for word in expected}

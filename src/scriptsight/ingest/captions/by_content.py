@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from lxml import etree
@@ -54,6 +55,7 @@ def parse_xml(data: bytes) -> Script:
     if not data:
         return Script([], 0)
     parser = etree.XMLParser(
+        encoding="utf-8",
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -63,7 +65,7 @@ def parse_xml(data: bytes) -> Script:
         recover=True,
     )
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(_utf8(data), parser)
     except etree.XMLSyntaxError as error:
         raise ValueError(f"it is no XML: {error}") from None
     broken = [error for error in parser.error_log if not _harmless(error)]
@@ -79,6 +81,16 @@ def parse_xml(data: bytes) -> Script:
     if name == "timedtext":
         return youtube.srv3(root)
     raise UnknownForm(f"this XML holds no captions in a form that is read here: its root is {name}")
+
+
+def _utf8(data: bytes) -> bytes:
+    """XML without its declaration, in UTF-8 whatever it was in."""
+    declaration = re.match(rb"""\s*<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)""", data[:200])
+    try:
+        text = decode(data, declaration[1].decode() if declaration else "cp1252")
+    except LookupError as error:
+        raise ValueError(str(error)) from None
+    return re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1).encode()
 
 
 def _harmless(error: Any) -> bool:

@@ -15,12 +15,15 @@ _SAMPLE = 4096  # bytes
 _ZEROS = 0.3  # of every other byte: time stamps and line ends are ASCII, whatever the language
 
 
-def decode(data: bytes) -> str:
-    """The text of a caption file: by its mark; UTF-16 without one by its zero bytes; UTF-8; else cp1252, the
-    Windows code page of old subtitle tools.
+def decode(data: bytes, declared: str = "cp1252") -> str:
+    """The text of a caption file: by its mark; UTF-16 without one by its zero bytes; UTF-8; else what the file itself
+    declares, and without that cp1252, the Windows code page of old subtitle tools.
+
+    A declaration comes last: tools copy it along and write UTF-8.
 
     Raises:
-        UnicodeDecodeError: none of them fits.
+        UnicodeError: none of them fits.
+        LookupError: there is no such encoding as is declared.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -32,7 +35,7 @@ def decode(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("cp1252")
+        return data.decode(declared)
 
 
 def lines(data: bytes) -> list[str]:

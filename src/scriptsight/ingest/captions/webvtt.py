@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scriptsight.ingest.captions.decoding import lines
+from scriptsight.ingest.captions import decoding
 from scriptsight.ingest.captions.script import Kind, Piece, Script, clock, cue, unescape
 
 _STAMP = r"(?:(\d{1,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})"
@@ -44,7 +44,7 @@ def parse(data: bytes) -> Script:
     Raises:
         ValueError: it does not begin with WEBVTT.
     """
-    header, entries, bad = read(lines(data))
+    header, entries, bad = read(decoding.lines(data))
     cues = [cue(entry.start, entry.end, pieces(entry.payload)) for entry in entries]
     told = {match[1].lower(): match[2] for line in header if (match := _HEADER.match(line))}
     kind = _KINDS.get(told.get("kind", "").lower(), "captions")
