@@ -133,3 +133,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_two_formats_of_one_transcript_agree(shared_data: Path) -> None:
     folder = shared_data / "transcripts/whisper_ctranslate2/e2e-tests/ref-small-transcribe-vad"
     assert captions.read_script(folder / "gossos.vtt") == captions.read_script(folder / "gossos.srt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("clip.info.json", '{"title": "x"}'), ("labels.csv", "video,label\na,b\n"), ("nfo.xml", "<movie/>")],
+)
+def test_what_lies_beside_a_video_for_other_reasons_is_told_apart(name: str, content: str) -> None:
+    with pytest.raises(captions.NotCaptions, match=name):
+        captions.parse(content.encode(), name)
+
+
+def test_a_broken_json_is_an_error_of_its_own() -> None:
+    with pytest.raises(captions.CaptionError, match="clip.json can't be read") as broken:
+        captions.parse(b'{"segments": [', "clip.json")
+    assert not isinstance(broken.value, captions.NotCaptions)

@@ -21,9 +21,20 @@ from typing import Any
 from scriptsight.catalogue import Cue, Word
 from scriptsight.ingest.captions import records, subrip, substation, tables, webvtt
 from scriptsight.ingest.captions.by_content import parse_json, parse_xml
-from scriptsight.ingest.captions.script import CaptionError, Kind, Script
+from scriptsight.ingest.captions.script import CaptionError, Kind, NotCaptions, Script
 
-__all__ = ["PARSERS", "CaptionError", "Script", "clean", "howto100m", "parse", "read", "read_script", "yt_temporal"]
+__all__ = [
+    "PARSERS",
+    "CaptionError",
+    "NotCaptions",
+    "Script",
+    "clean",
+    "howto100m",
+    "parse",
+    "read",
+    "read_script",
+    "yt_temporal",
+]
 
 # By suffix; where a video has several, the first is taken. A parser raises ValueError for what it can't read.
 PARSERS: dict[str, Callable[[bytes], Script]] = {
@@ -74,6 +85,7 @@ def parse(data: bytes, name: str) -> Script:
     those whose times can't be read are counted. The rest is in order of time, but not yet cleaned.
 
     Raises:
+        NotCaptions: a JSON, XML or table of something else.
         CaptionError: unknown suffix, unknown encoding, or nothing in the file looks like this format.
     """
     suffix = PurePath(name).suffix.lower()
@@ -82,6 +94,8 @@ def parse(data: bytes, name: str) -> Script:
         raise CaptionError(f"{name} is in no caption format that is read here: {', '.join(PARSERS)}.")
     try:
         script = parser(data)
+    except NotCaptions as error:
+        raise NotCaptions(f"{name}: {error}") from error
     except ValueError as error:
         raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
     told = _KIND.search(PurePath(name).stem)

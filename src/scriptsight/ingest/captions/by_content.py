@@ -10,18 +10,14 @@ from lxml import etree
 
 from scriptsight.ingest.captions import records, ttml, whisper, youtube
 from scriptsight.ingest.captions.decoding import decode
-from scriptsight.ingest.captions.script import Script
-
-
-class UnknownForm(ValueError):
-    """A JSON or XML that holds no captions in a form that is known here; it may well be something else."""
+from scriptsight.ingest.captions.script import NotCaptions, Script
 
 
 def parse_json(data: bytes) -> Script:
     """json3, Whisper in its varieties, YT-Temporal, one video of HowTo100M, lists of {start, end, text}.
 
     Raises:
-        UnknownForm: it is none of them.
+        NotCaptions: it is none of them.
         ValueError: it is no JSON, or it is nested too deeply.
     """
     try:
@@ -42,14 +38,14 @@ def parse_json(data: bytes) -> Script:
             return whisper.segments(value["segments"], value.get("language"))
         if {"start", "end", "text"} <= value.keys():
             return records.howto100m(value)
-    raise UnknownForm("this JSON holds no captions in a form that is read here")
+    raise NotCaptions("this JSON holds no captions in a form that is read here")
 
 
 def parse_xml(data: bytes) -> Script:
     """TTML, and YouTube's srv1, srv2 and srv3. Document types are refused, so that no entity is ever resolved.
 
     Raises:
-        UnknownForm: it is none of them.
+        NotCaptions: it is none of them.
         ValueError: it is no XML, or it has a document type.
     """
     if not data:
@@ -80,7 +76,7 @@ def parse_xml(data: bytes) -> Script:
         return youtube.srv1(root)
     if name == "timedtext":
         return youtube.srv3(root)
-    raise UnknownForm(f"this XML holds no captions in a form that is read here: its root is {name}")
+    raise NotCaptions(f"this XML holds no captions in a form that is read here: its root is {name}")
 
 
 def _utf8(data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,10 +15,10 @@ from scriptsight.catalogue import Cue, Word
 from scriptsight.ingest.captions.script import Script, seconds
 
 MAX_CELLS = 10**8  # of the table of an alignment, a byte each: over an hour of fast speech
-MAX_LETTERS = 100  # of a word that is compared
+MAX_LETTERS = 100  # of a word that are compared: a distance fits a byte
 MAX_WORD_SECONDS = 2.0  # only beginnings are known: after this long a word is over, and what follows is silence
 MAX_CUE_WORDS = 30  # of a sentence without an end
-SENTENCE_END = (".", "?", "!", "…", "。", "？", "！")  # noqa: RUF001
+SENTENCE_END = re.compile(r"[.?!…。？！][\"')”’]*$")  # noqa: RUF001
 
 
 def howto100m(record: Mapping[str, Any]) -> Script:
@@ -48,7 +49,7 @@ def yt_temporal(record: Mapping[str, Any]) -> Script:
     """One video of YT-Temporal-180M (Zellers et al., MERLOT, arXiv 2106.02636): the recogniser's words with times
     (`subtitles`) and the text that a language model made of them (`denoised`), which has none.
 
-    Each clean word gets the time of the heard word it is aligned to; see `align`. Cues are sentences. Without
+    Each clean word gets the time of the heard word it is paired with; see `align`. Cues are sentences. Without
     `denoised`, the heard words are taken.
 
     Raises:
@@ -92,14 +93,15 @@ def _sentences(starts: list[float], texts: list[str], duration: float | None) ->
     words = [Word(*word) for word in zip(starts, ends, texts, strict=True)]
     cuts = [0]
     for i, word in enumerate(words, 1):
-        if i == len(words) or i - cuts[-1] == MAX_CUE_WORDS or word.text.rstrip("\"')”’").endswith(SENTENCE_END):  # noqa: RUF001
+        if i == len(words) or i - cuts[-1] == MAX_CUE_WORDS or SENTENCE_END.search(word.text):
             cuts.append(i)
     sentences = [tuple(words[first:last]) for first, last in pairwise(cuts)]
     return [Cue(s[0].start, s[-1].end, " ".join(word.text for word in s), s) for s in sentences]
 
 
 def align(heard: Sequence[str], clean: Sequence[str]) -> list[int]:
-    """For each clean word the first heard word that dynamic time warping pairs it with; both not empty.
+    """For each clean word the heard word that dynamic time warping pairs it with; both texts are not empty. Of
+    several, as where the clean text leaves words out, it is the one spelt most alike, and the first of those.
 
     The path through the table of Levenshtein distances between words (letters and digits in lower case) that
     costs least, from the first pair to the last, by steps of one word in either text or in both. Of equal ways a
@@ -129,20 +131,22 @@ def align(heard: Sequence[str], clean: Sequence[str]) -> list[int]:
         beside = np.concatenate([[far], row[:-1]])
         ways[i] = np.where(diagonal + cost == row, 0, np.where(beside + cost == row, 1, 2))
         above = row
-    first = [0] * columns
+    paired, nearest = [0] * columns, [MAX_LETTERS + 1] * columns
     i, j = rows - 1, columns - 1
     while i >= 0 and j >= 0:
-        first[j] = i
+        distance = int(costs[heard_ids[i], clean_ids[j]])
+        if distance <= nearest[j]:
+            paired[j], nearest[j] = i, distance
         way = ways[i, j]
         i, j = i - (way != 1), j - (way != 2)
-    return first
+    return paired
 
 
 def _distances(heard: list[str], clean: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distances between distinct words, and which of them each word is: a text repeats most of its words."""
     heard_words, heard_ids = np.unique(np.array(heard, dtype=object), return_inverse=True)
     clean_words, clean_ids = np.unique(np.array(clean, dtype=object), return_inverse=True)
-    return cdist(heard_words, clean_words, scorer=Levenshtein.distance, dtype=np.int32), heard_ids, clean_ids
+    return cdist(heard_words, clean_words, scorer=Levenshtein.distance, dtype=np.uint8), heard_ids, clean_ids
 
 
 def _letters(word: str) -> str:

@@ -40,6 +40,11 @@ class CaptionError(InputError):
     """A caption file that can't be read; the message names it."""
 
 
+class NotCaptions(CaptionError):
+    """A sound JSON, XML or table that holds no captions in a form that is known here: beside a video lie its
+    description, labels and more."""
+
+
 def seconds(value: Any, unit: float = 1.0) -> float | None:
     """A number of a JSON, XML or CSV, in `unit`s of a second, or None where it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

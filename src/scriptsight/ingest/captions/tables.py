@@ -8,14 +8,15 @@ from typing import Any
 
 from scriptsight.ingest.captions.decoding import decode
 from scriptsight.ingest.captions.records import howto100m
-from scriptsight.ingest.captions.script import Script, seconds
+from scriptsight.ingest.captions.script import NotCaptions, Script, seconds
 
 
 def parse_csv(data: bytes) -> Script:
     """Columns start, end (seconds) and text, in any order and among others.
 
     Raises:
-        ValueError: a column is missing, or it is no CSV.
+        NotCaptions: a column is missing.
+        ValueError: it is no CSV.
     """
     return howto100m(_columns(data, ","))
 
@@ -39,5 +40,5 @@ def _columns(data: bytes, delimiter: str) -> dict[str, list[Any]]:
     except csv.Error as error:
         raise ValueError(str(error)) from None
     if rows and not {"start", "end", "text"} <= rows[0].keys():
-        raise ValueError("its first line does not name columns start, end and text")
+        raise NotCaptions("its first line does not name columns start, end and text")
     return {key: [row[key] for row in rows] for key in ("start", "end", "text")}
