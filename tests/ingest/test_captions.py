@@ -145,6 +145,6 @@ def test_what_lies_beside_a_video_for_other_reasons_is_told_apart(name: str, con
 
 
 def test_a_broken_json_is_an_error_of_its_own() -> None:
-    with pytest.raises(captions.CaptionError, match="clip.json can't be read") as broken:
+    with pytest.raises(captions.CaptionError, match=r"clip\.json can't be read") as broken:
         captions.parse(b'{"segments": [', "clip.json")
     assert not isinstance(broken.value, captions.NotCaptions)

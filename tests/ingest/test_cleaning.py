@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,15 @@ def test_youtube_vtt_gives_the_words_and_times_of_its_json(shared_data: Path) ->
     assert len(words) > 0.99 * len(expected)
     times = {word["time"] for word in expected}
     assert all(min(abs(word.start - time) for time in times) < 0.02 for word in words)
+
+
+def test_roll_up_json3_ends_each_line_with_the_next(shared_data: Path) -> None:
+    script = captions.read_script(shared_data / "transcripts/youtube_json3/subtitleJson3_2.json3")
+    cues = cleaning.clean(script.cues, DEFAULT, None).cues
+    assert len(cues) == len(script.cues)
+    assert all(one.end <= other.start for one, other in pairwise(cues))
+    words = [word for cue in cues for word in cue.words or ()]
+    assert all(one.start <= one.end <= other.start for one, other in pairwise(words))
 
 
 def test_rolling_captions_agree_with_their_srt(shared_data: Path) -> None:

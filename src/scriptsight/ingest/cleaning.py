@@ -142,12 +142,12 @@ def late_ends(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
 
 def overlaps(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
     """A cue that runs on into the next ends where that begins: roll-up captions show a line until it has left the
-    screen. One that lasts at least as long as the next is left, and so is one that has words to say by then: two
+    screen. One that outlasts the next is left, and so is one that begins with it or has words to say by then: two
     speak at once."""
     kept = list(cues)
     for i, (cue, following) in enumerate(pairwise(cues)):
         silent = all(word.start < following.start for word in cue.words or ())
-        if silent and cue.start < following.start < cue.end < following.end:
+        if silent and cue.start < following.start < cue.end <= following.end:
             kept[i] = _until(cue, following.start)
     return kept, sum(new is not old for new, old in zip(kept, cues, strict=True))
 
