@@ -274,11 +274,30 @@ class Transcription(Section):
     compute_type: str = "default"  # of CTranslate2: float16, int8, ...; default: as the model was saved
 
 
+class Cleaning(Section):
+    """Which rules of `scriptsight.ingest.cleaning` are applied to cues; each is described there."""
+
+    negative_times: bool
+    backward_times: bool
+    late_times: bool
+    late_ends: bool
+    mojibake: bool
+    entities_and_tags: bool
+    rolling_repeats: bool
+    speaker_labels: bool
+    sounds: bool
+    filler_runs: bool
+    no_letters: bool
+    overlaps: bool
+    languages: tuple[Annotated[str, Field(pattern="^[a-z]{2}$")], ...] = Field(strict=False)  # wanted; []: all
+
+
 class Ingest(Section):
     """Which collections there are."""
 
     collections: dict[Name, Collection] = Field(min_length=1)
     transcription: Transcription | None = None  # null: videos without cues stay so
+    cleaning: Cleaning
     workers: Count  # processes
     max_reject_share: Share  # of a collection's videos; over it the stage fails
 
