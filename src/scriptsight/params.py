@@ -375,7 +375,7 @@ class WordText(Section):
 
 
 class TransformerText(Section):
-    """A small transformers encoder (BERT) from scratch with its own WordPiece."""
+    """A small transformers encoder (BERT) from scratch with its own subwords (BPE)."""
 
     kind: Literal["transformer"]
     width: Count
@@ -660,7 +660,7 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     """`base` with the values of `overrides`, section by section.
 
     A mapping with a `kind` (a collection, a text encoder) or a `preset` replaces its namesake whole, and so does
-    `ingest.collections`: whoever names collections means these and no others.
+    `collections`: whoever names collections means these and no others.
     """
     merged = dict(base)
     for key, value in overrides.items():

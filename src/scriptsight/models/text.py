@@ -150,7 +150,7 @@ def build(choice: params.TextEncoder, texts: Iterable[str], max_tokens: int) -> 
         tokenizer = _word_tokenizer(texts, choice.vocabulary)
         config: dict[str, Any] = {"kind": "words", "width": choice.width, "pool": "mean"}
     else:
-        tokenizer = _wordpiece_tokenizer(texts, choice.vocabulary)
+        tokenizer = _subword_tokenizer(texts, choice.vocabulary)
         bert = {
             "vocab_size": tokenizer.get_vocab_size(),
             "hidden_size": choice.width,
@@ -251,12 +251,16 @@ def _word_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _wordpiece_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+def _subword_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Subwords by byte-pair encoding; a word's first one is marked.
+
+    Not WordPiece, nor marks inside or at the end of words: the trainer then breaks ties by the order of a hash table,
+    and two runs, or two processes of one, would disagree on the vocabulary.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     _lower_case_words(tokenizer)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN, CLS, SEP], show_progress=False
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN, CLS, SEP], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     ends = [(token, tokenizer.token_to_id(token)) for token in (CLS, SEP)]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLS} $A {SEP}", special_tokens=ends)
