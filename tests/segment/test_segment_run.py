@@ -49,6 +49,8 @@ def params(**keys: Any) -> Segment:
         "shard_mb": 100.0,
         "timeout_seconds": 60.0,
         "workers": 2,
+        "runner": "processes",
+        "dask_address": None,
         "max_reject_share": 0.5,
     }
     return Segment.model_validate(values | keys)
@@ -56,7 +58,8 @@ def params(**keys: Any) -> Segment:
 
 def ingest_folder(path: str = "v", **keys: Any) -> None:
     collection = {"kind": "folder", "path": path, "splits": {"*": "train"}} | keys
-    ingest.run(Ingest.model_validate({"collections": {"mine": collection}, "workers": 2, "max_reject_share": 0.9}))
+    where = {"workers": 2, "runner": "processes", "dask_address": None}
+    ingest.run(Ingest.model_validate({"collections": {"mine": collection}, "max_reject_share": 0.9, **where}))
 
 
 def shards(folder: Path = Path("data/segments")) -> dict[str, bytes]:
@@ -138,6 +141,18 @@ def test_changed_and_missing_files_are_rejects_and_too_many_stop_the_stage(make_
     assert reasons == ["changed since ingest", "unreadable video"]
 
 
+def test_a_changed_file_of_the_same_size_is_noticed(make_video) -> None:
+    for name in "ab":
+        make_video(Path(f"v/{name}.mp4"), seconds=2)
+    ingest_folder()
+    data = bytearray(Path("v/a.mp4").read_bytes())
+    data[-1] ^= 1
+    Path("v/a.mp4").write_bytes(data)
+    segment.run(params())
+    (reject,) = catalogue.read_rejects("data/segments")
+    assert (reject.uri, reject.reason) == ("v/a.mp4", "changed since ingest")
+
+
 def test_a_video_that_is_kept_in_part_is_not_lost(make_video) -> None:
     make_video(Path("whole.mp4"), seconds=12, rate=8, options={"movflags": "+faststart"})
     data = Path("whole.mp4").read_bytes()
@@ -166,7 +181,8 @@ def test_what_has_no_frames_is_a_reject(make_video) -> None:
         container.mux(picture.encode())
     ingest_folder()
     whole, late = catalogue.read("data/catalogue")
-    part = segment.work([replace(whole, duration=0.0), late], Path("parts"), params())
+    lines = segment._lines([replace(whole, duration=0.0), late])
+    part = segment.work(lines, params=params(), folder=Path("parts"))
     assert [(reject.uri, reject.reason, reject.detail) for reject in part.rejects] == [
         ("v/a.mp4", "no frames", "in 0 of 0 stretches of its 0.00 s"),
         ("v/late.mkv", "no frames", f"in 1 of 2 stretches of its {late.duration:.2f} s"),
