@@ -65,6 +65,7 @@ class Work(Generic[P]):
 
     Attributes:
         folder: the work folder, absolute.
+        home: where relative addresses start, absolute: work may be done in processes that are elsewhere.
         do: from the lines of a chunk, or of a part of it, to its part; runs in a process that may die.
         refuse: the part of a line whose processes did not survive it.
         part: the type P.
@@ -72,6 +73,7 @@ class Work(Generic[P]):
     """
 
     folder: Path
+    home: Path
     do: Callable[[Sequence[bytes]], P]
     refuse: Callable[[bytes, Failed], P]
     part: type[P]
@@ -88,9 +90,9 @@ class Work(Generic[P]):
             yield from read.validate_json(self.summary(chunk).read_bytes())
 
 
-# Finishes chunks, in any order and anywhere, and yields how many were finished since it last did. The library's own
-# is `processes`.
-Mapper = Callable[[Work[Any], Iterable[Chunk]], Iterator[int]]
+# Finishes chunks (with how many they are), in any order and anywhere, and yields how many it finished since it last
+# did. The library's own is `processes`.
+Mapper = Callable[[Work[Any], Iterable[Chunk], int], Iterator[int]]
 
 
 def work_folder(root: Path, *about: str) -> Path:
@@ -138,12 +140,13 @@ def finish(work: Work[Any], plan: Plan, mapper: Mapper, label: str, reporter: Re
     if there:
         reporter.message(f"{label}: {there} of {plan.chunks} parts are there from an interrupted run")
     missing = (chunk for chunk in plan if not work.summary(chunk).is_file())
-    finished = (1 for count in mapper(work, missing) for _ in range(count))
-    for _ in reporter.progress(finished, label, plan.chunks - there):
+    left = plan.chunks - there
+    finished = (1 for count in mapper(work, missing, left) for _ in range(count)) if left else ()
+    for _ in reporter.progress(finished, label, left):
         pass
 
 
-def processes(work: Work[Any], chunks: Iterable[Chunk], workers: int) -> Iterator[int]:
+def processes(work: Work[Any], chunks: Iterable[Chunk], total: int, *, workers: int) -> Iterator[int]:
     """Finish chunks in `workers` processes of this machine; the default mapper, and what others do with theirs."""
     begun: dict[int, Chunk] = {}
 
@@ -153,7 +156,9 @@ def processes(work: Work[Any], chunks: Iterable[Chunk], workers: int) -> Iterato
             yield chunk.lines()
 
     dump = TypeAdapter(list[work.part])  # type: ignore[name-defined]
-    for number, outcomes in isolated(work.do, lines(), workers=workers, timeout=work.timeout):
+    for number, outcomes in isolated(
+        work.do, lines(), workers=min(workers, total), timeout=work.timeout, home=work.home
+    ):
         parts = [work.refuse(items[0], part) if isinstance(part, Failed) else part for items, part in outcomes]
         with whole_file(work.summary(begun.pop(number))) as temporary:
             temporary.write_bytes(dump.dump_json(parts))

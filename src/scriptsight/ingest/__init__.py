@@ -184,7 +184,7 @@ def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
 
 def _job(params: Ingest, folder: Path) -> Work[Part]:
     do = partial(work, params=params, folder=folder)
-    return Work(folder, do, _refused, Part, PROBE_SECONDS)
+    return Work(folder, Path.cwd(), do, _refused, Part, PROBE_SECONDS)
 
 
 def _refused(line: bytes, failed: Failed) -> Part:

@@ -44,7 +44,12 @@ class _Begun(Generic[A, B]):
 
 
 def isolated(
-    function: Callable[[Sequence[A]], B], chunks: Iterable[Sequence[A]], *, workers: int, timeout: float
+    function: Callable[[Sequence[A]], B],
+    chunks: Iterable[Sequence[A]],
+    *,
+    workers: int,
+    timeout: float,
+    home: Path | None = None,
 ) -> Iterator[tuple[int, list[tuple[Sequence[A], B | Failed]]]]:
     """Apply `function` to each chunk in `workers` processes -> (number of the chunk, its outcomes), as they come.
 
@@ -54,7 +59,7 @@ def isolated(
     item is given a second chance, a time-out is not. An exception of `function` itself is raised here.
 
     Only a few chunks a worker are taken from `chunks` at a time. `function` and the items must be picklable,
-    and `function` safe to repeat.
+    and `function` safe to repeat. The processes work in the folder `home`, by default the current one.
 
     Raises:
         RuntimeError: this process may have no children.
@@ -67,7 +72,7 @@ def isolated(
     context = multiprocessing.get_context(_start_method())
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([*_PRELOAD, getattr(function, "func", function).__module__])
-    pool = ProcessPool(workers, context=context, initializer=os.chdir, initargs=(str(Path.cwd()),))
+    pool = ProcessPool(workers, context=context, initializer=os.chdir, initargs=(home or Path.cwd(),))
     running: dict[ProcessFuture[B], tuple[_Begun[A, B], int | None]] = {}  # and which item, if not the whole chunk
 
     def start(begun: _Begun[A, B], item: int | None) -> None:

@@ -163,7 +163,7 @@ def work(lines: Sequence[bytes], *, params: Params, folder: Path) -> Part:
 
 def _job(params: Params, folder: Path) -> Work[Part]:
     do = partial(work, params=params, folder=folder)
-    return Work(folder, do, _refused, Part, params.timeout_seconds)
+    return Work(folder, Path.cwd(), do, _refused, Part, params.timeout_seconds)
 
 
 def _refused(line: bytes, failed: Failed) -> Part:
