@@ -44,6 +44,8 @@ VIDEOS = pa.schema(
         ("title", pa.string()),
         ("captions", pa.list_(pa.string())),  # descriptions without times; datasets may have many a video
         ("label", pa.string()),
+        ("start", pa.float64()),  # seconds of the file between which this video lies; null: from its beginning,
+        ("end", pa.float64()),  # to its end. All times of a video count from the beginning of its file.
     ]
 )
 CUES = pa.schema(
@@ -116,6 +118,8 @@ class Video:
     title: str | None = None
     captions: tuple[str, ...] = ()
     label: str | None = None
+    start: float | None = None
+    end: float | None = None
     cues: tuple[Cue, ...] = field(default=(), compare=False)
 
 

@@ -81,7 +81,7 @@ class Work(Generic[P]):
 
     def summary(self, chunk: Chunk) -> Path:
         """The file that says that the chunk is done."""
-        return self.folder / f"{chunk.key}.json"
+        return self.folder / file_name(chunk.key, ".json")
 
     def parts(self, chunks: Iterable[Chunk]) -> Iterator[P]:
         """What became of finished chunks, in their order."""
@@ -115,6 +115,11 @@ def key(lines: Sequence[bytes]) -> str:
     for line in lines:
         total.update(line + b"\n")
     return total.hexdigest()[:32]
+
+
+def file_name(key: str, suffix: str) -> str:
+    """Where the file of a key lies in the work folder: in one of 256 folders, as there may be millions."""
+    return f"{key[:2]}/{key}{suffix}"
 
 
 def write_plan(folder: Path, chunks: Iterable[tuple[str, Sequence[bytes]]]) -> Plan:

@@ -16,6 +16,7 @@ import pytest
 from scriptsight import catalogue, ingest, segment
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
+from scriptsight.ingest.sources import Entry
 from scriptsight.params import Ingest, Segment
 from scriptsight.segments import Segments
 
@@ -85,6 +86,31 @@ def test_rows_hold_the_right_frames_and_cues(make_video) -> None:
         levels = row.decode(range(len(row.frames))).mean((1, 2, 3))
         np.testing.assert_allclose(levels, 16 + 8 * np.round(row.frame_times * 8) % 224, atol=4)
     assert rows[0].decode([0]).shape == (1, 32, 43, 3)
+
+
+def test_a_video_may_be_a_stretch_of_its_file(make_video, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_video(Path("v/a.mp4"), seconds=12, rate=8)
+    Path("v/a.vtt").write_text(VTT)
+    whole = Entry("whole", "train", "v/a.mp4", script="v/a.vtt")
+    clips = [replace(whole, video_id="clip", start=2.0, end=9.5), replace(whole, video_id="gone", start=13.0)]
+    clips += [replace(whole, video_id="silent", script=None, end=3.0)]
+    monkeypatch.setattr(ingest, "_source", lambda *_: iter([whole, *clips]))
+    ingest_folder()
+    videos = list(catalogue.read("data/catalogue"))
+    assert [(video.video_id, video.duration) for video in videos] == [("clip", 7.5), ("silent", 3), ("whole", 12)]
+    (reject,) = catalogue.read_rejects("data/catalogue")
+    assert (reject.reason, reject.detail) == ("not in the file", "13.0 to None s of the 12.00 s of its file")
+    segment.run(params())
+    rows = [row for row in Segments("data/segments", "mine", "train") if row.video_id != "whole"]
+    assert [(row.video_id, row.start, row.end) for row in rows] == [
+        ("clip", 2, 4.5),
+        ("clip", 7.5, 9.5),
+        ("silent", 0, 3),
+    ]
+    assert rows[0].cues == (Cue(2.5, 4, "second"),)
+    np.testing.assert_allclose(rows[0].frame_times, np.arange(8, 18) / 4)
+    levels = rows[1].decode(range(len(rows[1].frames))).mean((1, 2, 3))
+    np.testing.assert_allclose(levels, 16 + 8 * np.round(rows[1].frame_times * 8) % 224, atol=4)
 
 
 def test_the_same_bytes_whatever_the_workers(make_video, monkeypatch: pytest.MonkeyPatch) -> None:

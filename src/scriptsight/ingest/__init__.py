@@ -168,12 +168,12 @@ def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
         videos = [video for video in found if video is not None]
     if not videos:
         return Part(name, None, rejects=tuple(rejects))
-    path = folder / f"{parts.key(lines)}.parquet"
-    with whole_file(path) as temporary:
+    file = parts.file_name(parts.key(lines), ".parquet")
+    with whole_file(folder / file) as temporary:
         pq.write_table(catalogue_files.told(videos), temporary)
     return Part(
         name,
-        path.name,
+        file,
         splits=dict(Counter(video.split for video in videos)),
         seconds=sum(video.duration for video in videos),
         cues=sum(len(video.cues) for video in videos),

@@ -25,6 +25,11 @@ def describe(collection: str, entry: Entry, rejects: list[Reject], cleaned: Coun
     try:
         path = Path(entry.uri)
         info = probe(path)
+        seconds = _seconds(entry, info.duration)
+        if seconds <= 0 and (entry.start, entry.end) != (None, None):
+            detail = f"{entry.start} to {entry.end} s of the {info.duration:.2f} s of its file"
+            rejects.append(Reject(collection, entry.uri, "not in the file", detail))
+            return None
         cues = _cues(collection, entry, path, info.duration, rejects, cleaned)
         size, code = path.stat().st_size, digest(path)
     except MediaError as error:
@@ -40,13 +45,21 @@ def describe(collection: str, entry: Entry, rejects: list[Reject], cleaned: Coun
         uri=entry.uri,
         size=size,
         digest=code,
-        **asdict(info),
+        **asdict(info) | {"duration": seconds},
         language=entry.language,
         title=entry.title,
         captions=entry.captions,
         label=entry.label,
+        start=entry.start,
+        end=entry.end,
         cues=tuple(cues),
     )
+
+
+def _seconds(entry: Entry, file_seconds: float) -> float:
+    """How long the video of an entry is, which may be a stretch of its file."""
+    end = file_seconds if entry.end is None else min(entry.end, file_seconds)
+    return end - (entry.start or 0.0)
 
 
 def _cues(

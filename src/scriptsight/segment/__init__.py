@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from scriptsight import catalogue as catalogue_files
 from scriptsight import parts
-from scriptsight.catalogue import Reject, Video
+from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file, whole_folder, write_json
 from scriptsight.media import Failed, Frame, MediaError, frames_at_rate
@@ -146,9 +146,9 @@ def work(lines: Sequence[bytes], *, params: Params, folder: Path) -> Part:
     videos = [_ITEM.validate_json(line).video for line in lines]
     rejects: list[Reject] = []
     count, seconds, lost = 0, 0.0, 0
-    path = folder / f"{parts.key(lines)}.arrow"
+    file = parts.file_name(parts.key(lines), ".arrow")
     with (
-        whole_file(path) as temporary,
+        whole_file(folder / file) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, SCHEMA) as writer,
     ):
@@ -158,7 +158,7 @@ def work(lines: Sequence[bytes], *, params: Params, folder: Path) -> Part:
                 writer.write_batch(to_batch([segment]))
                 count, seconds = count + 1, seconds + segment.end - segment.start
             lost += count == before
-    return Part(videos[0].collection, path.name, len(videos), lost, count, seconds, tuple(rejects))
+    return Part(videos[0].collection, file, len(videos), lost, count, seconds, tuple(rejects))
 
 
 def _job(params: Params, folder: Path) -> Work[Part]:
@@ -257,7 +257,7 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
     if reject := _changed(video):
         rejects.append(reject)
         return
-    cuts = stretches(video.cues, video.duration, params)
+    cuts = _cuts(video, params)
     index = 0  # of the stretch that frames go to
     times: list[float] = []
     frames: list[bytes] = []
@@ -291,6 +291,18 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
     if empty or not cuts:
         detail = f"in {empty} of {len(cuts)} stretches of its {video.duration:.2f} s"
         rejects.append(Reject(video.collection, video.uri, "no frames", detail))
+
+
+def _cuts(video: Video, params: Params) -> list[Stretch]:
+    """The stretches of a video in seconds of its file, of which it may be a part."""
+    if not (first := video.start or 0.0):
+        return stretches(video.cues, video.duration, params)
+    cuts = stretches([_moved(cue, -first) for cue in video.cues], video.duration, params)
+    return [(start + first, end + first, tuple(_moved(cue, first) for cue in cues)) for start, end, cues in cuts]
+
+
+def _moved(cue: Cue, seconds: float) -> Cue:
+    return replace(cue, start=cue.start + seconds, end=cue.end + seconds)
 
 
 def _changed(video: Video) -> Reject | None:
