@@ -292,17 +292,26 @@ class Cleaning(Section):
     languages: tuple[Annotated[str, Field(pattern="^[a-z]{2}$")], ...] = Field(strict=False)  # wanted; []: all
 
 
-class Ingest(Section):
+class Spread(Section):
+    """Where a stage that works video by video does it."""
+
+    workers: Count  # at a time
+    # processes of this machine; or Prefect tasks, on its page one by one: in threads here, each with a process of
+    # its own, or on a Dask cluster
+    runner: Literal["processes", "threads", "dask"]
+    dask_address: str | None  # of an existing scheduler, such as tcp://10.0.0.1:8786; null: `workers` on this machine
+
+
+class Ingest(Spread):
     """Which collections there are."""
 
     collections: dict[Name, Collection] = Field(min_length=1)
     transcription: Transcription | None = None  # null: videos without cues stay so
     cleaning: Cleaning
-    workers: Count  # processes
     max_reject_share: Share  # of a collection's videos; over it the stage fails
 
 
-class Segment(Section):
+class Segment(Spread):
     """How videos are cut and stored."""
 
     fps: Positive  # stored frames a second
@@ -313,7 +322,6 @@ class Segment(Section):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     shard_mb: Positive
     timeout_seconds: Positive  # for decoding one video
-    workers: Count  # processes
     max_reject_share: Share
 
 
