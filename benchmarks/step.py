@@ -230,7 +230,7 @@ def draw(setting: Setting, batch: int) -> Sample:
     frames = torch.randint(
         256, (batch, shape["frames"], shape["size"], shape["size"], 3), dtype=torch.uint8, generator=generator
     )
-    keep = sample_patches(batch, steps, patches, setting.keep, generator)
+    keep = sample_patches(torch.rand(batch, steps, patches, generator=generator), setting.keep)
     lengths = torch.randint(8, setting.tokens + 1, (count,), generator=generator)
     mask = torch.arange(int(lengths.max())) < lengths[:, None]  # [B * K, L]
     ids = torch.randint(1, setting.text["vocab_size"], mask.shape, generator=generator) * mask

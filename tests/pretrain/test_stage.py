@@ -36,7 +36,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-@pytest.mark.parametrize("kill_at", [6, 9])
+@pytest.mark.parametrize("kill_at", [6, 10])
 def test_a_training_killed_at_any_moment_ends_with_the_same_bytes(world: Path, kill_at: int) -> None:
     """SIGKILL in a process of its own, before and after the last validation; then once more."""
     name = f"killed {kill_at}"
