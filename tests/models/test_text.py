@@ -177,3 +177,11 @@ def test_minilm_knows_that_a_puppy_is_a_dog(minilm: Path) -> None:
     puppy, dog, others = 1, 2, [0, 4, 5]
     assert similarity[puppy, dog] > 0.5
     assert similarity[puppy, others].max() < 0.2
+
+
+def test_a_vocabulary_of_subwords_is_the_same_every_time():
+    """Ties in the counts must not be broken by chance: processes of one training would disagree."""
+    texts = [f"{what} in scene {n % 7}" for n in range(20) for what in ("it begins", "then it moves", "it is over")]
+    choice = params.TransformerText(kind="transformer", width=8, depth=1, heads=1, vocabulary=60)
+    found = {text_encoders.build(choice, texts, 20).tokenizer.to_str() for _ in range(6)}
+    assert len(found) == 1

@@ -65,7 +65,7 @@ class TextEncoder(nn.Module):
         With `buckets`, sentences of like length are computed together and padded to the longest of their group
         only: the same embeddings, without most of the work on padding.
         """
-        if self.buckets == 1 or len(ids) == 1:
+        if self.buckets == 1 or len(ids) == 1 or not isinstance(self.backbone, _Transformer):
             return self._pooled(ids, mask)
         lengths, order = mask.sum(1).sort(stable=True)
         groups = order.chunk(self.buckets)
@@ -73,7 +73,7 @@ class TextEncoder(nn.Module):
         longest = lengths[ends.to(lengths.device)].clamp(min=1).tolist()  # one wait for the device
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             # [S, L, D], once: each time costs a gradient of the table's size
-            embedded = self.backbone.embed(ids)  # type: ignore[operator]
+            embedded = self.backbone.embed(ids)
         parts = [
             self._pooled(embedded[group, :length], mask[group, :length])
             for group, length in zip(groups, longest, strict=True)
@@ -156,7 +156,7 @@ def build(choice: params.TextEncoder, texts: Iterable[str], max_tokens: int) -> 
         tokenizer = _word_tokenizer(texts, choice.vocabulary)
         config: dict[str, Any] = {"kind": "words", "width": choice.width, "pool": "mean"}
     else:
-        tokenizer = _wordpiece_tokenizer(texts, choice.vocabulary)
+        tokenizer = _subword_tokenizer(texts, choice.vocabulary)
         bert = {
             "vocab_size": tokenizer.get_vocab_size(),
             "hidden_size": choice.width,
@@ -330,12 +330,16 @@ def _of_most_frequent(counts: Mapping[str, int], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _wordpiece_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+def _subword_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Subwords by byte-pair encoding; a word's first one is marked.
+
+    Not WordPiece, nor marks inside or at the end of words: the trainer then breaks ties by the order of a hash table,
+    and two runs, or two processes of one, would disagree on the vocabulary.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     _lower_case_words(tokenizer)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN, CLS, SEP], show_progress=False
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN, CLS, SEP], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     ends = [(token, tokenizer.token_to_id(token)) for token in (CLS, SEP)]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLS} $A {SEP}", special_tokens=ends)

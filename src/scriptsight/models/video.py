@@ -207,7 +207,7 @@ def choose_attention(
 
     A rule over what was measured, not a measurement at every start: the two round differently, so a timing that
     a busy machine turns over would give equal runs different bytes. `benchmarks/step.py --measure-attention`
-    measures both here; where the rule is wrong, `choice` (`pretrain.attention`) overrules it.
+    measures both here; where the rule is wrong, `choice` (`pretrain.engine.attention`) overrules it.
     """
     if choice != "auto":
         return choice

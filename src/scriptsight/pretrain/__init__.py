@@ -12,7 +12,7 @@ import torch
 from scriptsight import arithmetic
 from scriptsight import params as parameters
 from scriptsight.errors import InputError
-from scriptsight.files import write_json
+from scriptsight.files import digest, write_json
 from scriptsight.models import bundle, text, warm
 from scriptsight.pretrain import pictures, samplers
 from scriptsight.pretrain.batches import Batch, TrainingBatches, training_batches, validation_batches
@@ -63,11 +63,12 @@ def run(
             eligible, all_ = len(sampler.eligible), len(sampler.segments)
             reporter.message(f"{name}: {eligible} of {all_} training segments have what {params.objective} needs")
         torch.manual_seed(params.seed)
-        encoder = build_encoder(params, learned, reporter) if params.start_from is None else _taken_over(params)
+        encoder = _new(params, learned, reporter) if params.start_from is None else _taken_over(params)
         objective = OBJECTIVES[params.objective](encoder, params)
         machine.prepare(objective)
         _set_engine(encoder, params.engine)
         digests += [split.digest() for _, split in learned]
+        digests += [digest(path) for path in _starts(params)]
         state = checkpoint.Checkpoints(checkpoints, _key(params, digests, machine), params.keep_checkpoints)
         reporter.message(f"pretrain {params.objective} on {machine}, {processes.world()} process(es)")
         outcome = train(
@@ -96,15 +97,23 @@ def run(
 
 
 def build_encoder(
-    params: parameters.Pretrain, learned: Sequence[tuple[parameters.Source, Segments]], reporter: Reporter
+    params: parameters.Pretrain, learned: Sequence[tuple[parameters.Source, Segments]]
 ) -> bundle.Encoder:
-    """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits, the video
-    encoder's start from an image model where `video.init` names one."""
+    """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits."""
     texts = (said for source, split in learned for said in split.texts(source.text))
     video = bundle.build_video({**params.video.shape, "size": params.size, "frames": params.frames})
-    if params.video.init is not None:
-        reporter.message(str(warm.load_into(video, params.video.init)))
     return bundle.Encoder(video, text.build(params.text, texts, params.max_text_tokens), params.embed_dim)
+
+
+def _new(
+    params: parameters.Pretrain, learned: Sequence[tuple[parameters.Source, Segments]], reporter: Reporter
+) -> bundle.Encoder:
+    """A new encoder, its video part warm-started where `params` says from what."""
+    encoder = build_encoder(params, learned)
+    if params.video.init is not None:
+        report = warm.load_into(encoder.video, params.video.init)
+        reporter.message(f"pretrain.video.init {params.video.init}:\n{report}")
+    return encoder
 
 
 def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
@@ -148,6 +157,15 @@ def _held_out(
         )
         digests.append(split.digest())
     return batches, digests
+
+
+def _starts(params: parameters.Pretrain) -> list[Path]:
+    """The local files whose weights training starts from: others in their place are another run."""
+    bundle_file = Path(params.start_from) / "model.safetensors" if params.start_from else None
+    image_file = Path(params.video.init) if params.video.init else None
+    stored = isinstance(params.text, parameters.VectorText) and params.text.path
+    vectors_file = Path(stored) if stored else None
+    return [path for path in (bundle_file, image_file, vectors_file) if path and path.is_file()]
 
 
 def _check_shares(params: parameters.Pretrain) -> None:
