@@ -114,20 +114,21 @@ class VideoViT(nn.Module):
         """Encode clips.
 
         Args:
-            frames: uint8 [B, M, size, size, 3], RGB.
+            frames: uint8 [B, M, size, size, 3], RGB; clips of fewer frames than the encoder's, whole tubelets of
+                them, take the first time positions (a second phase on images and short clips).
             keep: int64 [B, T, kept]: the patches that are seen at each tubelet step; None sees all.
 
         Returns:
             [B, 1 + T * kept, D]: the class token, then the kept tokens step by step.
         """
         cubes = self._cubes(frames)  # uint8 [B, T, P, tubelet * patch * patch * 3]
-        space = self.space.expand(len(frames), self.steps, -1, -1)  # [B, T, P, D]
+        space = self.space.expand(len(frames), cubes.shape[1], -1, -1)  # [B, T, P, D]
         if keep is not None:
             # Dropped patches are never embedded: at a quarter kept that alone is 2.8x of this part.
             cubes = cubes.gather(2, keep[..., None].expand(-1, -1, -1, cubes.shape[-1]))
             space = space.gather(2, keep[..., None].expand(-1, -1, -1, self.width))
         pixels = (cubes.float() - self.mean) * self.scale
-        tokens = self.patch_embed(pixels) + space + self.time  # [B, T, kept, D]
+        tokens = self.patch_embed(pixels) + space + self.time[:, : cubes.shape[1]]  # [B, T, kept, D]
         tokens = torch.cat([self.cls_token.expand(len(frames), -1, -1), tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:
             if self.checkpoint_blocks and torch.is_grad_enabled():
@@ -138,13 +139,16 @@ class VideoViT(nn.Module):
 
     def _cubes(self, frames: Tensor) -> Tensor:
         """uint8 [B, M, H, W, 3] -> uint8 [B, T, P, tubelet * patch * patch * 3]."""
-        batch, patch, side = len(frames), self.patch, self.size // self.patch
-        if frames.shape[1:] != (self.frames, self.size, self.size, 3):
+        batch, count, patch, side = len(frames), frames.shape[1], self.patch, self.size // self.patch
+        whole = count % self.tubelet == 0 and 0 < count <= self.frames
+        if not whole or frames.shape[2:] != (self.size, self.size, 3):
             raise ValueError(
-                f"clips must be [B, {self.frames}, {self.size}, {self.size}, 3], got {list(frames.shape)}"
+                f"clips must be [B, {self.frames}, {self.size}, {self.size}, 3], or shorter by whole tubelets of "
+                f"{self.tubelet} frames, got {list(frames.shape)}"
             )
-        cubes = frames.view(batch, self.steps, self.tubelet, side, patch, side, patch, 3)
-        return cubes.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, self.steps, self.patches, -1)
+        steps = count // self.tubelet
+        cubes = frames.view(batch, steps, self.tubelet, side, patch, side, patch, 3)
+        return cubes.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, steps, self.patches, -1)
 
 
 def sample_patches(noise: Tensor, share: float) -> Tensor:
