@@ -2,9 +2,9 @@
 
     python benchmarks/ingest.py [--folder DIR] [--videos N]
 
-Speed: eight films of a minute (of DIR, or drawn as benchmarks/loader.py draws them: 640x360 H.264) with the default
-parameters but short side 256, once with one worker on one core, once with two on two. Memory: N small videos with
-twenty cues each, and ten times as many; the largest process that the two stages had. The last line is one JSON
+Speed: 64 films of a quarter of a minute (of DIR, or drawn as benchmarks/loader.py draws them: 640x360 H.264) with the
+default parameters but short side 256, once with one worker on one core, once with two on two. Memory: N small videos
+with twenty cues each, and ten times as many; the largest process that the two stages had. The last line is one JSON
 object.
 """
 
@@ -29,14 +29,14 @@ import psutil
 
 from scriptsight import ingest, params, segment
 
-FILMS = 8
+FILMS, FILM_SECONDS = 64, 15
 
 
 def main() -> None:
     """Make videos, measure in processes of their own, print."""
     parser = argparse.ArgumentParser(description="Measure ingest and segment.")
     parser.add_argument("--folder", type=Path, help="films of your own instead of drawn ones")
-    parser.add_argument("--videos", type=int, default=300, help="small videos of the memory measurement, at 1x")
+    parser.add_argument("--videos", type=int, default=150, help="small videos of the memory measurement, at 1x")
     parser.add_argument("--stages", nargs=2, help=argparse.SUPPRESS)  # a measured process: folder, workers
     arguments = parser.parse_args()
     if arguments.stages:
@@ -62,10 +62,10 @@ def main() -> None:
 
 
 def drawn_films(folder: Path) -> Path:
-    """Eight minutes of video: one film is drawn, since only its being read is measured."""
+    """Equal films: one is drawn, since only its being read is measured."""
     from loader import draw
 
-    draw(folder / "0.mp4", 60, seed=0)
+    draw(folder / "0.mp4", FILM_SECONDS, seed=0)
     for number in range(1, FILMS):
         shutil.copy(folder / "0.mp4", folder / f"{number}.mp4")
     return folder

@@ -3,11 +3,11 @@ with a seek for every frame, as the official TVTS code reads it with OpenCV. Sam
 
     python benchmarks/loader.py [--folder DIR] [--repeats N]
 
-Without --folder, the source is drawn: 640x360 H.264 at about 700 kbit/s, a key frame every 5 s and at cuts, panning
-textures with a cut every 8 s. All give RGB frames of short side 256; shards hold them at quality 90 and 2 frames
-a second, and a sample is 16 of the frames of a stretch of 15 to 23 s. The last line is one JSON object;
-`bytes_per_sample` is the whole stretch in the shard, which serves any number of samples, `source_bytes_per_sample`
-the source file's share of the same seconds.
+Without --folder, the source is drawn: 640x360 H.264, 30 frames and about 700 kbit a second, a key frame every 5 s
+and at cuts, panning textures with a cut every 8 s. All give RGB frames of short side 256; shards hold them at quality
+90 and 2 frames a second, and a sample is 16 of the frames of a stretch of 15 to 23 s. Seconds are those of the
+processor. The last line is one JSON object; `bytes_per_sample` is the whole stretch in the shard, which serves any
+number of samples, `source_bytes_per_sample` the source file's share of the same seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from scriptsight.segments import Segments
 
 FRAMES = 16
 SHORT_SIDE = 256
-RATE = 25
+RATE = 30
 SHOT = 8  # seconds between cuts
 SIZE = (640, 360)
 

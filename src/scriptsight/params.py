@@ -470,7 +470,7 @@ class Source(Section):
     # script: K transcripts, to be sorted and aligned; the others are pairs, one text a sample, no sorting:
     # one transcript and its stretch, or an untimed text and the whole segment
     share: Positive = 1.0  # of the batches, relative to the other collections
-    frames: Count | None = None  # of its clips, at most pretrain.frames (null); an image takes one tubelet
+    frames: Count | None = None  # of clips of pairs, at most pretrain.frames (null); an image takes one tubelet
 
 
 class CueSampling(Section):
@@ -677,6 +677,8 @@ class Pretrain(Section):
     @model_validator(mode="after")
     def _sources_fit(self) -> Pretrain:
         for name, source in self.collections.items():
+            if source.text == "script" and source.frames is not None:
+                raise ValueError(f"collections.{name}.frames is for pairs: scripts take all of pretrain.frames")
             frames = source.frames or self.frames
             if frames > self.frames or frames % self.video.tubelet:
                 raise ValueError(

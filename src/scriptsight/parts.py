@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -101,12 +103,18 @@ def work_folder(root: Path, *about: str) -> Path:
     What a run with other parameters left there is removed.
     """
     folder = root.resolve() / key([text.encode() for text in (*about, _code())])
-    if root.is_dir():
-        for stale in root.iterdir():
-            if stale.name != folder.name:
-                shutil.rmtree(stale, ignore_errors=True)
+    for stale in root.glob("*"):
+        if stale.name != folder.name and re.fullmatch("[0-9a-f]{32}", stale.name):
+            shutil.rmtree(stale, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def remove(folder: Path) -> None:
+    """Remove a work folder whose parts were put together, and its root if nothing else is in it."""
+    shutil.rmtree(folder)
+    with suppress(OSError):
+        folder.parent.rmdir()
 
 
 def key(lines: Sequence[bytes]) -> str:

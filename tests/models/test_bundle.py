@@ -250,7 +250,7 @@ def test_keeping_every_patch_is_keeping_nothing_back() -> None:
 
 
 def test_clips_of_another_shape_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"clips must be \[B, 4, 16, 16, 3\], got \[2, 3, 16, 16, 3\]"):
+    with pytest.raises(ValueError, match=r"clips must be \[B, 4, 16, 16, 3\], .* got \[2, 3, 16, 16, 3\]"):
         small.tiny_encoder().video(clip()[:, :3])
 
 

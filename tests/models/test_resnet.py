@@ -130,7 +130,7 @@ def test_a_bundle_from_before_there_were_kinds_is_read(tmp_path: Path) -> None:
 def test_patches_cannot_be_left_out() -> None:
     with pytest.raises(ValueError, match="a ResNet can't leave patches out"):
         resnet()(clip(), torch.zeros(2, 3, 1, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"clips must be \[B, 3, 64, 64, 3\], got"):
+    with pytest.raises(ValueError, match=r"clips must be \[B, 3, 64, 64, 3\], .* got"):
         resnet()(clip(2, 4))
 
 

@@ -34,7 +34,7 @@ from scriptsight.reporting import ConsoleReporter, Reporter
 
 __all__ = ["Part", "Result", "merge", "plan", "run", "work"]
 
-CHUNK_VIDEOS = 32
+CHUNK_VIDEOS = 16
 PROBE_SECONDS = 300.0  # for one video: hashing a large file over a network takes long, too
 
 
@@ -110,7 +110,7 @@ def run(
     _check(params, videos, kept, _rejects(folder, job.parts(chunks)))
     result = merge(params, job, chunks, world=world, catalogue=catalogue)
     write_json(metrics, asdict(result))
-    shutil.rmtree(work_root)
+    parts.remove(folder)
     totals = {"videos": result.videos, "hours": result.hours, "cues": result.cues, "rejects": result.rejects}
     reporter.metrics({f"ingest/{key}": float(value) for key, value in totals.items()})
     return result

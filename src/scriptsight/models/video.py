@@ -76,8 +76,9 @@ class Block(nn.Module):
 class VideoEncoder(nn.Module):
     """Clips -> tokens: all that objectives, bundle and probe know of a video encoder.
 
-    Shapes: B batch, M frames, T = M / tubelet steps in time, P places a step, N tokens, D width. A clip may have
-    fewer frames than `frames`, any number of whole steps.
+    Shapes: B batch, M frames, T = M / tubelet steps in time, P places a step, N tokens, D width. Clips of fewer
+    frames than `frames`, whole steps of them, take the first time positions (a second phase on images and short
+    clips).
     """
 
     width: int  # D
@@ -118,7 +119,8 @@ class VideoEncoder(nn.Module):
         whole = 0 < count <= self.frames and count % self.tubelet == 0
         if not whole or frames.shape[2:] != (self.size, self.size, 3):
             raise ValueError(
-                f"clips must be [B, {self.frames}, {self.size}, {self.size}, 3], got {list(frames.shape)}"
+                f"clips must be [B, {self.frames}, {self.size}, {self.size}, 3], or shorter by whole tubelets of "
+                f"{self.tubelet} frames, got {list(frames.shape)}"
             )
 
 
@@ -160,8 +162,7 @@ class VideoViT(VideoEncoder):
         """As `VideoEncoder` says; the vector of the clip is the class token. Without `timed` the steps' tokens are
         equivariant to the order of the steps: nothing else tells them apart."""
         cubes = self.cubes(frames)  # uint8 [B, T, P, tubelet * patch * patch * 3]
-        steps = cubes.shape[1]
-        space = self.space.expand(len(frames), steps, -1, -1)  # [B, T, P, D]
+        space = self.space.expand(len(frames), cubes.shape[1], -1, -1)  # [B, T, P, D]
         if keep is not None:
             # Dropped patches are never embedded: at a quarter kept that alone is 2.8x of this part.
             cubes = cubes.gather(2, keep[..., None].expand(-1, -1, -1, cubes.shape[-1]))
@@ -169,7 +170,7 @@ class VideoViT(VideoEncoder):
         pixels = (cubes.float() - self.mean) * self.scale
         tokens = self.patch_embed(pixels) + space  # [B, T, kept, D]
         if timed:
-            tokens = tokens + (self.time if steps == self.steps else self.time[:, :steps])
+            tokens = tokens + self.time[:, : cubes.shape[1]]
         tokens = torch.cat([self.cls_token.expand(len(frames), -1, -1), tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:
             if self.checkpoint_blocks and torch.is_grad_enabled():

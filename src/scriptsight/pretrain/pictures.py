@@ -47,7 +47,8 @@ def _one_row_each(confusion: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _draw_curves(path: Path, history: History, val: dict[str, Any]) -> None:
-    """Losses at the left; at the right every accuracy that the objective reports, with its chance level."""
+    """Losses at the left; at the right every accuracy that the objective reports, with its chance level, or what
+    else it reports if there is none."""
     steps = [point["step"] for point in history.training]
     held_out = [point["step"] for point in history.validation]
     losses_of = [name for name in history.training[0] if name.endswith("loss") and name != "loss"] or ["loss"]
@@ -60,12 +61,13 @@ def _draw_curves(path: Path, history: History, val: dict[str, Any]) -> None:
             values = [point[name] for point in history.training]
             sorting.plot(steps, values, color=COLOURS[0], alpha=0.35, label=f"{name}, training")
         accuracies = [name for name in history.validation[0] if "accuracy" in name]
-        for name, colour in zip(accuracies, cycle(COLOURS), strict=False):
+        others = [name for name in history.validation[0] if name != "step" and not name.endswith("chance")]
+        for name, colour in zip(accuracies or others, cycle(COLOURS), strict=False):
             values = [point[name] for point in history.validation]
             sorting.plot(held_out, values, "o-", color=colour, label=f"{name}, held out")
         if "chance" in val:
             sorting.axhline(val["chance"], color=FAINT, linestyle="--", label="chance")
-        sorting.set(title="Accuracy", xlabel="optimizer step", ylim=(0, 1))
+        sorting.set(title="Accuracy" if accuracies else "Held out", xlabel="optimizer step", ylim=(0, 1))
         for axes in (losses, sorting):
             axes.grid(True)
             axes.legend()

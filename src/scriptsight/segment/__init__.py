@@ -6,7 +6,6 @@ machine that sees the files), `merge` joins the parts to shards. `run` does the 
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +34,7 @@ from scriptsight.segments import SCHEMA, Segment, to_batch
 __all__ = ["Part", "Result", "merge", "plan", "run", "work"]
 
 CHUNK_VIDEOS = 32
-CHUNK_SECONDS = 600.0  # of video
+CHUNK_SECONDS = 120.0  # of video
 BATCH_ROWS = 32
 BATCH_BYTES = 8 * 2**20  # a batch is the unit that memory-mapped readers touch
 
@@ -112,7 +111,7 @@ def run(
         count, seconds, rejects = count + part.segments, seconds + part.seconds, rejects + len(part.rejects)
     result = Result(segments=count, hours=round(seconds / 3600, 4), bytes=size, rejects=rejects)
     write_json(metrics, asdict(result))
-    shutil.rmtree(work_root)
+    parts.remove(folder)
     reporter.metrics({f"segment/{key}": float(value) for key, value in asdict(result).items()})
     return result
 

@@ -13,6 +13,13 @@ from scriptsight.pretrain.objectives.tvts import Tvts
 from scriptsight.training.objective import Objective
 
 
+def _tvts(encoder: Encoder, params: Pretrain) -> Objective:
+    objective = Tvts(encoder, params.tvts, k=params.k, keep=params.keep)
+    if next(iter(params.collections.values())).text != "script":
+        objective.headline = "t2v_r1"  # the collection that figures are about has nothing to sort
+    return objective
+
+
 def _contrastive(encoder: Encoder, params: Pretrain) -> Objective:
     return Tvts(encoder, params.tvts.model_copy(update={"sort_weight": 0.0}), k=params.k, keep=params.keep)
 
@@ -25,7 +32,7 @@ def _joint(encoder: Encoder, params: Pretrain) -> Objective:
 # A name of `pretrain.objective` -> how to build it around a new encoder, which it keeps as `encoder`: only that is
 # saved, not the heads it is trained with.
 OBJECTIVES: dict[str, Callable[[Encoder, Pretrain], Objective]] = {
-    "tvts": lambda encoder, params: Tvts(encoder, params.tvts, k=params.k, keep=params.keep),
+    "tvts": _tvts,
     "contrastive": _contrastive,
     "frame_order": lambda encoder, params: FrameOrder(
         encoder, params.frame_order, params.tvts, k=params.k, keep=params.keep

@@ -61,12 +61,10 @@ class SortingHead(nn.Module):
             if table is not None:
                 nn.init.normal_(table, std=0.02)
 
-    def forward(self, video: Tensor, sentences: Tensor, steps: int | None = None) -> Tensor:
-        """Video tokens [B, 1 + T * kept, D] of T `steps` (None: of a whole clip) and sentence embeddings [B, K, Dt]
-        -> logits [B, K, K]."""
+    def forward(self, video: Tensor, sentences: Tensor) -> Tensor:
+        """Video tokens [B, 1 + T * kept, D] and sentence embeddings [B, K, Dt] -> logits [B, K, K]."""
         if self.time is not None:
-            steps = steps or self.steps
-            patches = video[:, 1:].unflatten(1, (steps, -1)) + self.time[:steps, None]  # [B, T, kept, D]
+            patches = video[:, 1:].unflatten(1, (self.steps, -1)) + self.time[:, None]  # [B, T, kept, D]
             video = torch.cat([video[:, :1], patches.flatten(1, 2)], dim=1)
         tokens = torch.cat([video + self.video_type, self.text_input(sentences) + self.text_type], dim=1)
         for block in self.blocks[:-1]:
@@ -106,18 +104,17 @@ class Tvts(Objective):
         figures = {"align_loss": align(self.encoder, tokens, sentences, self.choice)}
         loss = self.choice.align_weight * figures["align_loss"]
         if batch.order is not None and self.head is not None:
-            logits = self._sort(batch, tokens, sentences).float()
+            logits = self.sort(tokens, sentences).float()
             sort_loss = F.cross_entropy(logits.flatten(0, 1), batch.order.flatten())
             loss = self.choice.sort_weight * sort_loss + loss
             accuracy = (logits.argmax(-1) == batch.order).float().mean()
             figures |= {"sort_loss": sort_loss, "sort_accuracy": accuracy}
         return {"loss": loss, **figures}
 
-    def _sort(self, batch: Batch, tokens: Tensor, sentences: Tensor) -> Tensor:
+    def sort(self, tokens: Tensor, sentences: Tensor) -> Tensor:
         """Logits [B, K, K]: row k scores the positions of transcript k."""
         assert self.head is not None
-        steps = batch.frames.shape[1] // self.encoder.video.tubelet
-        logits: Tensor = self.head(tokens, sentences.detach() if self.choice.detach_text else sentences, steps)
+        logits: Tensor = self.head(tokens, sentences.detach() if self.choice.detach_text else sentences)
         return logits
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
@@ -129,7 +126,7 @@ class Tvts(Objective):
             return {"v": v, "t": t}
         # What language alone can order: the same transcripts over a clip of one grey.
         blank = self.encoder.video(torch.full_like(batch.frames, 127))
-        predicted, unseen = (self._sort(batch, seen, sentences).argmax(-1) for seen in (tokens, blank))
+        predicted, unseen = (self.sort(seen, sentences).argmax(-1) for seen in (tokens, blank))
         return {"v": v, "t": t, "order": batch.order, "predicted": predicted, "blank": unseen}
 
     def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
