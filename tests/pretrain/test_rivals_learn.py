@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import scriptsight
 from scriptsight import pretrain
 from scriptsight.catalogue import Cue
 from scriptsight.models.resnet import ResNet3d
+from scriptsight.reporting import ConsoleReporter
 from scriptsight.segments import Segment
 from tests import small
 from tests.training.together import settings, train
@@ -113,6 +115,24 @@ def test_joint_learns_and_its_bundle_is_an_encoder_like_any_other(world: Path) -
     for folder in ("last", "best"):
         encoder = scriptsight.load(world / "joint" / folder)
         assert not any("parts" in name for name, _ in encoder.named_parameters())
+
+
+class Dying(ConsoleReporter):
+    """Raises when the figures of step 10 come, after the checkpoint of step 8."""
+
+    def metrics(self, values: Any, step: int | None = None) -> None:
+        if step == 10:
+            raise KeyboardInterrupt
+
+
+def test_a_joint_training_that_dies_ends_with_the_same_bytes(world: Path) -> None:
+    choice = settings(**(CHOICE | {"objective": "joint", "steps": 12, "checkpoint_every": 8, "validate_every": 6}))
+    train(world, "joint whole", choice)
+    with pytest.raises(KeyboardInterrupt):
+        train(world, "joint died", choice, Dying())
+    train(world, "joint died", choice)
+    for name in ("last/model.safetensors", "best/model.safetensors", "plots/training.csv", "plots/validation.csv"):
+        assert (world / "joint died" / name).read_bytes() == (world / "joint whole" / name).read_bytes()
 
 
 def test_a_resnet_and_trained_word_vectors_go_through_the_stage(world: Path) -> None:

@@ -60,7 +60,9 @@ class Mortal(ConsoleReporter):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(folder: Path, name: str, choice: params.Pretrain) -> pretrain.Result:
+def train(
+    folder: Path, name: str, choice: params.Pretrain, reporter: ConsoleReporter | None = None
+) -> pretrain.Result:
     """Train on the segments in `folder`; everything goes to `folder/NAME`."""
     return pretrain.run(
         choice,
@@ -70,7 +72,7 @@ def train(folder: Path, name: str, choice: params.Pretrain) -> pretrain.Result:
         metrics=folder / name / "pretrain.json",
         plots=folder / name / "plots",
         checkpoints=folder / name / "checkpoints",
-        reporter=Mortal(),
+        reporter=reporter or Mortal(),
     )
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal, Protocol
 
 import torch
@@ -238,7 +239,7 @@ class _Training:
                 found = self._validated(batches)
                 self.val |= {f"{name}/{key}" if name else key: value for key, value in found.items()}
             scalars = {name: value for name, value in self.val.items() if isinstance(value, float)}
-            best = max((point[self.objective.headline] for point in self.history.validation), default=-1.0)
+            best = max((point[self.objective.headline] for point in self.history.validation), default=-inf)
             if scalars[self.objective.headline] > best:
                 weights = processes.full_weights(self.model)
                 if processes.rank() == 0:
