@@ -512,7 +512,7 @@ class Tvts(Section):
 
 
 class FrameOrder(Section):
-    """Which frame comes when, given the text (MERLOT's task); alignment beside it is as in `tvts`."""
+    """Which frame comes when, given the text (MERLOT's task); temperature, align_chunk and detach_text are tvts'."""
 
     order_weight: Positive
     align_weight: NotNegative
@@ -609,7 +609,7 @@ class Pretrain(Section):
 
     seed: Seed
     collections: dict[Name, Source] = Field(min_length=1)  # the first is the one that figures are about
-    objective: ObjectiveName | Literal["joint"]
+    objective: Literal[ObjectiveName, "joint"]
     start_from: str | None  # a model folder that training goes on from (a second phase); it brings its text encoder
     k: Annotated[int, Field(ge=2)]  # transcripts a sample
     sampling: Sampling
@@ -621,7 +621,7 @@ class Pretrain(Section):
     max_text_tokens: Count
     video: VideoEncoder
     text: TextEncoder
-    tvts: Tvts  # contrastive is its alignment alone
+    tvts: Tvts  # of contrastive as well: it is the alignment alone
     frame_order: FrameOrder
     masked_pixels: MaskedPixels
     joint: Joint

@@ -152,6 +152,17 @@ def test_frame_order_equals_a_naive_loop() -> None:
     assert parts["loss"].item() == pytest.approx(total)
 
 
+def test_ordering_trains_the_video_encoder_and_a_detached_text_encoder_not() -> None:
+    quiet = CHOICE["frame_order"] | {"align_weight": 0.0}  # type: ignore[operator]
+    for detach in (True, False):
+        model = objective("frame_order", frame_order=quiet, tvts=CHOICE["tvts"] | {"detach_text": detach})  # type: ignore[operator]
+        model.encoder.text.frozen = False
+        model.encoder.text.requires_grad_(True)
+        model.losses(batch(), draw(0))["loss"].backward()
+        video, text_ = model.encoder.video.patch_embed.weight.grad, model.encoder.text.backbone.table.weight.grad
+        assert video.abs().sum() > 0 and (text_ is None or not text_.any()) == detach
+
+
 def test_ordering_of_pairs_and_its_figures() -> None:
     model = objective("frame_order")
     pairs = Batch(batch().frames, SENTENCES, None, ["c/v/0", "c/v/1", "c/v/2"])

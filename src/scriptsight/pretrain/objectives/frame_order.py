@@ -54,7 +54,8 @@ class FrameOrder(Objective):
     encode the clip. Alignment sees it as it is; ordering sees its steps shuffled, and no ViT's table of times, so
     that the order of the input is the only order there is, and it is drawn at random: from a ViT, whose steps' tokens
     are then equivariant to it, shuffling takes nothing but the order; a ResNet's kernels see shuffled neighbours.
-    MERLOT encodes each frame for itself, with the same effect. Were alignment to share the shuffled pass, the encoder
+    MERLOT encodes each frame for itself, with the same effect. As in TVTS, ordering need not train the text encoder
+    (`tvts.detach_text`). Were alignment to share the shuffled pass, the encoder
     would learn that time means nothing.
     """
 
@@ -79,7 +80,8 @@ class FrameOrder(Objective):
         order = draw.rand(steps).argsort(-1).to(batch.frames.device)  # [B, T]: which step is shown where
         keep = draw_patches(video, batch.frames, self.keep, draw)
         sentences = sentences_of(self.encoder, batch)  # [B, K, Dt]
-        logits = self._order(batch, sentences, order, keep).float()
+        told = sentences.detach() if self.alignment.detach_text else sentences
+        logits = self._order(batch, told, order, keep).float()
         order_loss = F.cross_entropy(logits.flatten(0, 1), order.flatten())
         accuracy = (logits.argmax(-1) == order).float().mean()
         figures = {"order_loss": order_loss, "order_accuracy": accuracy}
