@@ -97,8 +97,8 @@ def test_frames_are_put_in_order_by_reading(world: Path) -> None:
     result, losses = learned(world, "frame_order", keep=1.0, steps=200, validate_every=100)
     assert losses[-1] < 0.7 * losses[0]
     assert result.val["chance"] == 0.25
-    assert result.val["order_accuracy"] > 0.6
-    assert result.val["order_accuracy_blank"] < result.val["order_accuracy"] - 0.15
+    assert result.val["order_accuracy"] > 0.8
+    assert result.val["order_accuracy_blank"] < 0.65  # light in order or backwards: half of the videos are guessed
     assert scriptsight.load(world / "frame_order" / "best").encode_text(["the red light"]).shape == (1, 64)
 
 
