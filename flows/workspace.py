@@ -14,7 +14,7 @@ from scriptsight import files, params
 from scriptsight.errors import InputError
 
 PROJECT = Path(__file__).resolve().parent.parent
-IGNORED = ("data/", "models/", "plots/", "mlruns/", ".locks/", ".checkpoints/", ".dvc/")
+IGNORED = ("data/", "models/", "plots/", "mlruns/", ".locks/", ".checkpoints/", ".transcripts/", ".work/", ".dvc/")
 
 
 def prepare(folder: Path) -> None:

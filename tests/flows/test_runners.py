@@ -16,6 +16,7 @@ from flows import runners
 from scriptsight import ingest, segment
 from scriptsight.errors import InputError
 from scriptsight.params import Ingest, Segment
+from tests import small
 from tests.conftest import MakeVideo
 
 VIDEOS = 6
@@ -44,14 +45,7 @@ def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_video: MakeVide
 
 
 def ingest_params(**keys: Any) -> Ingest:
-    values = {
-        "collections": {"mine": {"kind": "folder", "path": "v", "splits": {"*": "train"}}},
-        "workers": 2,
-        "runner": "processes",
-        "dask_address": None,
-        "max_reject_share": 0.5,
-    }
-    return Ingest.model_validate(values | keys)
+    return small.ingest_params({"mine": {"kind": "folder", "path": "v", "splits": {"*": "train"}}}, **keys)
 
 
 def segment_params(**keys: Any) -> Segment:

@@ -17,8 +17,9 @@ from scriptsight import catalogue, ingest, segment
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import Ingest, Segment
+from scriptsight.params import Segment
 from scriptsight.segments import Segments
+from tests import small
 
 VTT = """WEBVTT
 
@@ -59,8 +60,7 @@ def params(**keys: Any) -> Segment:
 
 def ingest_folder(path: str = "v", **keys: Any) -> None:
     collection = {"kind": "folder", "path": path, "splits": {"*": "train"}} | keys
-    where = {"workers": 2, "runner": "processes", "dask_address": None}
-    ingest.run(Ingest.model_validate({"collections": {"mine": collection}, "max_reject_share": 0.9, **where}))
+    ingest.run(small.ingest_params({"mine": collection}, max_reject_share=0.9))
 
 
 def shards(folder: Path = Path("data/segments")) -> dict[str, bytes]:
