@@ -66,7 +66,7 @@ def outputs() -> dict[str, bytes]:
 
 
 def summaries(name: str) -> list[Path]:
-    return list(Path(".work", name).glob("*/??/*.json"))
+    return list(Path(".work", name).glob("*/??/[0-9a-f]*.json"))
 
 
 def kill_in_the_middle(name: str, values: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ def test_a_killed_dask_worker_costs_nothing(videos: None, monkeypatch: pytest.Mo
 
 def _kill_at_work(victim: psutil.Process, folder: Path, killed: list[psutil.Process]) -> None:
     """Kill a worker with SIGKILL once the first part is there and it has processes that decode."""
-    while not (list(folder.glob("*/??/*.json")) and victim.children()):
+    while not (list(folder.glob("*/??/[0-9a-f]*.json")) and victim.children()):
         time.sleep(0.01)
     killed += [victim, *victim.children(recursive=True)]
     victim.kill()
