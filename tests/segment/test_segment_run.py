@@ -164,7 +164,7 @@ def test_changed_and_missing_files_are_rejects_and_too_many_stop_the_stage(make_
     assert not list(Path("data").glob(".partial*"))
     segment.run(params(max_reject_share=0.7))
     reasons = [reject.reason for reject in catalogue.read_rejects("data/segments")]
-    assert reasons == ["changed since ingest", "unreadable video"]
+    assert reasons == ["changed since ingest", "missing video"]
 
 
 def test_a_changed_file_of_the_same_size_is_noticed(make_video) -> None:
