@@ -23,12 +23,12 @@ ui: env ## Prefect and MLflow pages on the loopback address, until ctrl-C
 	@$(BIN)/python -m flows.ui
 
 clean: ## remove what the stages made; DVC's cache can bring it back (dvc checkout)
-	@rm -rf data models plots .checkpoints .locks
+	@rm -rf data models plots .checkpoints .locks .work
 	@echo "Removed data, models, plots, checkpoints. Kept: .venv, mlruns, metrics, DVC's cache (.dvc/cache)."
 
 env: $(READY)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock tests/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
 	  echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13: install one and name it, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@echo "Making the environment in .venv (some minutes the first time) ..."
@@ -40,5 +40,6 @@ $(READY): requirements.lock pyproject.toml
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; uv=$(BIN)/uv; \
 	fi; \
 	$$uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock; \
+	$$uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r tests/requirements.txt; \
 	$$uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)

@@ -112,7 +112,8 @@ def measured(videos: str, workers: int) -> None:
     stored = {"short_side": 256, "jpeg_quality": 90, "shard_mb": 256.0, "timeout_seconds": 600.0}
     children_mb = watch_children()
     started = time.perf_counter()
-    result = ingest.run(params.Ingest.model_validate({"collections": {"source": collection}} | where))
+    section = params.read_yaml(Path(__file__).parents[1] / "params.yaml")["ingest"]
+    result = ingest.run(params.Ingest.model_validate(section | {"collections": {"source": collection}} | where))
     segment.run(params.Segment.model_validate(lengths | stored | where))
     seconds = time.perf_counter() - started
     own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -28,6 +28,7 @@ from scriptsight.reporting import ConsoleReporter
 
 EXPERIMENT = "scriptsight"
 WEIGHTS = Path("models/pretrained/model.safetensors")
+DATA_PAGE = Path("plots/segment/report.html")
 STORE = Path("mlruns")
 SYSTEM_SECONDS = 5  # between two samples of processor, memory and GPU
 FLUSH_SECONDS = 2
@@ -124,6 +125,8 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
             for earlier in ("ingest", "segment"):
                 published |= {f"data/{earlier}/{name}": value for name, value in _figures(earlier).items()}
             reporter.tags({"weights_digest": files.digest(WEIGHTS)})
+            if DATA_PAGE.is_file():  # what the model learned from
+                reporter.figure(DATA_PAGE)
         reporter.metrics(published)
         status = "FINISHED"
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from scriptsight import files, params
 from scriptsight.errors import InputError
 
 PROJECT = Path(__file__).resolve().parent.parent
-IGNORED = ("data/", "models/", "plots/", "mlruns/", ".locks/", ".checkpoints/", ".dvc/")
+SOURCES = ("path", "annotations", "captions", "lists", "titles")  # keys of collections that name files
+IGNORED = ("data/", "models/", "plots/", "mlruns/", ".locks/", ".checkpoints/", ".transcripts/", ".work/", ".dvc/")
 
 
 def prepare(folder: Path) -> None:
@@ -59,15 +60,36 @@ def _pipeline(folder: Path, merged: dict[str, Any]) -> dict[str, Any]:
     pipeline = params.read_yaml(PROJECT / "dvc.yaml")
     for stage in pipeline["stages"].values():
         stage["deps"] = [path for dep in stage["deps"] for path in _rooted(dep, folder)]
-    ingest = pipeline["stages"]["ingest"]["deps"]
-    for collection in merged["ingest"]["collections"].values():
-        path = collection.get("path")
-        if path is None or path in ingest or not (folder / path).exists():
-            continue  # the stage says which folder is missing
-        if folder.is_relative_to((folder / path).resolve()):
-            raise InputError(f"The workspace {folder} lies in the videos of {path!r}: move one out of the other.")
-        ingest.append(path)
+    sources = [collection.get(key) for collection in merged["ingest"]["collections"].values() for key in SOURCES]
+    learn = merged["pretrain"]
+    _add(pipeline, "ingest", sources, folder)
+    _add(pipeline, "pretrain", [learn["start_from"], learn["video"]["init"]], folder)
     return pipeline
+
+
+def _add(pipeline: dict[str, Any], stage: str, sources: list[Any], folder: Path) -> None:
+    """Make the files and folders that are named in `sources` dependencies of the stage.
+
+    What is not there is left out: the stage says what is missing, and DVC can't look at an address elsewhere.
+    """
+    deps = pipeline["stages"][stage]["deps"]
+    for path in (path for source in sources for path in _names(source)):
+        place = (folder / path).resolve()
+        if not place.exists() or any(place.is_relative_to((folder / dep).resolve()) for dep in deps):
+            continue
+        if folder.is_relative_to(place):
+            raise InputError(f"The workspace {folder} lies in the videos of {path!r}: move one out of the other.")
+        deps.append(path)
+
+
+def _names(source: Any) -> Iterator[str]:
+    """The strings in a value of a parameters file, which may be a list or a table of them."""
+    if isinstance(source, str):
+        yield source
+    elif isinstance(source, Mapping):
+        yield from (name for value in source.values() for name in _names(value))
+    elif isinstance(source, Sequence):
+        yield from (name for value in source for name in _names(value))
 
 
 def _rooted(dep: str, folder: Path) -> Iterator[str]:

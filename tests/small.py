@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,15 @@ from scriptsight.models.video import VideoViT
 from scriptsight.segments import SCHEMA, Segment, to_batch
 
 WORDS = "the red green blue circle square triangle moves grows shrinks to left right up down and then"
+
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def ingest_params(collections: dict[str, Any], **keys: Any) -> params.Ingest:
+    """The project's own ingest section with other collections."""
+    section = params.read_yaml(PROJECT / "params.yaml")["ingest"]
+    return params.Ingest.model_validate(section | {"collections": collections} | keys)
 
 
 def frames(colour: Sequence[int], count: int = 6, side: int = 16, seed: int = 0) -> list[bytes]:

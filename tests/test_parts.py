@@ -14,19 +14,14 @@ import psutil
 import pytest
 
 from scriptsight import ingest, parts, segment
-from scriptsight.params import Ingest, Segment
+from scriptsight.params import Segment
 from scriptsight.parts import Chunk, Work
 from scriptsight.reporting import ConsoleReporter
+from tests import small
 from tests.conftest import MakeVideo
 
 VIDEOS = 24
-INGEST: dict[str, Any] = {
-    "collections": {"mine": {"kind": "folder", "path": "v"}},
-    "workers": 2,
-    "runner": "processes",
-    "dask_address": None,
-    "max_reject_share": 0.5,
-}
+MINE = {"mine": {"kind": "folder", "path": "v", "splits": {"*": "train"}}}
 SEGMENT: dict[str, Any] = {
     "fps": 8.0,
     "short_side": 48,
@@ -71,7 +66,7 @@ def outputs() -> dict[str, bytes]:
 
 
 def summaries(name: str) -> list[Path]:
-    return list(Path(".work", name).glob("*/??/*.json"))
+    return list(Path(".work", name).glob("*/??/[0-9a-f]*.json"))
 
 
 def kill_in_the_middle(name: str, values: dict[str, Any]) -> None:
@@ -104,11 +99,13 @@ if __name__ == "__main__":
     assert not alive  # its workers end with it
 
 
-@pytest.mark.parametrize(("name", "values"), [("ingest", INGEST), ("segment", SEGMENT)])
+@pytest.mark.parametrize(
+    ("name", "values"), [("ingest", small.ingest_params(MINE).model_dump()), ("segment", SEGMENT)]
+)
 def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(name: str, values: dict[str, Any]) -> None:
-    ingest.run(Ingest.model_validate(INGEST))
+    ingest.run(small.ingest_params(MINE))
     stage, params = {
-        "ingest": (ingest, Ingest.model_validate(INGEST)),
+        "ingest": (ingest, small.ingest_params(MINE)),
         "segment": (segment, Segment.model_validate(SEGMENT)),
     }[name]
     stage.run(params)
@@ -161,7 +158,7 @@ def interrupted(stage: Any, params: Any) -> None:
 
 
 def test_a_resumed_run_notices_a_file_that_changed_meanwhile(make_video: MakeVideo) -> None:
-    params = Ingest.model_validate(INGEST)
+    params = small.ingest_params(MINE)
     interrupted(ingest, params)
     done = len(summaries("ingest"))
     make_video(Path("v/00.mp4"), seconds=3)
@@ -175,7 +172,7 @@ def test_a_resumed_run_notices_a_file_that_changed_meanwhile(make_video: MakeVid
 
 
 def test_parts_of_other_parameters_are_not_used_and_removed() -> None:
-    ingest.run(Ingest.model_validate(INGEST))
+    ingest.run(small.ingest_params(MINE))
     interrupted(segment, Segment.model_validate(SEGMENT))
     counting = Counting()
     segment.run(Segment.model_validate(SEGMENT | {"jpeg_quality": 50}), mapper=counting)
@@ -187,9 +184,9 @@ def test_the_limit_of_rejects_can_be_raised_without_doing_the_work_again() -> No
     for i in range(VIDEOS // 2 + 1):
         Path(f"v/{i:02}.mp4").write_text("no video")
     with pytest.raises(ValueError, match="max_reject_share"):
-        ingest.run(Ingest.model_validate(INGEST))
+        ingest.run(small.ingest_params(MINE))
     counting = Counting()
-    ingest.run(Ingest.model_validate(INGEST | {"max_reject_share": 0.9}), mapper=counting)
+    ingest.run(small.ingest_params(MINE, max_reject_share=0.9), mapper=counting)
     assert counting.chunks == 0
 
 

@@ -60,7 +60,7 @@ class FolderCollection(Section):
     """Videos in a folder, each with a .vtt or .srt beside it or embedded."""
 
     kind: Literal["folder"]
-    path: str
+    path: str  # a folder, or an fsspec address such as s3://bucket/talks
     pattern: str = "**/*"  # which files below `path` are videos; those with a video's suffix are taken
     language: str | None = None  # of captions, where a video has several: clip.en.vtt, an embedded track
     labels: str | None = None  # a CSV in the folder with a column `video` (file name) and a label

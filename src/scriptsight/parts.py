@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from scriptsight.files import whole_file
-from scriptsight.media import Failed, isolated
+from scriptsight.media import Failed, MediaError, fingerprint, isolated
 from scriptsight.reporting import Reporter
 
 P = TypeVar("P")
@@ -210,10 +210,8 @@ def _local_stamp(path: str) -> str:
 
 @cache
 def _remote_stamp(address: str) -> str:
-    from fsspec.core import url_to_fs
-
     try:
-        system, path = url_to_fs(address)
-        return str(system.ukey(path))
-    except OSError:
+        size, mark = fingerprint(address)
+    except MediaError:
         return ""
+    return f"{size}:{mark}"

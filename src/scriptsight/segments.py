@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
     ]
 )
 SPLITS = ("train", "val", "test")
+MIN_CHARACTERS = 10  # TVTS: a text with fewer is no transcript
 
 
 class Frames(Protocol):
@@ -153,12 +154,12 @@ class Segments:
             else:
                 yield from (cue["text"] for cues in batch.column("cues").to_pylist() for cue in cues)
 
-    def transcripts(self, characters: int) -> np.ndarray:
-        """How many cues of each row have at least that many characters, int64 [N]."""
+    def transcripts(self) -> np.ndarray:
+        """How many cues of each row are transcripts, int64 [N]."""
         counts = []
         for batch in self._batches:
             cues = batch.column("cues")
-            long = pc.greater_equal(pc.utf8_length(cues.flatten().field("text")), characters)
+            long = pc.greater_equal(pc.utf8_length(cues.flatten().field("text")), MIN_CHARACTERS)
             before = np.concatenate([[0], np.cumsum(long.to_numpy(zero_copy_only=False))])
             ends = np.concatenate([[0], np.cumsum(pc.list_value_length(cues).to_numpy(zero_copy_only=False))])
             counts.append(np.diff(before[ends.astype(np.int64)]))
@@ -184,6 +185,11 @@ class _Frames:
 
     def __getitem__(self, index: int) -> memoryview:
         return memoryview(self._values[int(index)].as_buffer()).cast("B")
+
+
+def is_transcript(text: str) -> bool:
+    """Whether a text is long enough to be one of the K that are sorted."""
+    return len(text) >= MIN_CHARACTERS
 
 
 def _cue(row: dict[str, Any]) -> Cue:

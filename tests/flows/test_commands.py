@@ -126,6 +126,23 @@ def test_a_workspace_is_the_project_with_overrides(workspace: Path) -> None:
         prepare(workspace)
 
 
+def test_files_that_a_workspace_names_are_dependencies(workspace: Path) -> None:
+    """Videos, annotation files beside them, and the weights that training starts from; nothing that is not there."""
+    for name in ("clips/labels.json", "lists/train.json", "first/model.safetensors"):
+        (workspace / name).parent.mkdir(exist_ok=True)
+        (workspace / name).touch()
+    annotations = "{train: lists/train.json, val: clips/labels.json, test: lists/none.json}"
+    (workspace / "overrides.yaml").write_text(
+        f"ingest: {{collections: {{some: {{kind: ssv2, path: clips, annotations: {annotations}}}}}}}\n"
+        "pretrain: {collections: {some: {text: caption}}, start_from: first}\n"
+        "probe: {collection: some}\nretrieve: {collection: some}\n"
+    )
+    prepare(workspace)
+    stages_of = params.read_yaml(workspace / "dvc.yaml")["stages"]
+    assert stages_of["ingest"]["deps"][-2:] == ["clips", "lists/train.json"]
+    assert stages_of["pretrain"]["deps"][-1] == "first"
+
+
 @pytest.mark.parametrize("relative", [True, False])
 def test_an_edited_caption_makes_ingest_stale(
     workspace: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch, relative: bool

@@ -25,7 +25,7 @@ def prepared(workspace: Path) -> Path:
     """A workspace with segments and the parameters of a tiny training in two processes."""
     for split, count in (("train", 20), ("val", 12)):
         small.told(workspace / "data/segments", split, count, "narrated")
-    engine = {"engine": {"processes": 2}, "steps": 400, "validate_every": 200, "checkpoint_every": 100}
+    engine = {"engine": {"processes": 2}, "steps": 600, "validate_every": 300, "checkpoint_every": 100}
     values = params.merge(params.read_yaml("params.yaml"), SMALL)
     YAML().dump(params.merge(values, {"pretrain": engine}), workspace / "params.yaml")
     return workspace
@@ -46,25 +46,37 @@ def runs() -> list[str]:
     return [run.info.status for run in client.search_runs([experiment.experiment_id])]
 
 
-def test_two_processes_make_one_model_and_one_run_and_stop_when_told(prepared: Path) -> None:
-    process = start()
+def begun(process: subprocess.Popen[str], prepared: Path, checkpoint: str) -> list[psutil.Process]:
+    """The processes of a stage that has come to a checkpoint."""
     deadline = time.monotonic() + 120
-    while not list(prepared.rglob("0000000100.pt")) and time.monotonic() < deadline:
+    while not list(prepared.rglob(checkpoint)) and time.monotonic() < deadline:
         time.sleep(0.2)
     family = psutil.Process(process.pid).children(recursive=True)
     assert len([child for child in family if "flows.pretrain" in " ".join(child.cmdline())]) >= 2
+    return family
+
+
+def test_two_processes_make_one_model_and_one_run_and_end_with_their_parent(prepared: Path) -> None:
+    process = start()
+    family = begun(process, prepared, "0000000100.pt")
     process.send_signal(signal.SIGTERM)
     told = process.communicate(timeout=30)[1]
     assert process.returncode == 143, told
     assert "run again to go on from there" in told
-    _, alive = psutil.wait_procs(family, timeout=20)
-    assert not alive
+    assert not psutil.wait_procs(family, timeout=20)[1]
     assert not (prepared / "models").exists()
 
-    again = start()
-    told = again.communicate(timeout=150)[1]
-    assert again.returncode == 0, told
+    process = start()
+    family = begun(process, prepared, "0000000200.pt")
+    process.kill()
+    process.communicate()
+    assert not psutil.wait_procs(family, timeout=20)[1]
+    assert not (prepared / "models").exists()
+
+    process = start()
+    told = process.communicate(timeout=150)[1]
+    assert process.returncode == 0, told
     assert told.count("Resuming after step") == 1  # one process speaks for all
     assert (prepared / "models/pretrained/model.safetensors").is_file()
     assert (prepared / "models/best/model.safetensors").is_file()
-    assert sorted(runs()) == ["FAILED", "FINISHED"]
+    assert sorted(runs()) == ["FAILED", "FAILED", "FINISHED"]

@@ -16,6 +16,7 @@ from flows import runners
 from scriptsight import ingest, segment
 from scriptsight.errors import InputError
 from scriptsight.params import Ingest, Segment
+from tests import small
 from tests.conftest import MakeVideo
 
 VIDEOS = 6
@@ -44,14 +45,7 @@ def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_video: MakeVide
 
 
 def ingest_params(**keys: Any) -> Ingest:
-    values = {
-        "collections": {"mine": {"kind": "folder", "path": "v", "splits": {"*": "train"}}},
-        "workers": 2,
-        "runner": "processes",
-        "dask_address": None,
-        "max_reject_share": 0.5,
-    }
-    return Ingest.model_validate(values | keys)
+    return small.ingest_params({"mine": {"kind": "folder", "path": "v", "splits": {"*": "train"}}}, **keys)
 
 
 def segment_params(**keys: Any) -> Segment:
@@ -119,7 +113,7 @@ def test_a_killed_dask_worker_costs_nothing(videos: None, monkeypatch: pytest.Mo
 
 def _kill_at_work(victim: psutil.Process, folder: Path, killed: list[psutil.Process]) -> None:
     """Kill a worker with SIGKILL once the first part is there and it has processes that decode."""
-    while not (list(folder.glob("*/??/*.json")) and victim.children()):
+    while not (list(folder.glob("*/??/[0-9a-f]*.json")) and victim.children()):
         time.sleep(0.01)
     killed += [victim, *victim.children(recursive=True)]
     victim.kill()

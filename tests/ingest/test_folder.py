@@ -15,6 +15,7 @@ from scriptsight.errors import InputError
 from scriptsight.ingest import folder
 from scriptsight.ingest.describe import describe
 from scriptsight.params import FolderCollection
+from tests import small
 
 FIRST_SPLITS = ["train", "val", "train", "train", "train", "val"]
 CUES = "WEBVTT\n\n00:01.000 --> 00:02.000\n{}\n"
@@ -24,7 +25,8 @@ def read(path: Path, **keys: Any) -> tuple[dict[str, Video], list[Reject]]:
     collection = FolderCollection(kind="folder", path=str(path), **keys)
     found = list(folder.read("mine", collection))
     rejects = [one for one in found if isinstance(one, Reject)]
-    described = [describe("mine", one, rejects, Counter()) for one in found if not isinstance(one, Reject)]
+    params = small.ingest_params({"mine": {"kind": "folder", "path": "v"}})
+    described = [describe("mine", one, params, rejects, Counter()) for one in found if not isinstance(one, Reject)]
     videos = [video for video in described if video is not None]
     return {Path(video.uri).relative_to(path).as_posix(): video for video in videos}, rejects
 

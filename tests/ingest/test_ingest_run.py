@@ -11,6 +11,7 @@ import pytest
 from scriptsight import catalogue, ingest
 from scriptsight.errors import InputError
 from scriptsight.params import Ingest
+from tests import small
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +21,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def params(max_reject_share: float = 0.5, **collections: dict[str, Any]) -> Ingest:
-    where = {"workers": 2, "runner": "processes", "dask_address": None}
-    return Ingest.model_validate({"collections": collections, "max_reject_share": max_reject_share, **where})
+    return small.ingest_params(collections, max_reject_share=max_reject_share)
 
 
 def test_two_collections_make_one_catalogue(make_video) -> None:

@@ -25,8 +25,9 @@ from scriptsight import params
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
 from scriptsight.ingest import transcription
-from scriptsight.ingest.transcription import RATE, Transcriber
-from scriptsight.media import MediaError
+from scriptsight.ingest.transcription import Transcriber
+from scriptsight.media import MediaError, audio
+from scriptsight.media.audio import SAMPLE_RATE as RATE
 from scriptsight.params import Transcription
 
 MakeSound = Callable[..., Path]
@@ -248,7 +249,7 @@ def test_silence_is_no_cue_and_speech_is(
     assert transcriber(model, tmp_path / "cache", vad=True).transcript(silent) == transcription.Transcript(None, ())
     assert transcriber(model, tmp_path / "cache", vad=False).cues(silent)  # only voice activity told it apart
     spoken = shared_data / "scripted_videos/grid_long/grid_s1_00.mp4"
-    voice = transcription._audio(spoken)[: RATE * 6]
+    voice = audio(spoken)[: RATE * 6]
     between = np.concatenate([np.zeros(RATE * 20, np.float32), voice, np.zeros(RATE * 40, np.float32)])
     cues = transcriber(model, tmp_path / "cache", vad=True).cues(make_sound(tmp_path / "between.mka", between))
     assert cues
@@ -272,7 +273,7 @@ def test_no_sound_is_no_cue_and_needs_no_model(make_video, tmp_path: Path) -> No
 
 def test_sound_that_starts_late_is_timed_from_the_start(make_sound: MakeSound, tmp_path: Path) -> None:
     samples = noise(2)
-    heard = transcription._audio(make_sound(tmp_path / "late.mkv", samples, late=0.5))
+    heard = audio(make_sound(tmp_path / "late.mkv", samples, late=0.5))
     assert len(heard) == pytest.approx(2.5 * RATE, abs=RATE // 100)
     assert not heard[: round(0.49 * RATE)].any()
     np.testing.assert_allclose(heard[-len(samples) :], samples, atol=1e-4)

@@ -11,6 +11,7 @@ from scriptsight import params
 from scriptsight.catalogue import Reject
 from scriptsight.ingest import captions, folder, world
 from scriptsight.ingest.describe import describe
+from tests import small
 
 
 def collection(**changes) -> params.WorldCollection:
@@ -166,7 +167,10 @@ def test_the_whole_folder_is_an_ordinary_collection(narrated):
     path = str(Path(narrated[0].uri).parent)
     plain = params.FolderCollection(kind="folder", path=path, captions="captions.csv", splits="column")
     rejects: list[Reject] = []
-    videos = [describe("w", entry, rejects, collections.Counter()) for entry in folder.read("w", plain)]
+    choice = small.ingest_params({"w": plain.model_dump()})
+    counts = collections.Counter()
+    videos = [describe("w", entry, choice, rejects, counts) for entry in folder.read("w", plain)]
+    assert not counts.total()  # cleaning finds nothing in what the default is told
     assert rejects == []
     assert [(video.video_id, video.split, video.digest, video.title) for video in videos] == [
         (video.video_id, video.split, video.digest, video.title) for video in narrated

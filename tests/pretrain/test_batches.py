@@ -71,7 +71,7 @@ def test_transcripts_are_consecutive_and_the_order_puts_them_right(segments):
 def test_too_short_a_text_is_no_transcript_and_too_few_transcripts_no_sample(segments):
     assert sampler(segments, k=3).eligible.tolist() == [0, 1, 2, 3, 4]
     assert sampler(segments, k=2).eligible.tolist() == [0, 1, 2, 3, 4, 5]
-    assert segments.transcripts(10).tolist() == [5, 5, 5, 5, 5, 2]
+    assert segments.transcripts().tolist() == [5, 5, 5, 5, 5, 2]
     with pytest.raises(InputError, match=r"6 transcripts.*the best has 5.*lower pretrain\.k"):
         sampler(segments, k=6)
 

@@ -19,11 +19,10 @@ import simplejpeg
 from scriptsight import catalogue, ingest, segment
 from scriptsight.catalogue import CUES, REJECTS, VIDEOS, Cue, Reject, Video
 from scriptsight.errors import InputError
-from scriptsight.params import Ingest
 from scriptsight.params import Segment as Params
-from scriptsight.pretrain.batches import MIN_CHARACTERS, is_transcript
 from scriptsight.segment import report
-from scriptsight.segments import SCHEMA, Segment, to_batch
+from scriptsight.segments import SCHEMA, Segment, is_transcript, to_batch
+from tests import small
 
 HOSTILE = """<script>alert(1)</script> <img src=x onerror=alert(2)> "'&amp; {{ 7 * 7 }} ‮gpj.exe"""
 
@@ -171,10 +170,6 @@ def test_histograms_count_what_they_say() -> None:
     assert labels[:2] + labels[-3:] == ["0 s", "1 s", "30 min", "1 h", "2 h+"]
 
 
-def test_a_transcript_is_what_pretrain_draws() -> None:
-    assert report.MIN_CHARACTERS == MIN_CHARACTERS
-
-
 def test_text_of_the_data_stays_text(tmp_path: Path) -> None:
     cue = Cue(0.0, 2.0, HOSTILE)
     hostile = video(
@@ -238,11 +233,11 @@ def test_the_page_of_a_real_run(make_video, tmp_path: Path, monkeypatch: pytest.
     make_video(Path("v/b.mp4"), seconds=6)
     Path("v/broken.mp4").write_bytes(b"no video")
     collection = {"kind": "folder", "path": "v", "splits": {"*": "train"}}
-    ingest.run(Ingest.model_validate({"collections": {"mine": collection}, "workers": 1, "max_reject_share": 0.5}))
+    ingest.run(small.ingest_params({"mine": collection}))
     segment.run(
         Params(
             fps=4, short_side=32, max_seconds=6, max_gap_seconds=1, pad_seconds=0.5, jpeg_quality=90, shard_mb=10,
-            timeout_seconds=60, workers=1, max_reject_share=0.5,
+            timeout_seconds=60, workers=1, runner="processes", dask_address=None, max_reject_share=0.5,
         )
     )  # fmt: skip
     report.write(Path("report.html"), Path("data/catalogue"), Path("data/segments"), Path("metrics/ingest.json"))

@@ -17,8 +17,9 @@ from scriptsight import catalogue, ingest, segment
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import Ingest, Segment
+from scriptsight.params import Segment
 from scriptsight.segments import Segments
+from tests import small
 
 VTT = """WEBVTT
 
@@ -59,8 +60,7 @@ def params(**keys: Any) -> Segment:
 
 def ingest_folder(path: str = "v", **keys: Any) -> None:
     collection = {"kind": "folder", "path": path, "splits": {"*": "train"}} | keys
-    where = {"workers": 2, "runner": "processes", "dask_address": None}
-    ingest.run(Ingest.model_validate({"collections": {"mine": collection}, "max_reject_share": 0.9, **where}))
+    ingest.run(small.ingest_params({"mine": collection}, max_reject_share=0.9))
 
 
 def shards(folder: Path = Path("data/segments")) -> dict[str, bytes]:
@@ -164,7 +164,7 @@ def test_changed_and_missing_files_are_rejects_and_too_many_stop_the_stage(make_
     assert not list(Path("data").glob(".partial*"))
     segment.run(params(max_reject_share=0.7))
     reasons = [reject.reason for reject in catalogue.read_rejects("data/segments")]
-    assert reasons == ["changed since ingest", "unreadable video"]
+    assert reasons == ["changed since ingest", "missing video"]
 
 
 def test_a_changed_file_of_the_same_size_is_noticed(make_video) -> None:

@@ -25,10 +25,11 @@ from scriptsight.errors import InputError
 from scriptsight.files import whole_file, write_json
 from scriptsight.ingest import folder
 from scriptsight.ingest import world as narrated_world
-from scriptsight.ingest.describe import CUES_DROPPED, describe
+from scriptsight.ingest.datasets import READERS
+from scriptsight.ingest.describe import FINDINGS, describe
 from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.media import Failed
-from scriptsight.params import Collection, Ingest, WorldCollection
+from scriptsight.params import Collection, FolderCollection, Ingest, WorldCollection
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
 
@@ -36,6 +37,7 @@ __all__ = ["Part", "Result", "merge", "plan", "run", "work"]
 
 CHUNK_VIDEOS = 16
 PROBE_SECONDS = 300.0  # for one video: hashing a large file over a network takes long, too
+HEARING_SECONDS = 6 * 3600.0  # for one video, where what is said in it must be heard first
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Part:
     splits: dict[str, int] = field(default_factory=dict)  # videos
     seconds: float = 0.0
     cues: int = 0
-    cleaned: dict[str, int] = field(default_factory=dict)  # rule -> cues that it took out
+    cleaned: dict[str, int] = field(default_factory=dict)  # rule -> cues that it changed or took out
     rejects: tuple[Reject, ...] = ()
 
 
@@ -59,7 +61,7 @@ class Result:
     hours: float
     cues: int
     rejects: int
-    cleaned: dict[str, int]  # rule -> cues that it took out
+    cleaned: dict[str, int]  # rule -> cues that it changed or took out
     collections: dict[str, dict[str, int]]  # name -> split -> videos
 
 
@@ -145,7 +147,9 @@ def _source(name: str, collection: Collection, world: Path) -> Iterator[Entry | 
     """What a collection has, before anything is opened: its kind picks the reader."""
     if isinstance(collection, WorldCollection):
         return narrated_world.entries(collection, world / name)
-    return folder.read(name, collection)
+    if isinstance(collection, FolderCollection):
+        return folder.read(name, collection)
+    return READERS[collection.kind](name, collection)
 
 
 def _line(name: str, entry: Entry) -> bytes:
@@ -164,7 +168,7 @@ def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
     if isinstance(collection, WorldCollection):
         videos = narrated_world.render(name, collection, entries, folder / "world" / name)
     else:
-        found = [describe(name, entry, rejects, cleaned) for entry in entries]
+        found = [describe(name, entry, params, rejects, cleaned) for entry in entries]
         videos = [video for video in found if video is not None]
     if not videos:
         return Part(name, None, rejects=tuple(rejects))
@@ -184,7 +188,8 @@ def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
 
 def _job(params: Ingest, folder: Path) -> Work[Part]:
     do = partial(work, params=params, folder=folder)
-    return Work(folder, Path.cwd(), do, _refused, Part, PROBE_SECONDS)
+    limit = PROBE_SECONDS if params.transcription is None else HEARING_SECONDS
+    return Work(folder, Path.cwd(), do, _refused, Part, limit)
 
 
 def _refused(line: bytes, failed: Failed) -> Part:
@@ -261,7 +266,7 @@ def _check(params: Ingest, videos: dict[str, int], kept: Counter[str], rejects: 
     reasons: dict[str, Counter[str]] = {name: Counter() for name in params.collections}
     first: dict[str, list[Reject]] = {name: [] for name in params.collections}
     for reject in rejects:
-        if reject.reason != CUES_DROPPED:
+        if reject.reason not in FINDINGS:
             reasons[reject.collection][reject.reason] += 1
             first[reject.collection] += [reject] if len(first[reject.collection]) < 5 else []
     for name, why in reasons.items():

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
+from scriptsight import params
 from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.files import digest
-from scriptsight.ingest import captions
+from scriptsight.ingest import captions, cleaning
+from scriptsight.ingest.captions import Script
 from scriptsight.ingest.sources import Entry
-from scriptsight.media import MediaError, embedded_cues, probe
+from scriptsight.ingest.transcription import Transcriber
+from scriptsight.media import MediaError, MediaInfo, embedded_cues, local, probe, shown
 
-CUES_DROPPED = "cues dropped"  # the one reason that refuses a part only: neither a video nor a whole file
+TRANSCRIPTS = Path(".transcripts")  # what was heard is kept from run to run: hearing takes hours
+# Reasons that refuse nothing, or a part only: neither a video nor a whole file of captions.
+FINDINGS = frozenset({"cues dropped", "cues seem shifted", "cues seem stretched"})
 
 
-def describe(collection: str, entry: Entry, rejects: list[Reject], cleaned: Counter[str]) -> Video | None:
+def describe(
+    collection: str, entry: Entry, choice: params.Ingest, rejects: list[Reject], cleaned: Counter[str]
+) -> Video | None:
     """The video of an entry with its cues, None if it can't be read.
 
     Args:
         rejects: gets what was refused and why; a video whose captions were refused stays, without cues.
-        cleaned: gets how many cues each rule of cleaning took out.
+        cleaned: gets how many cues each rule of cleaning changed or took out.
     """
+    if shown(entry.uri) != entry.uri:
+        detail = "credentials come from the environment: an address with them would be kept in the catalogue"
+        rejects.append(Reject(collection, shown(entry.uri), "secret in the address", detail))
+        return None
     try:
-        path = Path(entry.uri)
-        info = probe(path)
-        seconds = _seconds(entry, info.duration)
-        if seconds <= 0 and (entry.start, entry.end) != (None, None):
-            detail = f"{entry.start} to {entry.end} s of the {info.duration:.2f} s of its file"
-            rejects.append(Reject(collection, entry.uri, "not in the file", detail))
-            return None
-        cues = _cues(collection, entry, path, info.duration, rejects, cleaned)
-        size, code = path.stat().st_size, digest(path)
+        with local(entry.uri) as path:
+            info = probe(path)
+            seconds = _seconds(entry, info.duration)
+            if seconds <= 0 and (entry.start, entry.end) != (None, None):
+                detail = f"{entry.start} to {entry.end} s of the {info.duration:.2f} s of its file"
+                rejects.append(Reject(collection, entry.uri, "not in the file", detail))
+                return None
+            script = _script(collection, entry, path, info, choice, rejects)
+            size, code = path.stat().st_size, digest(path)
     except MediaError as error:
         rejects.append(Reject(collection, entry.uri, error.reason, error.detail))
         return None
@@ -46,13 +57,13 @@ def describe(collection: str, entry: Entry, rejects: list[Reject], cleaned: Coun
         size=size,
         digest=code,
         **asdict(info) | {"duration": seconds},
-        language=entry.language,
+        language=entry.language or script.language,
         title=entry.title,
         captions=entry.captions,
         label=entry.label,
         start=entry.start,
         end=entry.end,
-        cues=tuple(cues),
+        cues=tuple(_cleaned(collection, entry, script, info.duration, choice, rejects, cleaned)),
     )
 
 
@@ -62,34 +73,67 @@ def _seconds(entry: Entry, file_seconds: float) -> float:
     return end - (entry.start or 0.0)
 
 
-def _cues(
-    collection: str, entry: Entry, path: Path, duration: float, rejects: list[Reject], cleaned: Counter[str]
-) -> list[Cue]:
-    """What is said, cleaned; what is wrong with it goes to `rejects`, and the video stays without."""
+def _script(
+    collection: str, entry: Entry, path: Path, info: MediaInfo, choice: params.Ingest, rejects: list[Reject]
+) -> Script:
+    """What is said: in the entry, its caption file, a track inside, or else what is heard if the parameters say so;
+    what is wrong with it goes to `rejects`, and the video stays without."""
     source = entry.script or entry.uri
     try:
-        if entry.script is not None:
-            script = captions.read_script(entry.script)
-        elif entry.cues is not None:
-            script = captions.clean(captions.Script(list(entry.cues), 0))
-        elif entry.embedded:
-            script = captions.clean(captions.Script(embedded_cues(path, entry.language), 0))
-        else:
-            return []
+        if entry.cues is not None:
+            return Script(list(entry.cues), 0)
+        if entry.script is not None and (script := _read(entry.script)) is not None:
+            if not script.cues:
+                rejects.append(Reject(collection, source, "no cues", "nothing is said in this file"))
+            return script
+        if entry.embedded or entry.script is not None:
+            source = entry.uri
+            if cues := embedded_cues(path, entry.language):
+                return Script(cues, 0)
+        if choice.transcription is not None and info.has_audio:
+            heard = Transcriber(choice.transcription, TRANSCRIPTS).transcript(path)
+            return Script(list(heard.cues), 0, heard.language)
     except captions.CaptionError as error:
         rejects.append(Reject(collection, source, "unreadable captions", str(error)))
-        return []
     except MediaError as error:
         rejects.append(Reject(collection, source, error.reason, error.detail))
+    return Script([], 0)
+
+
+def _read(address: str) -> Script | None:
+    """The script of a caption file; None if the file is of something else (a description, chapters)."""
+    with local(address) as file:
+        data = file.read_bytes()
+    try:
+        script = captions.parse(data, address.partition("::")[0])
+    except captions.NotCaptions:
+        return None
+    return script if script.kind == "captions" else None
+
+
+def _cleaned(
+    collection: str,
+    entry: Entry,
+    script: Script,
+    duration: float,
+    choice: params.Ingest,
+    rejects: list[Reject],
+    cleaned: Counter[str],
+) -> list[Cue]:
+    """The cues after cleaning, with what was found in `rejects` and `cleaned`."""
+    if not script.cues and not script.dropped:
         return []
-    if entry.script is not None and not script.cues:
-        rejects.append(Reject(collection, source, "no cues", "nothing is said in this file"))
-    # The one place where cues are cleaned.
-    inside = [cue for cue in script.cues if not duration or cue.start < duration]
-    late = len(script.cues) - len(inside)
-    cleaned.update({"wrong times": script.dropped, "after the end": late})
-    script = replace(script, cues=inside, dropped=script.dropped + late)
-    if script.dropped:
-        detail = f"{script.dropped} with wrong times, {late} of them after the video's end at {duration:.2f} s"
-        rejects.append(Reject(collection, source, CUES_DROPPED, detail))
-    return inside
+    found = cleaning.clean(script.cues, choice.cleaning, duration or None)
+    cleaned.update({**found.counts, "unreadable_times": script.dropped})
+    source = entry.script or entry.uri
+    if wrong := found.wrong_times + script.dropped:
+        late = found.counts.get("late_times", 0)
+        detail = f"{wrong} with wrong times, {late} of them after the video's end at {duration:.2f} s"
+        rejects.append(Reject(collection, source, "cues dropped", detail))
+    if found.offset is not None:
+        detail = f"all begin after the video's end at {duration:.2f} s, and would fit {found.offset:.0f} s earlier"
+        rejects.append(Reject(collection, source, "cues seem shifted", detail))
+    if found.drift is not None:
+        detail = f"they outlast the video's {duration:.2f} s, and would fit if divided by {found.drift:.5f}"
+        rejects.append(Reject(collection, source, "cues seem stretched", detail))
+    return found.cues

@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from fsspec.utils import glob_translate
+
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest import captions
+from scriptsight.ingest.datasets import listing
 from scriptsight.ingest.sources import Entry
+from scriptsight.media import MediaError, local
 from scriptsight.params import FolderCollection
 
-SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"}
-    | {".vob", ".webm", ".wmv"}
-)
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")  # as file names have it: clip.en-GB.vtt
@@ -31,9 +31,11 @@ def read(name: str, collection: FolderCollection) -> Iterator[Entry | Reject]:
     Raises:
         InputError: the folder or a CSV is missing or lacks a column, or the folder holds no video.
     """
-    root = Path(collection.path)
+    root = collection.path
+    listing.check_address(root)
+    files = listing.find(root)
     rejects: list[Reject] = []
-    found = _encodable(name, root, _find(root, collection.pattern), rejects)
+    found = _encodable(name, root, _matching(root, files, collection.pattern), rejects)
     rows, has_split = _tables(name, root, collection, found, rejects)
     if collection.splits == "column" and not has_split:
         raise InputError(
@@ -42,26 +44,23 @@ def read(name: str, collection: FolderCollection) -> Iterator[Entry | Reject]:
         )
     yield from rejects
     ids = _video_ids(found)
-    scripts: dict[Path, dict[str, dict[str, Path]]] = {}  # by folder, each listed once
+    scripts = _caption_files(files)
     for relative in found:
         row = rows.get(relative, {})
         split = _split(relative, row, collection)
-        uri = (root / relative).as_posix()
+        uri = listing.address(root, relative)
         if split is None:
             yield Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}")
             continue
-        parent = (root / relative).parent
-        if parent not in scripts:
-            scripts[parent] = _caption_files(parent)
-        script, language, reject = _caption_file(name, root / relative, collection.language, scripts[parent])
-        if reject is not None:
-            yield reject
+        script, language, problem = _caption_file(relative, collection.language, scripts)
+        if problem is not None:
+            yield Reject(name, uri, "captions in several languages", problem)
         yield Entry(
             video_id=ids[relative],
             split=split,
             uri=uri,
-            script=None if script is None else script.as_posix(),
-            embedded=script is None and reject is None,
+            script=None if script is None else listing.address(root, script),
+            embedded=script is None and problem is None,
             language=language,
             title=row.get("title"),
             captions=(row["caption"],) if "caption" in row else (),
@@ -69,28 +68,26 @@ def read(name: str, collection: FolderCollection) -> Iterator[Entry | Reject]:
         )
 
 
-def _find(root: Path, pattern: str) -> list[str]:
-    """Videos below `root` as relative posix paths, sorted."""
-    if not root.is_dir():
-        raise InputError(f"There is no folder {root}: correct the collection's `path` (it starts at the workspace).")
+def _matching(root: str, files: Sequence[str], pattern: str) -> list[str]:
+    """Videos among `files` that match the pattern, sorted."""
     if ".." in Path(pattern).parts or Path(pattern).is_absolute():
         raise InputError(f"The pattern {pattern!r} leaves the folder {root}: name files below it.")
-    paths = (path for path in root.glob(pattern) if path.suffix.lower() in SUFFIXES and path.is_file())
-    found = sorted({path.relative_to(root).as_posix() for path in paths})
+    wanted = re.compile(glob_translate(pattern))
+    found = sorted(file for file in files if wanted.match(file) and Path(file).suffix.lower() in listing.VIDEOS)
     if not found:
-        kinds = " ".join(sorted(SUFFIXES))
+        kinds = " ".join(sorted(listing.VIDEOS))
         raise InputError(f"No video in {root} matches {pattern!r}: files that end in {kinds} are taken.")
     return found
 
 
-def _encodable(name: str, root: Path, found: Sequence[str], rejects: list[Reject]) -> list[str]:
+def _encodable(name: str, root: str, found: Sequence[str], rejects: list[Reject]) -> list[str]:
     """Without the names that no table could hold: those whose bytes are not UTF-8."""
     good = []
     for relative in found:
         try:
             relative.encode()
         except UnicodeEncodeError:
-            readable = (root / relative).as_posix().encode(errors="backslashreplace").decode()
+            readable = listing.address(root, relative).encode(errors="backslashreplace").decode()
             rejects.append(Reject(name, readable, "name is not UTF-8", "rename the file"))
         else:
             good.append(relative)
@@ -101,7 +98,7 @@ def _encodable(name: str, root: Path, found: Sequence[str], rejects: list[Reject
 
 
 def _tables(
-    name: str, root: Path, collection: FolderCollection, found: Sequence[str], rejects: list[Reject]
+    name: str, root: str, collection: FolderCollection, found: Sequence[str], rejects: list[Reject]
 ) -> tuple[dict[str, dict[str, str]], bool]:
     """Rows of the CSV files by relative path of their video, and whether one of them has a column `split`."""
     rows: dict[str, dict[str, str]] = {}
@@ -113,7 +110,7 @@ def _tables(
     ):
         if file is None:
             continue
-        path = root / file
+        path = listing.address(root, file)
         columns, table = _read_csv(path, required)
         has_split = has_split or "split" in columns
         for number, row in table:
@@ -122,7 +119,7 @@ def _tables(
             if len(matches) != 1:
                 reason = "ambiguous video" if matches else "no such video"
                 detail = f"row {number} of {path} names {video!r}: " + (", ".join(matches) or "it is not there")
-                rejects.append(Reject(name, f"{path.as_posix()}:{number}", reason, detail))
+                rejects.append(Reject(name, f"{path}:{number}", reason, detail))
                 continue
             wanted = {"title", "caption", "split"} & columns
             values = {column: row[column].strip() for column in wanted if (row[column] or "").strip()}
@@ -132,14 +129,16 @@ def _tables(
     return rows, has_split
 
 
-def _read_csv(path: Path, required: list[set[str]]) -> tuple[set[str], list[tuple[int, dict[str, str]]]]:
+def _read_csv(path: str, required: list[set[str]]) -> tuple[set[str], list[tuple[int, dict[str, str]]]]:
     """Columns and (line number, row) of a CSV; of each set in `required` one column must be there."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with local(path) as here, here.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             table = [(reader.line_num, row) for row in reader]
             columns = set(reader.fieldnames or ())
-    except FileNotFoundError:
+    except MediaError as error:
+        if error.reason != "missing video":
+            raise InputError(f"{path} can't be read: {error.reason}, {error.detail}") from None
         raise InputError(f"There is no file {path}: correct `labels` or `captions` of the collection.") from None
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise InputError(f"{path} can't be read as a CSV in UTF-8: {error}") from None
@@ -201,26 +200,28 @@ def _split(relative: str, row: dict[str, str], collection: FolderCollection) -> 
 # ----------------------------------------------------------------------------------------------- captions
 
 
-def _caption_files(folder: Path) -> dict[str, dict[str, Path]]:
-    """The caption files in a folder: by the stem of their video, then by language ("" where the name has none).
+def _caption_files(files: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The caption files among `files`: by their video without its suffix, then by language ("" where the name has
+    none).
 
     Of two in one language, the format that comes first in `PARSERS` is taken.
     """
-    suffixes = list(captions.PARSERS)
-    files: dict[str, dict[str, Path]] = defaultdict(dict)
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()]
-    for path in sorted(paths, key=lambda path: (suffixes.index(path.suffix.lower()), path.name)):
-        files[path.stem].setdefault("", path)
-        stem, _, language = path.stem.rpartition(".")
-        files[stem].setdefault(language, path)
-    return files
+    suffixes = {suffix: place for place, suffix in enumerate(captions.PARSERS)}
+    beside: dict[str, dict[str, str]] = defaultdict(dict)
+    paths = [(suffixes.get(Path(file).suffix.lower()), file) for file in files]
+    for _, file in sorted((place, file) for place, file in paths if place is not None):
+        whole = file.rpartition(".")[0]
+        beside[whole].setdefault("", file)
+        stem, _, language = whole.rpartition(".")
+        beside[stem].setdefault(language, file)
+    return beside
 
 
 def _caption_file(
-    name: str, video: Path, language: str | None, files: dict[str, dict[str, Path]]
-) -> tuple[Path | None, str | None, Reject | None]:
+    video: str, language: str | None, files: dict[str, dict[str, str]]
+) -> tuple[str | None, str | None, str | None]:
     """The caption file beside a video, its language where the name says it, and why none was taken."""
-    beside = files.get(video.stem, {})
+    beside = files.get(video.rpartition(".")[0], {})
     if language is not None and language in beside:
         return beside[language], language, None
     if "" in beside:
@@ -229,6 +230,5 @@ def _caption_file(
         return None, language, None
     spoken = {code: path for code, path in beside.items() if _LANGUAGE.fullmatch(code)}
     if len(spoken) > 1:
-        detail = f"choose one by the collection's `language`: {', '.join(sorted(spoken))}"
-        return None, None, Reject(name, video.as_posix(), "captions in several languages", detail)
+        return None, None, f"choose one by the collection's `language`: {', '.join(sorted(spoken))}"
     return next(((path, code, None) for code, path in spoken.items()), (None, None, None))

@@ -16,7 +16,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,13 +23,13 @@ import pyarrow.parquet as pq
 from scriptsight.catalogue import CUES, Cue, Word
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file
-from scriptsight.media import MediaError
+from scriptsight.media import audio
+from scriptsight.media.audio import SAMPLE_RATE
 from scriptsight.params import Transcription
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-RATE = 16000  # samples a second: what Whisper hears
 _VERSION = 1  # of what is below; another one makes all kept transcripts anew
 _SCHEMA = pa.schema([CUES.field(name) for name in ("start", "end", "text", "words")])
 _MODEL_FILES = ("model.bin", "tokenizer.json", "preprocessor_config.json")
@@ -72,7 +71,7 @@ class Transcriber:
             MediaError: its sound can't be read.
             InputError: faster-whisper, the model or the device is not there, or the disk is full.
         """
-        samples = _audio(path)
+        samples = audio(path)
         if not len(samples):
             return Transcript(None, ())
         key = self._key(samples)
@@ -90,7 +89,7 @@ class Transcriber:
 
 
 def _transcribed(samples: np.ndarray, choice: Transcription) -> Transcript:
-    """Run Whisper over float32 [samples] at `RATE`."""
+    """Run Whisper over float32 [samples] at `SAMPLE_RATE`."""
     model = _loaded(choice)
     if choice.language is not None and choice.language not in model.supported_languages:
         raise InputError(
@@ -99,7 +98,7 @@ def _transcribed(samples: np.ndarray, choice: Transcription) -> Transcript:
         )
     from faster_whisper import BatchedInferencePipeline
 
-    seconds = len(samples) / RATE
+    seconds = len(samples) / SAMPLE_RATE
     windows = None if choice.vad else list(_windows(seconds, float(model.feature_extractor.chunk_length)))
     try:
         segments, info = BatchedInferencePipeline(model).transcribe(
@@ -233,29 +232,3 @@ def _recalled(path: Path) -> Transcript:
         for row in table.to_pylist()
     ]
     return Transcript(table.schema.metadata[b"language"].decode() or None, tuple(cues))
-
-
-def _audio(path: str | Path) -> np.ndarray:
-    """The first sound track of `path` -> float32 [samples], mono, 16 kHz; empty where there is none.
-
-    Sample 0 is the start of the container, from where frames and cues are timed, too.
-
-    Raises:
-        MediaError: the file or its sound can't be read.
-    """
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            if not container.streams.audio:
-                return np.zeros(0, np.float32)
-            stream = container.streams.audio[0]
-            origin = (container.start_time or 0) / av.time_base
-            resampler = av.AudioResampler("flt", "mono", RATE)
-            parts: list[np.ndarray] = []
-            for frame in container.decode(stream):
-                if not parts and frame.time is not None:
-                    parts.append(np.zeros(max(0, round((frame.time - origin) * RATE)), np.float32))
-                parts += [one.to_ndarray()[0] for one in resampler.resample(frame)]
-            parts += [one.to_ndarray()[0] for one in resampler.resample(None)] if parts else []
-    except (av.FFmpegError, OSError) as error:
-        raise MediaError(path, "unreadable audio", str(error)) from error
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)

@@ -10,10 +10,8 @@ import numpy as np
 from scriptsight import clips, params
 from scriptsight.catalogue import Cue, Word
 from scriptsight.errors import InputError
-from scriptsight.segments import Segment, Segments
+from scriptsight.segments import MIN_CHARACTERS, Segment, Segments, is_transcript
 
-# The paper's rule: fewer characters are no transcript.
-MIN_CHARACTERS = 10
 GRID_SECONDS = 0.5  # between the starts that are tried to find out whether a segment has K spans at all
 TRIES = 50  # random starts before those of the grid are fallen back on
 
@@ -86,7 +84,7 @@ class Cues(Sampler):
 
     def __init__(self, segments: Segments, clip: Clip, k: int) -> None:
         self.k = k
-        counts = segments.transcripts(MIN_CHARACTERS)
+        counts = segments.transcripts()
         super().__init__(segments, clip, np.flatnonzero(counts >= k))
         if not len(self.eligible):
             raise InputError(
@@ -194,10 +192,6 @@ def build(segments: Segments, source: params.Source, choice: params.Pretrain) ->
     if isinstance(choice.sampling, params.SpanSampling):
         return Spans(segments, clip, choice.k, choice.sampling)
     return Cues(segments, clip, choice.k)
-
-
-def is_transcript(text: str) -> bool:
-    return len(text) >= MIN_CHARACTERS
 
 
 def _words(segment: Segment) -> tuple[list[str], np.ndarray, Stretch]:

@@ -24,7 +24,7 @@ from scriptsight import parts
 from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file, whole_folder, write_json
-from scriptsight.media import Failed, Frame, MediaError, frames_at_rate
+from scriptsight.media import Failed, Frame, MediaError, frames_at_rate, local
 from scriptsight.params import Segment as Params
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
@@ -79,11 +79,14 @@ def run(
     catalogue: Path = Path("data/catalogue"),
     segments: Path = Path("data/segments"),
     metrics: Path = Path("metrics/segment.json"),
+    plots: Path = Path("plots/segment"),
+    ingest_metrics: Path = Path("metrics/ingest.json"),
     work_root: Path = Path(".work/segment"),
     mapper: Mapper | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
-    """Cut the videos of `catalogue` and write `segments`, whole or not at all.
+    """Cut the videos of `catalogue` and write `segments`, whole or not at all, and a page that shows what is in both
+    (`plots`/report.html; what cleaning did is read from `ingest_metrics`, where they are).
 
     Parts that an interrupted run left below `work_root` are used; after success nothing is left there.
 
@@ -111,9 +114,17 @@ def run(
         count, seconds, rejects = count + part.segments, seconds + part.seconds, rejects + len(part.rejects)
     result = Result(segments=count, hours=round(seconds / 3600, 4), bytes=size, rejects=rejects)
     write_json(metrics, asdict(result))
+    _show(plots / "report.html", catalogue, segments, ingest_metrics, reporter)
     parts.remove(folder)
     reporter.metrics({f"segment/{key}": float(value) for key, value in asdict(result).items()})
     return result
+
+
+def _show(page: Path, catalogue: Path, segments: Path, ingest_metrics: Path, reporter: Reporter) -> None:
+    from scriptsight.segment import report  # draws pictures: workers need not import that
+
+    report.write(page, catalogue, segments, ingest_metrics if ingest_metrics.is_file() else None)
+    reporter.figure(page)
 
 
 # ------------------------------------------------------------------------------------- plan, work, merge
@@ -253,9 +264,17 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
 
     Of a video that breaks, what lies before the break is kept: the segment in which it happens ends there.
     """
-    if reject := _changed(video):
-        rejects.append(reject)
-        return
+    try:
+        with local(video.uri) as path:
+            if (reject := _changed(video, path)) is None:
+                yield from _decoded(video, path, params, rejects)
+            else:
+                rejects.append(reject)
+    except MediaError as error:
+        rejects.append(Reject(video.collection, video.uri, error.reason, error.detail))
+
+
+def _decoded(video: Video, path: Path, params: Params, rejects: list[Reject]) -> Iterator[Segment]:
     cuts = _cuts(video, params)
     index = 0  # of the stretch that frames go to
     times: list[float] = []
@@ -263,7 +282,7 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
     shown: Frame | None = None  # the last frame before the stretch
     broken_at: float | None = None
     empty = 0  # stretches without a frame
-    source = frames_at_rate(video.uri, params.fps, params.short_side)
+    source = frames_at_rate(path, params.fps, params.short_side)
     while index < len(cuts):
         frame = None
         try:
@@ -304,8 +323,7 @@ def _moved(cue: Cue, seconds: float) -> Cue:
     return replace(cue, start=cue.start + seconds, end=cue.end + seconds)
 
 
-def _changed(video: Video) -> Reject | None:
-    path = Path(video.uri)
+def _changed(video: Video, path: Path) -> Reject | None:
     try:
         size = path.stat().st_size
         if size != video.size:

@@ -23,9 +23,8 @@ import pyarrow.parquet as pq
 
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
-from scriptsight.segments import SPLITS, Segment, Segments
+from scriptsight.segments import MIN_CHARACTERS, SPLITS, Segment, Segments
 
-MIN_CHARACTERS = 10  # TVTS: a text with fewer is no transcript and is never drawn
 KS = range(2, 9)  # transcripts a sample
 REASONS, EXAMPLES = 20, 3  # of refusals, and of files a reason
 LANGUAGES = 12  # the most frequent

@@ -84,7 +84,7 @@ class Listing:
     def _by_stem(self) -> dict[str, str | list[str]]:
         """File name without suffix -> the one file, or the several, relative to the folder."""
         by_stem: dict[str, str | list[str]] = {}
-        for relative in _find(self.folder):
+        for relative in find(self.folder):
             if self._suffixes is not None and _suffix(relative) not in self._suffixes:
                 continue
             if unsafe(relative):
@@ -141,8 +141,12 @@ def _suffix(name: str) -> str:
     return "." + base.rsplit(".", 1)[1].lower() if "." in base.lstrip(".") else ""
 
 
-def _find(folder: str) -> list[str]:
-    """All files below a folder, relative to it."""
+def find(folder: str) -> list[str]:
+    """All files below a folder (a local path or an fsspec address), relative to it.
+
+    Raises:
+        InputError: it is missing, or can't be listed.
+    """
     try:
         system, root = fsspec.core.url_to_fs(folder)
         found = system.find(root)
