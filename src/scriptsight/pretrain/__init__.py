@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from scriptsight import arithmetic
 from scriptsight import params as parameters
 from scriptsight.errors import InputError
-from scriptsight.files import write_json
+from scriptsight.files import whole_file, write_json
 from scriptsight.models import bundle, text
 from scriptsight.models.video import VideoViT
 from scriptsight.pretrain import pictures, samplers
@@ -22,6 +24,8 @@ from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
 from scriptsight.training import checkpoint, processes
 from scriptsight.training.loop import Outcome, Plan, train
+
+MEMORY = "memory.safetensors"  # beside the last model: what its objective knows of the samples, for a second phase
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ def run(
         encoder = build_encoder(params, learned) if params.start_from is None else _taken_over(params)
         objective = OBJECTIVES[params.objective](encoder, params)
         machine.prepare(objective)
+        objective.expect(pair for sampler in training for pair in sampler.pairs())
+        if params.start_from is not None and (earlier := Path(params.start_from) / MEMORY).is_file():
+            objective.remember(load_file(earlier))
         _set_engine(encoder, params.engine)
         digests += [split.digest() for _, split in learned]
         state = checkpoint.Checkpoints(checkpoints, _key(params, digests, machine), params.keep_checkpoints)
@@ -91,8 +98,9 @@ def run(
             checkpoints=state,
             reporter=reporter,
         )
+        memory = objective.memory()
         if processes.rank() == 0:
-            _write(encoder, outcome, state, bundle_folder, best_folder, metrics, plots, reporter)
+            _write(encoder, outcome, memory, state, bundle_folder, best_folder, metrics, plots, reporter)
     return Result(outcome.val, outcome.speed)
 
 
@@ -102,7 +110,8 @@ def build_encoder(
     """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits."""
     texts = (said for source, split in learned for said in split.texts(source.text))
     video = VideoViT(**params.video.model_dump(), size=params.size, frames=params.frames)
-    return bundle.Encoder(video, text.build(params.text, texts, params.max_text_tokens), params.embed_dim)
+    words = text.build(params.text, texts, params.max_text_tokens)
+    return bundle.Encoder(video, words, params.embed_dim, params.text_hidden)
 
 
 def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
@@ -179,6 +188,7 @@ def _plan(params: parameters.Pretrain) -> Plan:
 def _write(
     encoder: bundle.Encoder,
     outcome: Outcome,
+    memory: dict[str, Tensor],
     state: checkpoint.Checkpoints,
     bundle_folder: Path,
     best_folder: Path,
@@ -189,6 +199,9 @@ def _write(
     for folder, weights in ((best_folder, state.load_best()), (bundle_folder, outcome.weights)):
         own = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
         bundle.save(encoder, folder, own)
+    if memory:
+        with whole_file(bundle_folder / MEMORY) as partial:
+            save_file(memory, partial)
     pictures.write(outcome.history, outcome.val, plots, reporter)
     speed = {name: float(f"{value:.4g}") for name, value in outcome.speed.items()}
     write_json(metrics, {**speed, "val": outcome.val})

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from scriptsight.models.bundle import Encoder
 from scriptsight.params import Pretrain
+from scriptsight.pretrain.objectives.cpd import Cpd
 from scriptsight.pretrain.objectives.tvts import Tvts
 from scriptsight.training.objective import Objective
 
@@ -13,4 +14,5 @@ from scriptsight.training.objective import Objective
 # saved, not the heads it is trained with.
 OBJECTIVES: dict[str, Callable[[Encoder, Pretrain], Objective]] = {
     "tvts": lambda encoder, params: Tvts(encoder, params.tvts, k=params.k, keep=params.keep),
+    "cpd": lambda encoder, params: Cpd(encoder, params.cpd, keep=params.keep, seed=params.seed),
 }
