@@ -114,7 +114,8 @@ def work(name: str, package: str, settings: params.Params) -> dict[str, float]:
         started = time.perf_counter()
         run = importlib.import_module(package).run
         imported = time.perf_counter()
-        run(getattr(settings, name), reporter=reporter)
+        section = getattr(settings, name)
+        run(section, reporter=reporter, **_spread(name, section))
         return {"import_s": imported - started, "run_s": time.perf_counter() - imported}
 
 
@@ -151,6 +152,15 @@ def _as_one_of_many(name: str, package: str, settings: params.Params) -> None:
     held = nullcontext() if LAUNCHED in os.environ else lock(name)
     with held, _reporter(name, settings) as reporter:
         importlib.import_module(package).run(getattr(settings, name), reporter=reporter)
+
+
+def _spread(name: str, section: Any) -> dict[str, Any]:
+    """For a stage whose chunks are not done by the library itself in processes here: who does them, with Prefect."""
+    if getattr(section, "runner", "processes") == "processes":
+        return {}
+    from flows import runners
+
+    return {"mapper": runners.mapper(name, section)}
 
 
 @contextmanager

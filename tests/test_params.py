@@ -1,6 +1,8 @@
 """params.yaml is typed: what is wrong is told with its key, its section and what is allowed."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 
@@ -54,12 +56,21 @@ def test_a_missing_key(values):
             {"kind": "spans", "min_seconds": 5.0, "max_seconds": 3.0, "gap_seconds": 1.0},
             "min_seconds is over",
         ),
-        ("pretrain", "collections", {"narrated": {"frames": 3}}, "collections.narrated.frames 3 must be a multiple"),
+        ("pretrain", "collections", {"narrated": {"frames": 4}}, "collections.narrated.frames is for pairs"),
+        (
+            "pretrain",
+            "collections",
+            {"narrated": {"text": "title", "frames": 3}},
+            "narrated.frames 3 must be a multiple",
+        ),
         ("pretrain", "seed", -1, "pretrain.seed"),
         ("segment", "max_seconds", float("inf"), "segment.max_seconds: Input should be a finite number"),
         ("pretrain", "frames", 7, "frames 7 is no multiple of video.tubelet 2"),
         ("pretrain", "size", 64, "pretrain.size 64 is over segment.short_side 32"),
         ("probe", "collection", "nowhere", "probe.collection names 'nowhere', which ingest.collections lacks"),
+        ("pretrain", "video", {"preset": "vit_h14"}, "preset 'vit_h14' must be one of vit_s16, vit_b16, vit_l16"),
+        ("pretrain", "video", {"preset": "vit_s16", "width": 96}, "preset vit_s16 sets width: leave out the one"),
+        ("pretrain", "video", {"preset": "vit_s16"}, "missing key 'tubelet' in section pretrain.video"),
         ("pretrain", "text", {"kind": "words2"}, "'kind' must be one of words, transformer, huggingface"),
     ],
 )
@@ -102,3 +113,22 @@ def test_overrides_replace_values_but_kinds_and_collections_whole(values):
     assert merged["pretrain"]["frames"] == values["pretrain"]["frames"]
     assert merged["pretrain"]["text"] == text
     assert merged["ingest"]["collections"] == only
+
+
+def test_a_preset_stands_for_a_shape_and_replaces_it(values):
+    video = {"preset": "vit_b16", "tubelet": 2, "init": "mae.pth"}
+    merged = params.merge(values, {"pretrain": {"video": video, "size": 32}})
+    found = params.build(merged).pretrain.video
+    assert found.shape == {"width": 768, "depth": 12, "heads": 12, "patch": 16, "tubelet": 2}
+    assert params.VideoEncoder(**found.model_dump()) == found
+
+
+def test_the_overrides_of_the_readme_are_valid(values, tmp_path):
+    """One after the other: later ones use the collections of earlier ones."""
+    blocks = re.findall(r"```yaml\n(.*?)```", Path("README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        (tmp_path / "overrides.yaml").write_text(block)
+        values = params.merge(values, params.read_yaml(tmp_path / "overrides.yaml"))
+        values["segment"]["short_side"] = max(values["segment"]["short_side"], values["pretrain"]["size"])
+        params.build(values, "README.md")

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from scriptsight.models.video import use_explicit_attention
+from scriptsight.models.video import choose_attention, use_explicit_attention
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,14 @@ class Arithmetic:
 def choose(
     precision: Literal["auto", "bf16", "fp32"], attention: Literal["auto", "explicit", "fused"] = "auto"
 ) -> Arithmetic:
-    """A GPU where there is one; precision "auto" is bf16 where the processor computes in it.
-
-    Attention "auto" goes by rule, not by the clock: a measurement that came out differently would change the bytes
-    of a run. On processors with bf16 the softmax written out is over twice as fast as the fused kernel
-    (`benchmarks/step.py --measure-attention`); GPUs have flash attention.
-    """
+    """A GPU where there is one; precision "auto" is bf16 where the processor computes in it."""
     if torch.cuda.is_available():
         device, bf16 = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))), precision != "fp32"
         torch.cuda.set_device(device)
     else:
         fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
         device, bf16 = torch.device("cpu"), precision == "bf16" or (precision == "auto" and fast)
-    explicit = attention == "explicit" or (attention == "auto" and device.type == "cpu" and bf16)
-    return Arithmetic(device, bf16, explicit)
+    return Arithmetic(device, bf16, choose_attention(device, bf16, attention) == "explicit")
 
 
 @contextmanager

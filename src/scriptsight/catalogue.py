@@ -2,16 +2,23 @@
 
 A catalogue is a folder of three Parquet files. What a video has decides what it is good for: cues for
 sorting, a title or caption for pairs, a label for the probe. Media stay where they are.
+
+Videos and cues are ordered by collection and video id, rejects by collection and address. Files are written
+and read in row groups, so that memory does not grow with the number of videos.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from contextlib import closing
+from dataclasses import asdict, astuple, dataclass, field
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scriptsight.errors import InputError
@@ -37,6 +44,8 @@ VIDEOS = pa.schema(
         ("title", pa.string()),
         ("captions", pa.list_(pa.string())),  # descriptions without times; datasets may have many a video
         ("label", pa.string()),
+        ("start", pa.float64()),  # seconds of the file between which this video lies; null: from its beginning,
+        ("end", pa.float64()),  # to its end. All times of a video count from the beginning of its file.
     ]
 )
 CUES = pa.schema(
@@ -59,6 +68,13 @@ REJECTS = pa.schema(
         ("detail", pa.string()),
     ]
 )
+# A video's row with its cues in it, as the parts of a catalogue have it.
+_CUE = pa.struct([field for field in CUES if field.name not in ("collection", "video_id")])
+TOLD_VIDEOS = pa.schema([*VIDEOS, ("cues", pa.list_(_CUE))])
+
+_VIDEO_ROWS = 4096  # a row group
+_CUE_ROWS = 32768
+_REJECT_ROWS = 32768
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,8 @@ class Video:
     title: str | None = None
     captions: tuple[str, ...] = ()
     label: str | None = None
+    start: float | None = None
+    end: float | None = None
     cues: tuple[Cue, ...] = field(default=(), compare=False)
 
 
@@ -115,49 +133,129 @@ class Reject:
     detail: str
 
 
-def write(folder: str | Path, videos: Iterable[Video], rejects: Iterable[Reject]) -> None:
-    """Write a catalogue, whole or not at all, ordered by collection and video id.
+def told(videos: Iterable[Video]) -> pa.Table:
+    """Videos with their cues as one table of `TOLD_VIDEOS`."""
+    rows = [
+        {name: getattr(video, name) for name in VIDEOS.names}
+        | {"cues": [{"index": index, **asdict(cue)} for index, cue in enumerate(video.cues)]}
+        for video in videos
+    ]
+    return pa.Table.from_pylist(rows, TOLD_VIDEOS)
+
+
+def write(folder: str | Path, tables: Iterable[pa.Table], rejects: Iterable[Reject]) -> None:
+    """Write a catalogue, whole or not at all, from tables of `TOLD_VIDEOS` in the catalogue's order.
+
+    Row groups have a fixed number of rows: the bytes do not depend on how videos are spread over tables.
 
     Raises:
         InputError: two videos of one collection share an id, or the disk is full.
+        ValueError: the videos are not in order.
     """
-    ordered = sorted(videos, key=lambda video: (video.collection, video.video_id))
-    for one, other in pairwise(ordered):
-        if (one.collection, one.video_id) == (other.collection, other.video_id):
-            raise InputError(
-                f"Two videos of collection {one.collection!r} have the id {one.video_id!r}: "
-                f"{one.uri} and {other.uri}. Rename one of them."
-            )
-    video_rows = [{name: getattr(video, name) for name in VIDEOS.names} for video in ordered]
-    cue_rows = [
-        {"collection": video.collection, "video_id": video.video_id, "index": index, **asdict(cue)}
-        for video in ordered
-        for index, cue in enumerate(video.cues)
-    ]
-    reject_rows = sorted((asdict(reject) for reject in rejects), key=lambda row: (row["collection"], row["uri"]))
-    with whole_folder(folder) as partial:
-        pq.write_table(pa.Table.from_pylist(video_rows, VIDEOS), partial / "videos.parquet")
-        pq.write_table(pa.Table.from_pylist(cue_rows, CUES), partial / "cues.parquet")
-        pq.write_table(pa.Table.from_pylist(reject_rows, REJECTS), partial / "rejects.parquet")
+    last = ("", "")
+    with (
+        whole_folder(folder) as partial,
+        _Groups(partial / "videos.parquet", VIDEOS, _VIDEO_ROWS) as videos,
+        _Groups(partial / "cues.parquet", CUES, _CUE_ROWS) as cues,
+        _Groups(partial / "rejects.parquet", REJECTS, _REJECT_ROWS) as refused,
+    ):
+        for table in tables:
+            for one in zip(*(table[name].to_pylist() for name in ("collection", "video_id")), strict=True):
+                if one <= last:
+                    _out_of_order(last, one)
+                last = one
+            videos.add(table.select(VIDEOS.names))
+            cues.add(_cues(table))
+        for table in reject_tables(rejects):
+            refused.add(table)
+
+
+def _out_of_order(last: tuple[str, str], one: tuple[str, str]) -> None:
+    if one != last:
+        raise ValueError(f"{one} comes after {last}")
+    raise InputError(f"Two videos of collection {one[0]!r} have the id {one[1]!r}: rename one of them.")
+
+
+def _cues(table: pa.Table) -> pa.Table:
+    """The rows of `CUES` in a table of `TOLD_VIDEOS`."""
+    lists = table["cues"].combine_chunks()
+    owners = pc.list_parent_indices(lists)
+    said = pa.RecordBatch.from_struct_array(pc.list_flatten(lists))
+    columns = {name: pc.take(table[name].combine_chunks(), owners) for name in ("collection", "video_id")}
+    return pa.table(columns | {name: said[name] for name in said.schema.names}, schema=CUES)
+
+
+class _Groups:
+    """A Parquet file that is written in groups of exactly `rows` rows, and a last one."""
+
+    def __init__(self, path: Path, schema: pa.Schema, rows: int) -> None:
+        self._writer = pq.ParquetWriter(path, schema)
+        self._schema, self._rows = schema, rows
+        self._waiting: list[pa.Table] = []
+        self._count = 0
+
+    def __enter__(self) -> _Groups:
+        return self
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is None and self._count:
+            self._writer.write_table(pa.concat_tables(self._waiting).combine_chunks())
+        self._writer.close()
+
+    def add(self, table: pa.Table) -> None:
+        """Append rows."""
+        self._waiting.append(table)
+        self._count += table.num_rows
+        if self._count < self._rows:
+            return
+        whole = pa.concat_tables(self._waiting)
+        while self._count >= self._rows:
+            self._writer.write_table(whole.slice(0, self._rows).combine_chunks())
+            whole = whole.slice(self._rows)
+            self._count -= self._rows
+        self._waiting = [whole.combine_chunks()]  # a copy: a slice would keep what was written alive
+
+
+def reject_tables(rejects: Iterable[Reject]) -> Iterator[pa.Table]:
+    """Rejects, sorted by collection and address, as tables of `REJECTS`; sorted on disk where they are many."""
+    with closing(sqlite3.connect("")) as database:  # a temporary file that nobody else sees
+        database.execute("CREATE TABLE rejects (collection, uri, reason, detail)")
+        database.executemany("INSERT INTO rejects VALUES (?, ?, ?, ?)", map(astuple, rejects))
+        found = database.execute("SELECT * FROM rejects ORDER BY collection, uri, rowid")
+        while rows := found.fetchmany(_REJECT_ROWS):
+            yield pa.Table.from_pylist([dict(zip(REJECTS.names, row, strict=True)) for row in rows], REJECTS)
 
 
 def read(folder: str | Path) -> Iterator[Video]:
-    """Yield the videos of a catalogue with their cues, in its order.
+    """Yield the videos of a catalogue with their cues, in its order, reading little by little.
 
     Raises:
-        InputError: there is no catalogue in `folder`.
+        InputError: there is no catalogue in `folder`, or its files do not belong together.
     """
     folder = Path(folder)
     if not (folder / "videos.parquet").is_file():
         raise InputError(f"There is no catalogue in {folder}: run the ingest stage first.")
-    cues: dict[tuple[str, str], list[Cue]] = {}
-    for row in pq.read_table(folder / "cues.parquet").to_pylist():
-        words = None if row["words"] is None else tuple(Word(**word) for word in row["words"])
-        cue = Cue(row["start"], row["end"], row["text"], words, row["raw"])
-        cues.setdefault((row["collection"], row["video_id"]), []).append(cue)
-    for row in pq.read_table(folder / "videos.parquet").to_pylist():
-        spoken = cues.get((row["collection"], row["video_id"]), ())
-        yield Video(**row | {"captions": tuple(row["captions"])}, cues=tuple(spoken))
+    told_of = groupby(_rows(folder / "cues.parquet"), key=lambda row: (row["collection"], row["video_id"]))
+    upcoming = next(told_of, None)
+    for row in _rows(folder / "videos.parquet"):
+        cues: tuple[Cue, ...] = ()
+        if upcoming is not None and upcoming[0] == (row["collection"], row["video_id"]):
+            cues = tuple(_cue(said) for said in upcoming[1])
+            upcoming = next(told_of, None)
+        yield Video(**row | {"captions": tuple(row["captions"])}, cues=cues)
+    if upcoming is not None:
+        raise InputError(f"The cues of {folder} are of other videos than its own: run the ingest stage again.")
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1024):
+            yield from batch.to_pylist()
+
+
+def _cue(row: dict[str, Any]) -> Cue:
+    words = None if row["words"] is None else tuple(Word(**word) for word in row["words"])
+    return Cue(row["start"], row["end"], row["text"], words, row["raw"])
 
 
 def read_rejects(folder: str | Path) -> list[Reject]:

@@ -1,6 +1,7 @@
 """params.yaml, typed: one frozen model a stage. Every default is in params.yaml and nowhere else.
 
-The one exception is a collection, which people write themselves: its optional keys default here.
+The exceptions are what params.yaml has no line for and people write themselves: a collection, a transcription, a
+Hugging Face text encoder. Their optional keys default here.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -77,18 +79,239 @@ class FolderCollection(Section):
         return self
 
 
-Collection = Annotated[WorldCollection | FolderCollection, Field(discriminator="kind")]
+class SplitFiles(Section):
+    """What published datasets share that have an annotation file a split; `scriptsight.ingest.datasets` says more.
+
+    All paths are local (relative ones start at the workspace) or fsspec addresses such as s3://bucket/prefix.
+    """
+
+    path: str  # the folder of the videos
+    annotations: dict[Split, str] = Field(min_length=1)  # which of the dataset's files becomes which split
+    val_share: Share = 0.0  # of the training videos, for a dataset without a validation file
+
+    @model_validator(mode="after")
+    def _one_validation(self) -> SplitFiles:
+        if self.val_share and "val" in self.annotations:
+            raise ValueError("val_share and annotations.val both make a validation split: leave one of them out")
+        return self
 
 
-class Ingest(Section):
+class WebVidCollection(SplitFiles):
+    """WebVid: results_2M_train.csv and its like."""
+
+    kind: Literal["webvid"]
+
+
+class Cc3mCollection(SplitFiles):
+    """Conceptual Captions: images with a caption; Train_GCC-training.tsv, or a folder that img2dataset wrote."""
+
+    kind: Literal["cc3m"]
+
+
+class KineticsCollection(SplitFiles):
+    """Kinetics-400, 600 or 700: train.csv and its like. The papers report on validation."""
+
+    kind: Literal["kinetics"]
+    clips: Literal["trimmed", "whole"] = "trimmed"  # whole: files are the videos that clips are stretches of
+    titles: str | None = None  # a CSV or JSON of titles by YouTube id, for pairs of video and title
+
+
+class Ssv2Collection(SplitFiles):
+    """Something-Something v2: train.json and its like. The papers report on validation."""
+
+    kind: Literal["ssv2"]
+
+
+class DidemoCollection(SplitFiles):
+    """DiDeMo: train_data.json and its like; the descriptions of a video are one paragraph."""
+
+    kind: Literal["didemo"]
+
+
+class LsmdcCollection(SplitFiles):
+    """LSMDC: LSMDC16_annos_training.csv and its like."""
+
+    kind: Literal["lsmdc"]
+
+
+class MsvdCollection(SplitFiles):
+    """MSVD: train_list.txt and its like."""
+
+    kind: Literal["msvd"]
+    captions: str  # AllVideoDescriptions.txt or video_corpus.csv
+
+
+class MsrvttCollection(Section):
+    """MSR-VTT: full, by the split in its JSON, or with lists that make the split, such as 1k-A."""
+
+    kind: Literal["msrvtt"]
+    path: str
+    annotations: tuple[str, ...] = Field(default=(), strict=False)  # MSRVTT_data.json, or the two official files
+    lists: dict[Split, str] = {}  # CSV files with a column video_id, for 1k-A also sentence
+    val_share: Share = 0.0
+
+    @model_validator(mode="after")
+    def _something_named(self) -> MsrvttCollection:
+        if not self.annotations and not self.lists:
+            raise ValueError("name MSRVTT_data.json in annotations, or the split's CSV files in lists, or both")
+        if self.val_share and "val" in self.lists:
+            raise ValueError("val_share and lists.val both make a validation split: leave one of them out")
+        return self
+
+
+class Ucf101Collection(Section):
+    """UCF101 in one of its three splits."""
+
+    kind: Literal["ucf101"]
+    path: str
+    annotations: str  # the folder of trainlist01.txt
+    fold: Literal[1, 2, 3] = 1
+    val_share: Share = 0.0  # of the training groups
+
+
+class Hmdb51Collection(Section):
+    """HMDB51 in one of its three splits."""
+
+    kind: Literal["hmdb51"]
+    path: str
+    annotations: str  # the folder of brush_hair_test_split1.txt
+    fold: Literal[1, 2, 3] = 1
+    val_share: Share = 0.0  # of the training recordings
+
+
+class InstagramCollection(Section):
+    """Instagram-300k with CPD's ins_300k.json, which says the split."""
+
+    kind: Literal["instagram"]
+    path: str
+    annotations: str
+    val_share: Share = 0.0
+
+
+class HowTo100mCollection(Section):
+    """HowTo100M: raw_caption.json, and HowTo100M_v1.csv where that chooses the videos. It has no split."""
+
+    kind: Literal["howto100m"]
+    path: str
+    captions: str  # raw_caption.json, or a folder of CSV files named after the videos
+    annotations: str | None = None  # HowTo100M_v1.csv
+    val_share: Share = 0.01
+
+
+class YtTemporalCollection(Section):
+    """YT-Temporal-180M: a JSON a video. It has no split."""
+
+    kind: Literal["yt_temporal"]
+    path: str
+    annotations: str  # the folder of the JSON files
+    val_share: Share = 0.01
+
+
+class WebDatasetCollection(Section):
+    """Tar archives of WebDataset or video2dataset."""
+
+    kind: Literal["webdataset"]
+    path: str  # the folder of the archives
+    languages: tuple[str, ...] = Field(default=(), strict=False)  # of captions, the preferred first
+    splits: Literal["hash"] | dict[str, Split] = "hash"  # a table: archive name pattern -> split, first match counts
+    val_share: Share = 0.1
+    test_share: Share = 0.1
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> WebDatasetCollection:
+        return _checked_shares(self)
+
+
+class YtDlpCollection(Section):
+    """A folder that yt-dlp wrote with --write-info-json and --write-subs or --write-auto-subs."""
+
+    kind: Literal["yt_dlp"]
+    path: str
+    languages: tuple[str, ...] = Field(default=(), strict=False)  # of captions, the preferred first
+    description: bool = False  # take the video's description as its caption
+    val_share: Share = 0.1
+    test_share: Share = 0.1
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> YtDlpCollection:
+        return _checked_shares(self)
+
+
+def _checked_shares(collection: Any) -> Any:
+    if collection.val_share + collection.test_share > 1:
+        raise ValueError("val_share and test_share together are over 1")
+    return collection
+
+
+DatasetCollection = (
+    WebVidCollection
+    | Cc3mCollection
+    | KineticsCollection
+    | Ssv2Collection
+    | DidemoCollection
+    | LsmdcCollection
+    | MsvdCollection
+    | MsrvttCollection
+    | Ucf101Collection
+    | Hmdb51Collection
+    | InstagramCollection
+    | HowTo100mCollection
+    | YtTemporalCollection
+    | WebDatasetCollection
+    | YtDlpCollection
+)
+Collection = Annotated[WorldCollection | FolderCollection | DatasetCollection, Field(discriminator="kind")]
+
+
+class Transcription(Section):
+    """Whisper, for videos that come without cues; needs the extra `scriptsight[asr]`."""
+
+    model: Annotated[str, Field(min_length=1)]  # a name that faster-whisper knows, or a converted model's folder
+    language: str | None = None  # of all videos, as `en`; null: heard, video by video
+    vad: bool = True  # only where a voice is heard; without it silence and music may get words
+    batch: Count = 8  # windows of 30 seconds that are heard together
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
+    compute_type: str = "default"  # of CTranslate2: float16, int8, ...; default: as the model was saved
+
+
+class Cleaning(Section):
+    """Which rules of `scriptsight.ingest.cleaning` are applied to cues; each is described there."""
+
+    negative_times: bool
+    backward_times: bool
+    late_times: bool
+    late_ends: bool
+    mojibake: bool
+    entities_and_tags: bool
+    rolling_repeats: bool
+    speaker_labels: bool
+    sounds: bool
+    filler_runs: bool
+    no_letters: bool
+    overlaps: bool
+    languages: tuple[Annotated[str, Field(pattern="^[a-z]{2}$")], ...] = Field(strict=False)  # wanted; []: all
+
+
+class Spread(Section):
+    """Where a stage that works video by video does it."""
+
+    workers: Count  # at a time
+    # processes of this machine; or Prefect tasks, on its page one by one: in threads here, each with a process of
+    # its own, or on a Dask cluster
+    runner: Literal["processes", "threads", "dask"]
+    dask_address: str | None  # of an existing scheduler, such as tcp://10.0.0.1:8786; null: `workers` on this machine
+
+
+class Ingest(Spread):
     """Which collections there are."""
 
     collections: dict[Name, Collection] = Field(min_length=1)
-    workers: Count  # processes
+    transcription: Transcription | None = None  # null: videos without cues stay so
+    cleaning: Cleaning
     max_reject_share: Share  # of a collection's videos; over it the stage fails
 
 
-class Segment(Section):
+class Segment(Spread):
     """How videos are cut and stored."""
 
     fps: Positive  # stored frames a second
@@ -99,7 +322,6 @@ class Segment(Section):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     shard_mb: Positive
     timeout_seconds: Positive  # for decoding one video
-    workers: Count  # processes
     max_reject_share: Share
 
 
@@ -112,14 +334,40 @@ def _checked_heads(encoder: Any) -> Any:
     return encoder
 
 
-class VideoEncoder(Section):
-    """A ViT over tubelets."""
+VIDEO_PRESETS = {
+    "vit_s16": {"width": 384, "depth": 12, "heads": 6, "patch": 16},
+    "vit_b16": {"width": 768, "depth": 12, "heads": 12, "patch": 16},  # the paper's
+    "vit_l16": {"width": 1024, "depth": 24, "heads": 16, "patch": 16},
+}
 
+
+class VideoEncoder(Section):
+    """A ViT over tubelets; `preset` stands for width, depth, heads and patch: {preset: vit_b16, tubelet: 2}."""
+
+    preset: Literal["vit_s16", "vit_b16", "vit_l16"] | None = None
     width: Count
     depth: Count
     heads: Count
     patch: Count  # pixels
     tubelet: Count  # frames
+    init: str | None  # warm start: a timm image ViT by name, or a .safetensors or .pth file of one
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("preset") is None:
+            return values
+        if (shape := VIDEO_PRESETS.get(values["preset"])) is None:
+            raise ValueError(f"preset {values['preset']!r} must be one of {', '.join(VIDEO_PRESETS)}")
+        # The same value is no contradiction: a spelled-out section, dumped, is a section again.
+        if twice := [key for key in shape if values.get(key, shape[key]) != shape[key]]:
+            raise ValueError(f"preset {values['preset']} sets {', '.join(twice)}: leave out the one or the other")
+        return shape | values
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """The arguments of `VideoViT`, but for the clip's size and frames."""
+        return self.model_dump(include={"width", "depth", "heads", "patch", "tubelet"})
 
     @model_validator(mode="after")
     def _heads_divide(self) -> VideoEncoder:
@@ -135,7 +383,7 @@ class WordText(Section):
 
 
 class TransformerText(Section):
-    """A small transformers encoder (BERT) from scratch with its own WordPiece."""
+    """A small transformers encoder (BERT) from scratch with its own subwords (BPE)."""
 
     kind: Literal["transformer"]
     width: Count
@@ -154,6 +402,8 @@ class HuggingFaceText(Section):
     kind: Literal["huggingface"]
     name: str
     pool: Literal["cls", "mean"]
+    freeze: Literal["none", "all"] | Count = "none"  # a number: the embeddings and so many first layers
+    buckets: Count = 1  # groups by length that a batch of sentences is computed in; more than 1 pays for long ones
 
 
 TextEncoder = Annotated[WordText | TransformerText | HuggingFaceText, Field(discriminator="kind")]
@@ -166,7 +416,7 @@ class Source(Section):
     # script: K transcripts, to be sorted and aligned; the others are pairs, one text a sample, no sorting:
     # one transcript and its stretch, or an untimed text and the whole segment
     share: Positive = 1.0  # of the batches, relative to the other collections
-    frames: Count | None = None  # of its clips, at most pretrain.frames (null); an image takes one tubelet
+    frames: Count | None = None  # of clips of pairs, at most pretrain.frames (null); an image takes one tubelet
 
 
 class CueSampling(Section):
@@ -337,6 +587,8 @@ class Pretrain(Section):
     @model_validator(mode="after")
     def _sources_fit(self) -> Pretrain:
         for name, source in self.collections.items():
+            if source.text == "script" and source.frames is not None:
+                raise ValueError(f"collections.{name}.frames is for pairs: scripts take all of pretrain.frames")
             frames = source.frames or self.frames
             if frames > self.frames or frames % self.video.tubelet:
                 raise ValueError(
@@ -443,13 +695,13 @@ def build(values: Mapping[str, Any], source: str = "params") -> Params:
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `overrides`, section by section.
 
-    A mapping with a `kind` (a collection, a text encoder) replaces its namesake whole, and so does
-    `ingest.collections`: whoever names collections means these and no others.
+    A mapping with a `kind` (a collection, a text encoder) or a `preset` replaces its namesake whole, and so does
+    `collections`: whoever names collections means these and no others.
     """
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
-        whole = key == "collections" or not isinstance(value, dict) or "kind" in value
+        whole = key == "collections" or not isinstance(value, dict) or "kind" in value or "preset" in value
         merged[key] = value if whole or not isinstance(old, dict) else merge(old, value)
     return merged
 
@@ -480,6 +732,8 @@ def _model_at(loc: list[Any] | tuple[Any, ...]) -> Any:
     for part in loc:
         if isinstance(here, type) and issubclass(here, BaseModel):
             here = here.model_fields[part].annotation if part in here.model_fields else None
+            if NoneType in get_args(here):  # a section that may be null
+                here = next(arg for arg in get_args(here) if arg is not NoneType)
         elif choices := _choices(here):
             here = choices[part]
         elif args := get_args(here):  # dict[Name, Collection]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 from scriptsight.catalogue import Reject, Video
 from scriptsight.errors import InputError
 from scriptsight.ingest import folder
+from scriptsight.ingest.describe import describe
 from scriptsight.params import FolderCollection
-from scriptsight.reporting import ConsoleReporter
 
 FIRST_SPLITS = ["train", "val", "train", "train", "train", "val"]
 CUES = "WEBVTT\n\n00:01.000 --> 00:02.000\n{}\n"
@@ -21,7 +22,10 @@ CUES = "WEBVTT\n\n00:01.000 --> 00:02.000\n{}\n"
 
 def read(path: Path, **keys: Any) -> tuple[dict[str, Video], list[Reject]]:
     collection = FolderCollection(kind="folder", path=str(path), **keys)
-    videos, rejects = folder.read("mine", collection, 2, ConsoleReporter())
+    found = list(folder.read("mine", collection))
+    rejects = [one for one in found if isinstance(one, Reject)]
+    described = [describe("mine", one, rejects, Counter()) for one in found if not isinstance(one, Reject)]
+    videos = [video for video in described if video is not None]
     return {Path(video.uri).relative_to(path).as_posix(): video for video in videos}, rejects
 
 

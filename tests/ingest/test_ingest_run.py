@@ -20,7 +20,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def params(max_reject_share: float = 0.5, **collections: dict[str, Any]) -> Ingest:
-    return Ingest.model_validate({"collections": collections, "workers": 2, "max_reject_share": max_reject_share})
+    where = {"workers": 2, "runner": "processes", "dask_address": None}
+    return Ingest.model_validate({"collections": collections, "max_reject_share": max_reject_share, **where})
 
 
 def test_two_collections_make_one_catalogue(make_video) -> None:

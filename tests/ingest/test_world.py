@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from scriptsight import params
+from scriptsight.catalogue import Reject
 from scriptsight.ingest import captions, folder, world
-from scriptsight.reporting import ConsoleReporter
+from scriptsight.ingest.describe import describe
 
 
 def collection(**changes) -> params.WorldCollection:
@@ -23,7 +24,11 @@ def collection(**changes) -> params.WorldCollection:
 
 
 def make(folder, **changes):
-    return world.make("w", collection(**changes), folder / "w", 2, ConsoleReporter())[0]
+    chosen = collection(**changes)
+    videos = world.render("w", chosen, list(world.entries(chosen, folder / "w")), folder / "rendered")
+    rows = ((video.video_id, video.split, video.title or video.label) for video in videos)
+    world.publish(chosen, folder / "rendered", folder / "w", rows)
+    return videos
 
 
 def frames_of(path) -> np.ndarray:
@@ -139,23 +144,29 @@ def test_an_event_does_what_its_verb_says(verb):
     assert (states == states[0]).all()  # nothing else changes
 
 
-def test_a_killed_or_failed_rendering_leaves_nothing(tmp_path):
-    class Stop(ConsoleReporter):
-        def progress(self, items, label, total=None):
-            for number, item in enumerate(items):
-                if number == 1:
-                    raise KeyboardInterrupt
-                yield item
+def test_a_failed_publication_leaves_nothing(tmp_path):
+    def rows():
+        yield "train-00000", "train", "a title"
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        world.make("w", collection(), tmp_path / "w", 1, Stop())
+        world.publish(collection(), tmp_path / "rendered", tmp_path / "w", rows())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_twin_alone_is_the_same_file(tmp_path):
+    clips = collection(content="loop", videos={"train": 4, "val": 0, "test": 0})
+    entries = list(world.entries(clips, tmp_path / "w"))
+    together = world.render("w", clips, entries, tmp_path / "one")
+    apart = [world.render("w", clips, [entry], tmp_path / "two")[0] for entry in entries]
+    assert [video.digest for video in apart] == [video.digest for video in together]
 
 
 def test_the_whole_folder_is_an_ordinary_collection(narrated):
     path = str(Path(narrated[0].uri).parent)
     plain = params.FolderCollection(kind="folder", path=path, captions="captions.csv", splits="column")
-    videos, rejects = folder.read("w", plain, 1, ConsoleReporter())
+    rejects: list[Reject] = []
+    videos = [describe("w", entry, rejects, collections.Counter()) for entry in folder.read("w", plain)]
     assert rejects == []
     assert [(video.video_id, video.split, video.digest, video.title) for video in videos] == [
         (video.video_id, video.split, video.digest, video.title) for video in narrated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,11 @@ def misbehave(items: Sequence[str]) -> list[str]:
     return list(items)
 
 
-def test_results_come_in_order_and_only_the_bad_item_is_lost() -> None:
+def test_only_the_bad_item_is_lost() -> None:
     chunks = [["slow", "a"], ["b", "crash", "c"], ["d"], ["e", "hang"]]
-    results = list(isolated(misbehave, chunks, workers=2, timeout=3))
+    by_chunk = dict(isolated(misbehave, chunks, workers=2, timeout=3))
+    assert sorted(by_chunk) == [0, 1, 2, 3]
+    results = [outcome for number in range(4) for outcome in by_chunk[number]]
     given = [(list(chunk), result if isinstance(result, list) else result.reason) for chunk, result in results]
     assert given == [
         (["slow", "a"], ["slow", "a"]),
@@ -49,7 +51,28 @@ def test_results_come_in_order_and_only_the_bad_item_is_lost() -> None:
 
 def test_one_crash_is_forgiven(tmp_path: Path) -> None:
     item = f"crash once:{tmp_path / 'mark'}"
-    assert list(isolated(misbehave, [[item]], workers=1, timeout=30)) == [([item], [item])]
+    assert list(isolated(misbehave, [[item]], workers=1, timeout=30)) == [(0, [([item], [item])])]
+
+
+def test_a_slow_chunk_does_not_hold_up_the_others() -> None:
+    chunks = [["slow"], *([str(i)] for i in range(20))]
+    numbers = [number for number, _ in isolated(misbehave, chunks, workers=2, timeout=30)]
+    assert sorted(numbers) == list(range(21))
+    assert numbers[0] != 0
+
+
+def test_chunks_are_taken_as_they_are_needed() -> None:
+    taken = []
+
+    def chunks() -> Iterator[list[str]]:
+        for i in range(100):
+            taken.append(i)
+            yield [str(i)]
+
+    results = isolated(misbehave, chunks(), workers=1, timeout=30)
+    next(results)
+    assert len(taken) < 10
+    results.close()
 
 
 def test_an_error_of_the_work_itself_is_raised() -> None:

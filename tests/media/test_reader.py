@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
+from PIL import Image
 
-from scriptsight.media import Frame, MediaError, embedded_cues, frames_at_rate, probe, reader
+from scriptsight.media import Frame, MediaError, frames_at, frames_at_rate, hdr, probe, reader
+from scriptsight.media.reader import STILL_SECONDS
 
 # A truncated or a never-ending list is not wanted here: every kind of container and codec once.
 AGREE = [
@@ -25,6 +31,10 @@ AGREE = [
     "awkward_videos/exoplayer/mp4/sample_fragmented.mp4",
     "awkward_videos/exoplayer/mp4/sample_sef_super_slow_motion.mp4",
     "awkward_videos/exoplayer/vp9/roadtrip-vp92-10bit.webm",
+    "awkward_videos/exoplayer/mp4/hdr10-video-with-sdr-container.mp4",
+    "awkward_videos/exoplayer/mp4/dolbyVision-hdr.MOV",
+    "awkward_videos/exoplayer/vp9/bear-vp9-odd-dimensions.webm",
+    "awkward_videos/mp4parse/mp4parse__h264_white_frame_sar_16_9.mp4",
     "awkward_videos/exoplayer/ts/sample_h265.ts",
     "awkward_videos/exoplayer/flv/sample-with-key-frame-index.flv",
 ]
@@ -174,12 +184,234 @@ def test_a_turned_video_is_described_as_shown(shared_data: Path) -> None:
     assert probe(shared_data / "awkward_videos/decord/video_0.mov").width == 568
 
 
-@pytest.mark.parametrize("kind", ["srt", "ssa_subtitles"])
-def test_embedded_cues(kind: str, shared_data: Path) -> None:
-    path = shared_data / f"scripted_videos/exoplayer_embedded_subs/sample_with_{kind}.mkv"
-    cue = embedded_cues(path, "en")[0]
-    assert (cue.start, cue.text) == (0, "This is the first subtitle.")
+# ------------------------------------------------------------------------------------------- at given times
 
 
-def test_no_embedded_cues_in_another_language(shared_data: Path) -> None:
-    assert embedded_cues(shared_data / "scripted_videos/exoplayer_embedded_subs/sample_with_srt.mkv", "fr") == []
+def test_the_frame_on_screen_at_a_time(make_video, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=4, rate=2, size=(64, 48))
+    times = [3.5, 0.7, -1.0, 0.5, 0.4999, 99.0, 0.7]
+    frames = frames_at(path, times, 24)
+    assert [frame.time for frame in frames] == pytest.approx([3.5, 0.5, 0, 0.5, 0.5, 3.5, 0.5])
+    assert {frame.image.shape for frame in frames} == {(24, 32, 3)}
+    for frame in frames:
+        assert abs(float(frame.image.mean()) - (16 + 8 * round(2 * frame.time))) < 4
+        assert frame.end == pytest.approx(frame.time + 0.5)
+    assert frames_at(path, [], 24) == []
+
+
+def test_a_clock_that_starts_again_shows_nothing_twice(make_video, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.ts", seconds=2, rate=2)
+    path.write_bytes(path.read_bytes() * 2)  # recordings that were joined
+    assert [frame.time for frame in read(path, fps=2)[0]] == pytest.approx([0, 0.5, 1, 1.5], abs=1e-3)
+    assert [frame.time for frame in frames_at(path, [0, 1, 99], 32)] == pytest.approx([0, 1, 1.5], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", AGREE)
+def test_times_and_rate_give_the_same_frames(name: str, shared_data: Path) -> None:
+    by_rate, error = read(shared_data / name)
+    assert error is None
+    at_times = frames_at(shared_data / name, [frame.time for frame in by_rate], 32)
+    assert [frame.time for frame in at_times] == pytest.approx([frame.time for frame in by_rate], abs=1e-3)
+    for one, other in zip(by_rate, at_times, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).mean() < 4
+
+
+def test_times_before_the_damage_are_given(make_video, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=20, rate=8, options={"movflags": "+faststart"})
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert [frame.time for frame in frames_at(path, [0, 1, 4], 32)] == pytest.approx([0, 1, 4])
+    with pytest.raises(MediaError) as caught:
+        frames_at(path, [0, 19], 32)
+    assert caught.value.reason in ("broken stretch", "ends early")
+    assert caught.value.time is not None
+    assert 4 < caught.value.time < 14
+
+
+# --------------------------------------------------------------------------------------------- still pictures
+
+
+def stripes() -> np.ndarray:
+    """80 x 60 pixels: red above, blue below, a white bar on the left."""
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[:30, :, 0] = image[30:, :, 2] = 255
+    image[:, :10] = 255
+    return image
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [("jpg", "RGB"), ("jpg", "CMYK"), ("jpg", "L"), ("png", "RGB"), ("png", "P"), ("png", "RGBA"), ("webp", "RGB")],
+)
+def test_a_picture_is_a_video_of_one_frame(suffix: str, mode: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    picture = Image.fromarray(stripes()).convert(mode)
+    picture.save(path, **({"quality": 95} if suffix != "png" else {}))
+    info = probe(path)
+    assert (info.duration, info.fps, info.width, info.height, info.has_audio) == (STILL_SECONDS, 0, 80, 60, False)
+    frames, error = read(path, fps=2, short_side=60)
+    assert error is None
+    assert [(frame.time, frame.image.shape) for frame in frames] == [(0, (60, 80, 3))]
+    assert np.abs(frames[0].image.astype(int) - np.asarray(picture.convert("RGB"))).mean() < 3
+    assert np.array_equal(frames_at(path, [5.0], 60)[0].image, frames[0].image)
+
+
+def test_a_turned_photograph_is_shown_upright(tmp_path: Path) -> None:
+    turn = Image.Exif()
+    turn[0x112] = 6  # to be turned clockwise by a quarter
+    Image.fromarray(stripes()).save(tmp_path / "a.jpg", exif=turn, quality=95)
+    assert (probe(tmp_path / "a.jpg").width, probe(tmp_path / "a.jpg").height) == (60, 80)
+    frames, _ = read(tmp_path / "a.jpg", short_side=60)
+    assert np.abs(frames[0].image.astype(int) - np.rot90(stripes(), -1)).mean() < 6
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_half_a_picture_is_refused(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaError) as caught:
+        probe(path)
+    assert caught.value.reason == "unreadable video"
+
+
+def test_an_animated_gif_is_a_video(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(np.full((60, 80, 3), 40 * i, np.uint8)) for i in range(5)]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=500)
+    assert probe(tmp_path / "a.gif").duration == pytest.approx(2.5)
+    frames, _ = read(tmp_path / "a.gif", fps=2)
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.5, 1, 1.5, 2])
+    assert [float(frame.image.mean()) for frame in frames] == pytest.approx([0, 40, 80, 120, 160], abs=2)
+
+
+def test_a_picture_of_an_endless_side_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((2, 20_000, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(MediaError) as caught:
+        probe(tmp_path / "a.png")
+    assert caught.value.reason == "odd shape"
+
+
+def test_the_cover_of_a_record_is_no_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mp3"), "w") as container:
+        sound = container.add_stream("libmp3lame", rate=44_100)
+        cover = container.add_stream("mjpeg")
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        container.mux(cover.encode())
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1152), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = 44_100
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+    with pytest.raises(MediaError) as caught:
+        probe(tmp_path / "a.mp3")
+    assert caught.value.reason == "no video stream"
+
+
+# ------------------------------------------------------------------------------------- shape, clock, light
+
+
+@pytest.mark.parametrize("decord", [True, False])
+@pytest.mark.parametrize(
+    ("pixel", "width"),
+    [(Fraction(4, 3), 85), (Fraction(1, 2), 32), (Fraction(1), 64), (Fraction(200), 64), (Fraction(1, 200), 64)],
+)
+def test_oblong_pixels(
+    pixel: Fraction, width: int, decord: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not decord:
+        without_decord(monkeypatch)
+    path = write(tmp_path / "a.mp4", [0, 1], pixel=pixel)
+    info = probe(path)
+    assert (info.width, info.height) == (width, 48)  # a shape that no camera has is not believed
+    frames, _ = read(path, fps=1, short_side=24)
+    height, wide = frames[0].image.shape[:2]
+    assert wide / height == pytest.approx(width / 48, abs=0.03)
+
+
+@pytest.mark.parametrize("decord", [True, False])
+def test_a_rate_that_varies(decord: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not decord:
+        without_decord(monkeypatch)
+    ticks = [0, 1, 2, 3, 30, 31, 50, 75, 76, 77, 78, 110]  # of a tenth of a second
+    frames, error = read(write(tmp_path / "a.mp4", ticks), fps=1)
+    assert error is None
+    assert [frame.time for frame in frames] == pytest.approx([0, 3, 5, 7.5, 11])
+    assert [round(float(frame.image.mean()) / 20) for frame in frames] == [0, 4, 6, 7, 11]
+
+
+@pytest.mark.parametrize("decord", [True, False])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_clock_that_does_not_start_at_zero(
+    suffix: str, decord: bool, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not decord:
+        without_decord(monkeypatch)
+    frames, error = read(make_video(tmp_path / f"a.{suffix}", seconds=2, rate=8, first_pts=80), fps=2)
+    assert error is None
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.5, 1, 1.5], abs=1e-3)
+
+
+@pytest.mark.parametrize("decord", [True, False])
+@pytest.mark.parametrize("transfer", [hdr.PQ, hdr.HLG])
+def test_high_range_is_shown_as_standard(
+    transfer: int, decord: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BT.2408: reference white is coded as 58 % in PQ and 75 % in HLG; both are 203 cd/m2."""
+    if not decord:
+        without_decord(monkeypatch)
+    white = round(255 * {hdr.PQ: 0.58, hdr.HLG: 0.75}[transfer])
+    frames, _ = read(write(tmp_path / "a.mp4", range(4), greys=[0, white, 255, 96], transfer=transfer), fps=10)
+    black, reference, brightest, dim = (float(frame.image.mean()) for frame in frames)
+    assert black < 2
+    assert 230 < reference < 245  # white, with room for what is brighter
+    assert brightest > 252
+    assert 2 < dim < 120
+    plain, _ = read(write(tmp_path / "b.mp4", range(4), greys=[0, white, 255, 96]), fps=10)
+    assert float(plain[1].image.mean()) == pytest.approx(white, abs=3)  # a standard video is left alone
+
+
+def test_light_is_that_of_the_standard() -> None:
+    """BT.2100's own points of PQ: 58 % is 203 cd/m2, 75 % is 983; the hue of a bright colour stays."""
+    light = hdr._light(hdr.PQ) * 203
+    assert light[0] == 0
+    assert light[255] == pytest.approx(10_000, rel=1e-3)
+    assert light[round(0.58 * 255)] == pytest.approx(203, rel=0.03)
+    assert light[round(0.75 * 255)] == pytest.approx(983, rel=0.03)
+    assert hdr._light(hdr.HLG)[255] * 203 == pytest.approx(1000, rel=1e-3)
+    assert hdr._light(hdr.HLG)[round(0.75 * 255)] * 203 == pytest.approx(203, rel=0.03)
+    for transfer in (hdr.PQ, hdr.HLG):
+        ramp = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+        grey = hdr.as_standard(ramp, transfer)
+        assert (np.diff(grey[0, :, 0].astype(int)) >= 0).all()
+        assert np.ptp(grey.astype(int), axis=2).max() <= 1
+    sky = hdr.as_standard(np.full((1, 1, 3), (120, 140, 190), np.uint8), hdr.PQ)[0, 0].astype(int)
+    assert sky[2] > sky[1] > sky[0]
+
+
+def write(
+    path: Path,
+    ticks: Sequence[int],
+    *,
+    greys: Sequence[int] | None = None,
+    pixel: Fraction = Fraction(1),
+    transfer: int | None = None,
+) -> Path:
+    """A video of grey frames, 64 x 48, at these tenths of a second; without `greys` each is lighter by 20."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "1", "bf": "0", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = pixel
+        stream.codec_context.time_base = Fraction(1, 10)
+        if transfer is not None:
+            stream.codec_context.color_trc = transfer
+            stream.codec_context.color_primaries = stream.codec_context.colorspace = 9  # BT.2020
+        for index, tick in enumerate(ticks):
+            grey = greys[index] if greys is not None else 20 * index
+            luma = np.full((48, 64), round(16 + grey * 219 / 255), np.uint8)
+            planes = np.concatenate([luma, np.full((24, 64), 128, np.uint8)])
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.pts, frame.time_base = tick, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path

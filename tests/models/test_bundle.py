@@ -12,7 +12,16 @@ from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.models import bundle
 from scriptsight.models import text as text_encoders
-from scriptsight.models.video import MEAN, STD, Block, LayerNorm, VideoViT, sample_patches, use_explicit_attention
+from scriptsight.models.video import (
+    MEAN,
+    STD,
+    Block,
+    LayerNorm,
+    VideoViT,
+    choose_attention,
+    sample_patches,
+    use_explicit_attention,
+)
 from tests import small
 
 TEXTS = [
@@ -213,7 +222,7 @@ def test_the_vocabulary_keeps_the_most_frequent_words_and_breaks_ties_by_the_alp
 def test_gathering_before_the_embedding_equals_embedding_all_and_gathering() -> None:
     encoder = small.tiny_encoder().video.double()
     frames = clip(3)
-    keep = sample_patches(3, 2, 4, 0.5, torch.Generator().manual_seed(1))  # [B, T, kept]
+    keep = sample_patches(torch.rand(3, 2, 4, generator=torch.Generator().manual_seed(1)), 0.5)  # [B, T, kept]
     # Plainly: cut every tubelet out by its indices, embed them all, add positions, then choose.
     tokens = torch.empty(3, 2, 4, 32, dtype=torch.float64)  # [B, T, P, D]
     for step in range(2):
@@ -241,7 +250,7 @@ def test_keeping_every_patch_is_keeping_nothing_back() -> None:
 
 
 def test_clips_of_another_shape_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"clips must be \[B, 4, 16, 16, 3\], got \[2, 3, 16, 16, 3\]"):
+    with pytest.raises(ValueError, match=r"clips must be \[B, 4, 16, 16, 3\], .* got \[2, 3, 16, 16, 3\]"):
         small.tiny_encoder().video(clip()[:, :3])
 
 
@@ -263,13 +272,13 @@ def test_positions_fit_any_width(width: int) -> None:
 
 @pytest.mark.parametrize(("share", "kept"), [(0.25, 49), (1.0, 196), (0.001, 1)])
 def test_sample_patches_keeps_so_many_without_repetition_in_order(share: float, kept: int) -> None:
-    keep = sample_patches(3, 8, 196, share, torch.Generator().manual_seed(0))
+    keep = sample_patches(torch.rand(3, 8, 196, generator=torch.Generator().manual_seed(0)), share)
     assert keep.shape == (3, 8, kept) and keep.dtype == torch.int64
     assert (keep.diff(dim=-1) > 0).all() and keep.min() >= 0 and keep.max() < 196
 
 
 def test_sample_patches_is_uniform_and_independent_between_steps() -> None:
-    keep = sample_patches(20_000, 2, 8, 0.25, torch.Generator().manual_seed(0))  # 2 of 8
+    keep = sample_patches(torch.rand(20_000, 2, 8, generator=torch.Generator().manual_seed(0)), 0.25)  # 2 of 8
     seen = torch.zeros(20_000, 2, 8).scatter_(2, keep, 1.0)
     # Each patch is kept with probability 1/4: a standard deviation of 0.003 at 20,000 draws.
     assert (seen.mean(0) - 0.25).abs().max() < 0.015
@@ -291,3 +300,33 @@ def test_a_block_is_timms_block_with_its_names_and_can_compute_its_last_rows_alo
         use_explicit_attention(ours, explicit)
         torch.testing.assert_close(ours(tokens), theirs(tokens))
         torch.testing.assert_close(ours(tokens, queries=3), theirs(tokens)[:, -3:])
+
+
+def test_activation_checkpointing_computes_each_block_again_and_changes_no_gradient() -> None:
+    torch.manual_seed(0)
+    encoder = VideoViT(width=32, depth=3, heads=2, patch=8, tubelet=2, size=16, frames=4)
+    calls: list[int] = []
+    for index, block in enumerate(encoder.blocks):
+        block.attn.register_forward_hook(lambda *_, index=index: calls.append(index))
+    found = []
+    for encoder.checkpoint_blocks in (False, True):
+        encoder.zero_grad()
+        calls.clear()
+        with torch.autocast("cpu", torch.bfloat16):
+            encoder(clip())[:, 0].float().square().sum().backward()
+        found.append([parameter.grad for parameter in encoder.parameters()])
+    assert calls == [0, 1, 2, 2, 1, 0]
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    with torch.no_grad():
+        calls.clear()
+        encoder(clip())
+    assert calls == [0, 1, 2]
+
+
+def test_attention_is_explicit_only_in_bf16_on_cpus_that_compute_in_it_or_by_choice() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    assert choose_attention(cpu, bf16=True) == ("explicit" if fast else "fused")
+    assert choose_attention(cpu, bf16=False) == choose_attention(cuda, bf16=True) == "fused"
+    assert choose_attention(cuda, bf16=True, choice="explicit") == "explicit"
+    assert choose_attention(cpu, bf16=True, choice="fused") == "fused"

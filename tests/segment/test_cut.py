@@ -21,6 +21,8 @@ def params(**keys: float) -> Segment:
         "shard_mb": 1.0,
         "timeout_seconds": 60.0,
         "workers": 1,
+        "runner": "processes",
+        "dask_address": None,
         "max_reject_share": 0.5,
     }
     return Segment.model_validate(values | keys)

@@ -16,6 +16,7 @@ import pytest
 from scriptsight import catalogue, ingest, segment
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
+from scriptsight.ingest.sources import Entry
 from scriptsight.params import Ingest, Segment
 from scriptsight.segments import Segments
 
@@ -49,6 +50,8 @@ def params(**keys: Any) -> Segment:
         "shard_mb": 100.0,
         "timeout_seconds": 60.0,
         "workers": 2,
+        "runner": "processes",
+        "dask_address": None,
         "max_reject_share": 0.5,
     }
     return Segment.model_validate(values | keys)
@@ -56,7 +59,8 @@ def params(**keys: Any) -> Segment:
 
 def ingest_folder(path: str = "v", **keys: Any) -> None:
     collection = {"kind": "folder", "path": path, "splits": {"*": "train"}} | keys
-    ingest.run(Ingest.model_validate({"collections": {"mine": collection}, "workers": 2, "max_reject_share": 0.9}))
+    where = {"workers": 2, "runner": "processes", "dask_address": None}
+    ingest.run(Ingest.model_validate({"collections": {"mine": collection}, "max_reject_share": 0.9, **where}))
 
 
 def shards(folder: Path = Path("data/segments")) -> dict[str, bytes]:
@@ -82,6 +86,31 @@ def test_rows_hold_the_right_frames_and_cues(make_video) -> None:
         levels = row.decode(range(len(row.frames))).mean((1, 2, 3))
         np.testing.assert_allclose(levels, 16 + 8 * np.round(row.frame_times * 8) % 224, atol=4)
     assert rows[0].decode([0]).shape == (1, 32, 43, 3)
+
+
+def test_a_video_may_be_a_stretch_of_its_file(make_video, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_video(Path("v/a.mp4"), seconds=12, rate=8)
+    Path("v/a.vtt").write_text(VTT)
+    whole = Entry("whole", "train", "v/a.mp4", script="v/a.vtt")
+    clips = [replace(whole, video_id="clip", start=2.0, end=9.5), replace(whole, video_id="gone", start=13.0)]
+    clips += [replace(whole, video_id="silent", script=None, end=3.0)]
+    monkeypatch.setattr(ingest, "_source", lambda *_: iter([whole, *clips]))
+    ingest_folder()
+    videos = list(catalogue.read("data/catalogue"))
+    assert [(video.video_id, video.duration) for video in videos] == [("clip", 7.5), ("silent", 3), ("whole", 12)]
+    (reject,) = catalogue.read_rejects("data/catalogue")
+    assert (reject.reason, reject.detail) == ("not in the file", "13.0 to None s of the 12.00 s of its file")
+    segment.run(params())
+    rows = [row for row in Segments("data/segments", "mine", "train") if row.video_id != "whole"]
+    assert [(row.video_id, row.start, row.end) for row in rows] == [
+        ("clip", 2, 4.5),
+        ("clip", 7.5, 9.5),
+        ("silent", 0, 3),
+    ]
+    assert rows[0].cues == (Cue(2.5, 4, "second"),)
+    np.testing.assert_allclose(rows[0].frame_times, np.arange(8, 18) / 4)
+    levels = rows[1].decode(range(len(rows[1].frames))).mean((1, 2, 3))
+    np.testing.assert_allclose(levels, 16 + 8 * np.round(rows[1].frame_times * 8) % 224, atol=4)
 
 
 def test_the_same_bytes_whatever_the_workers(make_video, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +167,18 @@ def test_changed_and_missing_files_are_rejects_and_too_many_stop_the_stage(make_
     assert reasons == ["changed since ingest", "unreadable video"]
 
 
+def test_a_changed_file_of_the_same_size_is_noticed(make_video) -> None:
+    for name in "ab":
+        make_video(Path(f"v/{name}.mp4"), seconds=2)
+    ingest_folder()
+    data = bytearray(Path("v/a.mp4").read_bytes())
+    data[-1] ^= 1
+    Path("v/a.mp4").write_bytes(data)
+    segment.run(params())
+    (reject,) = catalogue.read_rejects("data/segments")
+    assert (reject.uri, reject.reason) == ("v/a.mp4", "changed since ingest")
+
+
 def test_a_video_that_is_kept_in_part_is_not_lost(make_video) -> None:
     make_video(Path("whole.mp4"), seconds=12, rate=8, options={"movflags": "+faststart"})
     data = Path("whole.mp4").read_bytes()
@@ -166,7 +207,8 @@ def test_what_has_no_frames_is_a_reject(make_video) -> None:
         container.mux(picture.encode())
     ingest_folder()
     whole, late = catalogue.read("data/catalogue")
-    part = segment.work([replace(whole, duration=0.0), late], Path("parts"), params())
+    lines = segment._lines([replace(whole, duration=0.0), late])
+    part = segment.work(lines, params=params(), folder=Path("parts"))
     assert [(reject.uri, reject.reason, reject.detail) for reject in part.rejects] == [
         ("v/a.mp4", "no frames", "in 0 of 0 stretches of its 0.00 s"),
         ("v/late.mkv", "no frames", f"in 1 of 2 stretches of its {late.duration:.2f} s"),

@@ -45,4 +45,4 @@ def test_the_text_encoder_has_a_rate_of_its_own():
 def test_sgd_has_momentum():
     choice = params.Sgd(kind="sgd", lr=0.1, text_lr=None, weight_decay=1e-4, momentum=0.9, clip_norm=20.0)
     (group,) = optimizers.build(Model(), choice).param_groups
-    assert (group["momentum"], group["weight_decay"], group["fused"]) == (0.9, 1e-4, True)
+    assert (group["momentum"], group["weight_decay"]) == (0.9, 1e-4)

@@ -14,7 +14,10 @@ from typing import Any
 from scriptsight import params, pretrain
 from scriptsight.reporting import ConsoleReporter
 
+WORLD = {"kind": "world", "content": "narrated", "videos": {"train": 1, "val": 1, "test": 1}}
 SMALL: dict[str, Any] = {
+    "ingest": {"collections": {"narrated": WORLD, "pictures": WORLD}},
+    "probe": {"collection": "narrated"},
     "pretrain": {
         "collections": {"narrated": {}},
         "frames": 4,
@@ -39,7 +42,7 @@ SMALL: dict[str, Any] = {
         "validation_samples": 12,
         "checkpoint_every": 4,
         "engine": {"precision": "fp32", "threads": 1},
-    }
+    },
 }
 
 

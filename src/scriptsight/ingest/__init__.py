@@ -1,23 +1,54 @@
-"""Stage 1: collections of videos and what is said in them -> the catalogue."""
+"""Stage 1: collections of videos and what is said in them -> the catalogue.
+
+`plan` lists what the sources have, in chunks of videos; `work` opens the videos of a chunk and writes a part;
+`merge` puts the parts together. `run` does the three, by default in processes here.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
 from scriptsight import catalogue as catalogue_files
-from scriptsight.catalogue import Reject, Video
+from scriptsight import parts
+from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
-from scriptsight.files import write_json
-from scriptsight.ingest import captions, folder
+from scriptsight.files import whole_file, write_json
+from scriptsight.ingest import folder
 from scriptsight.ingest import world as narrated_world
-from scriptsight.params import Ingest, WorldCollection
+from scriptsight.ingest.describe import CUES_DROPPED, describe
+from scriptsight.ingest.sources import Entry, Listed
+from scriptsight.media import Failed
+from scriptsight.params import Collection, Ingest, WorldCollection
+from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
 
-__all__ = ["Result", "run"]
+__all__ = ["Part", "Result", "merge", "plan", "run", "work"]
+
+CHUNK_VIDEOS = 16
+PROBE_SECONDS = 300.0  # for one video: hashing a large file over a network takes long, too
+
+
+@dataclass(frozen=True)
+class Part:
+    """What `work` made of a chunk: a Parquet file of its videos and their cues (None where there is none)."""
+
+    collection: str
+    file: str | None
+    splits: dict[str, int] = field(default_factory=dict)  # videos
+    seconds: float = 0.0
+    cues: int = 0
+    cleaned: dict[str, int] = field(default_factory=dict)  # rule -> cues that it took out
+    rejects: tuple[Reject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,7 +59,21 @@ class Result:
     hours: float
     cues: int
     rejects: int
+    cleaned: dict[str, int]  # rule -> cues that it took out
     collections: dict[str, dict[str, int]]  # name -> split -> videos
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A line of the plan: a video, and what shows that one of its files changed."""
+
+    collection: str
+    stamps: tuple[str, ...]
+    entry: Entry
+
+
+_ITEM = TypeAdapter(_Item)
+_REJECT = TypeAdapter(Reject)
 
 
 def run(
@@ -37,63 +82,196 @@ def run(
     world: Path = Path("data/world"),
     catalogue: Path = Path("data/catalogue"),
     metrics: Path = Path("metrics/ingest.json"),
+    work_root: Path = Path(".work/ingest"),
+    mapper: Mapper | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
     """Read the collections of `params`, rendering those of kind `world` into `world`, and write `catalogue`.
+
+    Parts that an interrupted run left below `work_root` are used; after success nothing is left there.
+
+    Args:
+        mapper: does `work` on the chunks of the plan; by default `params.workers` processes of this machine.
 
     Raises:
         InputError: a collection is missing, empty, or more of it than `max_reject_share` was refused. The
             catalogue is then not written: its old version, if any, stays, and the message shows the refusals.
     """
     reporter = reporter or ConsoleReporter()
-    world.mkdir(parents=True, exist_ok=True)
-    for stale in world.iterdir():
-        if stale.is_dir() and not isinstance(params.collections.get(stale.name), WorldCollection):
-            shutil.rmtree(stale)
-    videos: list[Video] = []
-    rejects: list[Reject] = []
-    for name, collection in params.collections.items():
-        if isinstance(collection, WorldCollection):
-            found, refused = narrated_world.make(name, collection, world / name, params.workers, reporter)
-        else:
-            found, refused = folder.read(name, collection, params.workers, reporter)
-        _check(name, found, refused, params.max_reject_share)
-        videos += found
-        rejects += refused
-    # What of it was rendered; also, DVC warns of an output folder that is empty.
-    write_json(world / "collections.json", [name for name, c in params.collections.items() if c.kind == "world"])
-    catalogue_files.write(catalogue, videos, rejects)
-    result = _summary(videos, rejects)
+    other = {"workers", "runner", "dask_address", "max_reject_share"}  # what makes no difference to a part
+    folder = parts.work_folder(work_root, params.model_dump_json(exclude=other), world.as_posix())
+    chunks, videos = plan(params, folder, world)
+    _check(params, videos, Counter(), _source_rejects(folder))  # before hours of work, what is lost anyway
+    job = _job(params, folder)
+    parts.finish(job, chunks, mapper or parts.in_processes(params.workers), "ingest", reporter)
+    kept = Counter(dict.fromkeys(params.collections, 0))
+    for part in job.parts(chunks):
+        kept[part.collection] += sum(part.splits.values())
+    _check(params, videos, kept, _rejects(folder, job.parts(chunks)))
+    result = merge(params, job, chunks, world=world, catalogue=catalogue)
     write_json(metrics, asdict(result))
+    parts.remove(folder)
     totals = {"videos": result.videos, "hours": result.hours, "cues": result.cues, "rejects": result.rejects}
     reporter.metrics({f"ingest/{key}": float(value) for key, value in totals.items()})
     return result
 
 
-def _check(name: str, videos: Sequence[Video], rejects: Sequence[Reject], max_share: float) -> None:
-    refused = [reject for reject in rejects if reject.reason != folder.CUES_DROPPED]
-    # A video whose captions were refused is still a video: it counts once among all, and as refused.
-    kept = {video.uri for video in videos}
-    lost = [r for r in refused if r.uri not in kept and Path(r.uri).suffix.lower() not in captions.PARSERS]
-    share = len(refused) / max(1, len(videos) + len(lost))
-    if videos and share <= max_share:
-        return
-    reasons = Counter(reject.reason for reject in refused)
-    lines = [f"  {count} x {reason}" for reason, count in reasons.most_common()]
-    lines += [f"  {reject.uri}: {reject.reason}: {reject.detail}" for reject in refused[:5]]
-    problem = f"{share:.0%} was refused (max_reject_share: {max_share:.0%})" if videos else "no video is left"
-    raise InputError(f"Collection {name!r}: {problem}. Reasons, and the first cases:\n" + "\n".join(lines))
+# ------------------------------------------------------------------------------------- plan, work, merge
 
 
-def _summary(videos: Sequence[Video], rejects: Sequence[Reject]) -> Result:
-    collections: dict[str, dict[str, int]] = {}
-    for video in videos:
-        splits = collections.setdefault(video.collection, {"train": 0, "val": 0, "test": 0})
-        splits[video.split] += 1
-    return Result(
-        videos=len(videos),
-        hours=round(sum(video.duration for video in videos) / 3600, 4),
+def plan(params: Ingest, folder: Path, world: Path) -> tuple[Plan, dict[str, int]]:
+    """Write the plan of all collections into the work folder -> it, and how many videos each collection names.
+
+    Raises:
+        InputError: a source can't be read, or two of its videos share an id.
+    """
+    videos: dict[str, int] = {}
+
+    def chunks() -> Iterator[tuple[str, list[bytes]]]:
+        with (folder / "rejects.jsonl").open("wb") as refused:
+            for name, collection in sorted(params.collections.items()):
+                listed = Listed(name, _source(name, collection, world))
+                videos[name] = listed.videos()
+                refused.writelines(_REJECT.dump_json(reject) + b"\n" for reject in listed.rejects())
+                lines = (_line(name, entry) for entry in listed.entries())
+                while chunk := list(islice(lines, CHUNK_VIDEOS)):
+                    yield name, chunk
+                listed.close()
+
+    return parts.write_plan(folder, chunks()), videos
+
+
+def _source(name: str, collection: Collection, world: Path) -> Iterator[Entry | Reject]:
+    """What a collection has, before anything is opened: its kind picks the reader."""
+    if isinstance(collection, WorldCollection):
+        return narrated_world.entries(collection, world / name)
+    return folder.read(name, collection)
+
+
+def _line(name: str, entry: Entry) -> bytes:
+    stamps = tuple(parts.stamp(uri) for uri in (entry.uri, entry.script) if uri is not None)
+    return _ITEM.dump_json(_Item(name, stamps, entry))
+
+
+def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
+    """Open the videos of a chunk (lines of the plan) and write their part into the work folder."""
+    items = [_ITEM.validate_json(line) for line in lines]
+    name = items[0].collection
+    collection = params.collections[name]
+    entries = [item.entry for item in items]
+    rejects: list[Reject] = []
+    cleaned: Counter[str] = Counter()
+    if isinstance(collection, WorldCollection):
+        videos = narrated_world.render(name, collection, entries, folder / "world" / name)
+    else:
+        found = [describe(name, entry, rejects, cleaned) for entry in entries]
+        videos = [video for video in found if video is not None]
+    if not videos:
+        return Part(name, None, rejects=tuple(rejects))
+    file = parts.file_name(parts.key(lines), ".parquet")
+    with whole_file(folder / file) as temporary:
+        pq.write_table(catalogue_files.told(videos), temporary)
+    return Part(
+        name,
+        file,
+        splits=dict(Counter(video.split for video in videos)),
+        seconds=sum(video.duration for video in videos),
         cues=sum(len(video.cues) for video in videos),
-        rejects=len(rejects),
+        cleaned=dict(cleaned),
+        rejects=tuple(rejects),
+    )
+
+
+def _job(params: Ingest, folder: Path) -> Work[Part]:
+    do = partial(work, params=params, folder=folder)
+    return Work(folder, Path.cwd(), do, _refused, Part, PROBE_SECONDS)
+
+
+def _refused(line: bytes, failed: Failed) -> Part:
+    item = _ITEM.validate_json(line)
+    reject = Reject(item.collection, item.entry.uri, failed.reason, failed.detail)
+    return Part(item.collection, None, rejects=(reject,))
+
+
+def merge(params: Ingest, job: Work[Part], chunks: Plan, *, world: Path, catalogue: Path) -> Result:
+    """Put the parts together, in the order of the plan: rendered videos into `world`, and `catalogue`.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    _publish_worlds(params, job, chunks, world)
+    tables = (_table(job.folder, part) for part in job.parts(chunks) if part.file)
+    catalogue_files.write(catalogue, tables, _rejects(job.folder, job.parts(chunks)))
+    collections = {name: {"train": 0, "val": 0, "test": 0} for name in params.collections}
+    cleaned: Counter[str] = Counter()
+    seconds, cues = 0.0, 0
+    for part in job.parts(chunks):
+        seconds, cues = seconds + part.seconds, cues + part.cues
+        cleaned.update(part.cleaned)
+        for split, count in part.splits.items():
+            collections[part.collection][split] += count
+    return Result(
+        videos=sum(sum(splits.values()) for splits in collections.values()),
+        hours=round(seconds / 3600, 4),
+        cues=cues,
+        rejects=sum(1 for _ in _rejects(job.folder, job.parts(chunks))),
+        cleaned=dict(sorted(cleaned.items())),
         collections=collections,
     )
+
+
+def _publish_worlds(params: Ingest, job: Work[Part], chunks: Plan, world: Path) -> None:
+    worlds = {name: c for name, c in params.collections.items() if isinstance(c, WorldCollection)}
+    world.mkdir(parents=True, exist_ok=True)
+    for stale in world.iterdir():
+        if stale.is_dir() and stale.name not in worlds:
+            shutil.rmtree(stale)
+    for name, group in groupby(chunks, key=lambda chunk: chunk.group):
+        if name in worlds:
+            rows = (
+                (row["video_id"], row["split"], row["title"] or row["label"])
+                for part in job.parts(group)
+                if part.file
+                for row in _table(job.folder, part).select(["video_id", "split", "title", "label"]).to_pylist()
+            )
+            narrated_world.publish(worlds[name], job.folder / "world" / name, world / name, rows)
+    # What of it was rendered; also, DVC warns of an output folder that is empty.
+    write_json(world / "collections.json", list(worlds))
+
+
+def _table(folder: Path, part: Part) -> pa.Table:
+    return pq.read_table(folder / str(part.file))
+
+
+# ---------------------------------------------------------------------------------------------- rejects
+
+
+def _source_rejects(folder: Path) -> Iterator[Reject]:
+    with (folder / "rejects.jsonl").open("rb") as lines:
+        yield from (_REJECT.validate_json(line) for line in lines)
+
+
+def _rejects(folder: Path, done: Iterable[Part]) -> Iterator[Reject]:
+    yield from _source_rejects(folder)
+    yield from (reject for part in done for reject in part.rejects)
+
+
+def _check(params: Ingest, videos: dict[str, int], kept: Counter[str], rejects: Iterable[Reject]) -> None:
+    """Raise if too much of a collection was refused; `kept` is empty as long as none of its videos was opened."""
+    reasons: dict[str, Counter[str]] = {name: Counter() for name in params.collections}
+    first: dict[str, list[Reject]] = {name: [] for name in params.collections}
+    for reject in rejects:
+        if reject.reason != CUES_DROPPED:
+            reasons[reject.collection][reject.reason] += 1
+            first[reject.collection] += [reject] if len(first[reject.collection]) < 5 else []
+    for name, why in reasons.items():
+        # A video whose captions were refused is still a video: it counts once among all, and as refused.
+        share = why.total() / max(1, videos[name])
+        left = kept[name] if kept else videos[name]
+        if left and share <= params.max_reject_share:
+            continue
+        lines = [f"  {count} x {reason}" for reason, count in why.most_common()]
+        lines += [f"  {reject.uri}: {reject.reason}: {reject.detail}" for reject in first[name]]
+        limit = f"max_reject_share: {params.max_reject_share:.0%}"
+        problem = f"{share:.0%} was refused ({limit})" if left else "no video is left"
+        raise InputError(f"Collection {name!r}: {problem}. Reasons, and the first cases:\n" + "\n".join(lines))

@@ -6,51 +6,27 @@ import csv
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from scriptsight.catalogue import Cue, Reject, Video
+from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
-from scriptsight.files import digest
 from scriptsight.ingest import captions
-from scriptsight.media import Failed, MediaError, embedded_cues, isolated, probe
+from scriptsight.ingest.sources import Entry
 from scriptsight.params import FolderCollection
-from scriptsight.reporting import Reporter
 
 SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"}
     | {".vob", ".webm", ".wmv"}
 )
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
-PROBE_SECONDS = 300.0  # for one video: hashing a large file over a network takes long, too
-CHUNK = 32  # videos a worker takes at once
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")  # as file names have it: clip.en-GB.vtt
 
-CUES_DROPPED = "cues dropped"  # the one reason that refuses a part only: neither a video nor a whole file
 
-
-@dataclass(frozen=True)
-class _Job:
-    """One video with all that is known of it before it is opened."""
-
-    collection: str
-    relative: str  # posix path below the collection's folder
-    video_id: str
-    split: str
-    uri: str
-    script: Path | None  # its caption file
-    embedded: bool  # look for captions inside
-    language: str | None
-    row: dict[str, str]  # label, title, caption where a CSV has them
-
-
-def read(
-    name: str, collection: FolderCollection, workers: int, reporter: Reporter
-) -> tuple[list[Video], list[Reject]]:
-    """Find, pair and probe the videos of a folder -> (videos with their cues, what was refused and why).
+def read(name: str, collection: FolderCollection) -> Iterator[Entry | Reject]:
+    """Find and pair the videos of a folder, captions and rows; nothing is opened but the CSV files.
 
     Raises:
         InputError: the folder or a CSV is missing or lacks a column, or the folder holds no video.
@@ -64,33 +40,33 @@ def read(
             f"Collection {name!r} has splits: column, but no column 'split' is in "
             f"{collection.labels or collection.captions or 'labels or captions: neither is named'}."
         )
+    yield from rejects
     ids = _video_ids(found)
     scripts: dict[Path, dict[str, dict[str, Path]]] = {}  # by folder, each listed once
-    jobs = []
     for relative in found:
         row = rows.get(relative, {})
         split = _split(relative, row, collection)
         uri = (root / relative).as_posix()
         if split is None:
-            rejects.append(Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}"))
+            yield Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}")
             continue
         parent = (root / relative).parent
         if parent not in scripts:
             scripts[parent] = _caption_files(parent)
         script, language, reject = _caption_file(name, root / relative, collection.language, scripts[parent])
-        rejects += [reject] if reject else []
-        embedded = script is None and reject is None
-        jobs.append(_Job(name, relative, ids[relative], split, uri, script, embedded, language, row))
-    videos = []
-    chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
-    results = isolated(_describe, chunks, workers=workers, timeout=PROBE_SECONDS)
-    for chunk, result in reporter.progress(results, f"read {name}", len(chunks)):
-        if isinstance(result, Failed):
-            rejects.append(Reject(name, chunk[0].uri, result.reason, result.detail))
-        else:
-            videos += result[0]
-            rejects += result[1]
-    return videos, rejects
+        if reject is not None:
+            yield reject
+        yield Entry(
+            video_id=ids[relative],
+            split=split,
+            uri=uri,
+            script=None if script is None else script.as_posix(),
+            embedded=script is None and reject is None,
+            language=language,
+            title=row.get("title"),
+            captions=(row["caption"],) if "caption" in row else (),
+            label=row.get("label"),
+        )
 
 
 def _find(root: Path, pattern: str) -> list[str]:
@@ -222,7 +198,7 @@ def _split(relative: str, row: dict[str, str], collection: FolderCollection) -> 
     return "val" if share < collection.test_share + collection.val_share else "train"
 
 
-# ---------------------------------------------------------------------------------------- cues, probing
+# ----------------------------------------------------------------------------------------------- captions
 
 
 def _caption_files(folder: Path) -> dict[str, dict[str, Path]]:
@@ -256,64 +232,3 @@ def _caption_file(
         detail = f"choose one by the collection's `language`: {', '.join(sorted(spoken))}"
         return None, None, Reject(name, video.as_posix(), "captions in several languages", detail)
     return next(((path, code, None) for code, path in spoken.items()), (None, None, None))
-
-
-def _describe(jobs: Sequence[_Job]) -> tuple[list[Video], list[Reject]]:
-    """Open each video and its captions; runs in a worker process."""
-    videos: list[Video] = []
-    rejects: list[Reject] = []
-    for job in jobs:
-        path = Path(job.uri)
-        try:
-            info = probe(path)
-            size, code = path.stat().st_size, digest(path)
-        except MediaError as error:
-            rejects.append(Reject(job.collection, job.uri, error.reason, error.detail))
-            continue
-        except OSError as error:
-            rejects.append(Reject(job.collection, job.uri, "unreadable video", str(error)))
-            continue
-        videos.append(
-            Video(
-                video_id=job.video_id,
-                collection=job.collection,
-                split=job.split,
-                uri=job.uri,
-                size=size,
-                digest=code,
-                **asdict(info),
-                language=job.language,
-                title=job.row.get("title"),
-                captions=(job.row["caption"],) if "caption" in job.row else (),
-                label=job.row.get("label"),
-                cues=tuple(_cues(job, info.duration, rejects)),
-            )
-        )
-    return videos, rejects
-
-
-def _cues(job: _Job, duration: float, rejects: list[Reject]) -> list[Cue]:
-    """The cues of a video; what is wrong with them goes to `rejects`, and the video stays without."""
-    source = job.uri if job.script is None else job.script.as_posix()
-    try:
-        if job.script is not None:
-            script = captions.read_script(job.script)
-        elif job.embedded:
-            script = captions.clean(captions.Script(embedded_cues(job.uri, job.language), 0))
-        else:
-            return []
-    except captions.CaptionError as error:
-        rejects.append(Reject(job.collection, source, "unreadable captions", str(error)))
-        return []
-    except MediaError as error:
-        rejects.append(Reject(job.collection, source, error.reason, error.detail))
-        return []
-    if job.script is not None and not script.cues:
-        rejects.append(Reject(job.collection, source, "no cues", "nothing is said in this file"))
-    inside = [cue for cue in script.cues if not duration or cue.start < duration]
-    if late := len(script.cues) - len(inside):
-        script = replace(script, cues=inside, dropped=script.dropped + late)
-    if script.dropped:
-        detail = f"{script.dropped} with wrong times, {late} of them after the video's end at {duration:.2f} s"
-        rejects.append(Reject(job.collection, source, CUES_DROPPED, detail))
-    return inside

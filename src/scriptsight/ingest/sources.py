@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
 
-from scriptsight.catalogue import Cue
+from pydantic import TypeAdapter
+
+from scriptsight.catalogue import Cue, Reject
+from scriptsight.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -36,3 +41,52 @@ class Entry:
     label: str | None = None
     start: float | None = None
     end: float | None = None
+
+
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+
+
+class Listed:
+    """All that a source yields, on disk (published datasets list millions) and put in order. Close it after use.
+
+    Raises:
+        InputError: two entries share an id.
+    """
+
+    def __init__(self, name: str, source: Iterable[Entry | Reject]) -> None:
+        self._database = sqlite3.connect("")  # a temporary file that nobody else sees
+        self._database.execute("CREATE TABLE entries (video_id TEXT PRIMARY KEY, uri, line)")
+        self._database.execute("CREATE TABLE rejects (collection, uri, reason, detail)")
+        for one in source:
+            if isinstance(one, Reject):
+                self._database.execute("INSERT INTO rejects VALUES (?, ?, ?, ?)", astuple(one))
+                continue
+            row = (one.video_id, one.uri, _ENTRY.dump_json(one))
+            try:
+                self._database.execute("INSERT INTO entries VALUES (?, ?, ?)", row)
+            except sqlite3.IntegrityError:
+                find = "SELECT uri FROM entries WHERE video_id = ?"
+                (other,) = self._database.execute(find, row[:1]).fetchone()
+                raise InputError(
+                    f"Two videos of collection {name!r} have the id {one.video_id!r}: {other} and {one.uri}. "
+                    "Rename one of them."
+                ) from None
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._database.close()
+
+    def videos(self) -> int:
+        """How many videos the source names, those that it refuses itself among them."""
+        refused = "SELECT count(*) FROM rejects WHERE uri NOT IN (SELECT uri FROM entries)"
+        return sum(self._database.execute(query).fetchone()[0] for query in ("SELECT count(*) FROM entries", refused))
+
+    def entries(self) -> Iterator[Entry]:
+        """The entries, by their id."""
+        for (line,) in self._database.execute("SELECT line FROM entries ORDER BY video_id"):
+            yield _ENTRY.validate_json(line)
+
+    def rejects(self) -> Iterator[Reject]:
+        """What the source refused, as it came."""
+        for row in self._database.execute("SELECT * FROM rejects ORDER BY rowid"):
+            yield Reject(*row)

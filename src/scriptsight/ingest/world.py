@@ -28,10 +28,10 @@ All is drawn from numpy generators seeded by (seed, split, number): equal parame
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -39,10 +39,10 @@ import numpy as np
 import pysubs2
 from PIL import Image
 
-from scriptsight.catalogue import Cue, Reject, Video
+from scriptsight.catalogue import Cue, Video
 from scriptsight.files import digest, whole_folder
+from scriptsight.ingest.sources import Entry
 from scriptsight.params import WorldCollection
-from scriptsight.reporting import Reporter
 
 SIDE = 64  # pixels
 FPS = 4
@@ -129,59 +129,41 @@ class Thing:
     radius: float
 
 
-def make(
-    name: str, collection: WorldCollection, folder: Path, workers: int, reporter: Reporter
-) -> tuple[list[Video], list[Reject]]:
-    """Render a collection into `folder`, whole or not at all, and describe it for the catalogue.
+def entries(collection: WorldCollection, folder: Path) -> Iterator[Entry]:
+    """The videos that `render` makes, as they will lie in `folder`; twins follow each other."""
+    for split, count in collection.videos.model_dump().items():
+        for number in range(count):
+            video_id = f"{split}-{number:05d}"
+            yield Entry(video_id=video_id, split=split, uri=(folder / f"{video_id}.mp4").as_posix())
 
-    Each narrated video gets a `.vtt` beside it and a title in `captions.csv`; clips get `labels.csv`. The
-    folder is thus an ordinary collection that `kind: folder` reads as well.
+
+def render(name: str, collection: WorldCollection, entries: Sequence[Entry], into: Path) -> list[Video]:
+    """Render videos into `into` and describe them, as they will be once `publish` has put them in their place.
+
+    Each narrated video gets a `.vtt` beside it.
     """
-    jobs = [
-        (collection, split, number)
-        for split, count in collection.videos.model_dump().items()
-        for number in (range(count) if collection.content == "narrated" else range(0, count, 2))
-    ]
-    with whole_folder(folder) as partial:
-        # Spawned, not forked: the caller may have threads.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            results = pool.map(_make_one, [(name, *job, partial, folder) for job in jobs], chunksize=4)
-            videos = [video for made in reporter.progress(results, f"render {name}", len(jobs)) for video in made]
-        column, table = ("title", "captions.csv") if collection.content == "narrated" else ("label", "labels.csv")
-        with (partial / table).open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(["video", column, "split"])
-            rows.writerows([Path(video.uri).name, getattr(video, column), video.split] for video in videos)
-    return videos, []
-
-
-def _make_one(job: tuple[str, WorldCollection, str, int, Path, Path]) -> list[Video]:
-    """Render one narrated video, or one clip and its twin."""
-    name, collection, split, number, partial, folder = job
-    rng = np.random.default_rng([collection.seed, ("train", "val", "test").index(split), number])
-    if collection.content == "narrated":
-        made: list[tuple[str, np.ndarray, list[Cue], str | None, str | None]]
-        made = [(f"{split}-{number:05d}", *_narrated(collection, rng), None)]
-    else:
-        verb = VERBS[(number + rng.integers(2)) % len(VERBS)]
-        clip = _loop(verb, rng) if collection.content == "loop" else _slow(verb, rng)
-        twins = [(verb, clip), (OPPOSITE[verb], clip[::-1])]
-        count = getattr(collection.videos, split) - number  # an odd count leaves the last twin out
-        made = [
-            (f"{split}-{number + i:05d}", twin, [], None, opposite)
-            for i, (opposite, twin) in enumerate(twins[:count])
-        ]
+    into.mkdir(parents=True, exist_ok=True)
+    drawn: dict[tuple[str, int], list[_Drawn]] = {}  # twins are drawn together
     videos = []
-    for stem, frames, cues, title, label in made:
-        path = partial / f"{stem}.mp4"
-        write_mp4(path, frames)
+    for entry in entries:
+        number = int(entry.video_id.rpartition("-")[2])
+        first = number if collection.content == "narrated" else number - number % 2
+        if (entry.split, first) not in drawn:
+            drawn = {(entry.split, first): _draw(collection, entry.split, first)}
+        frames, cues, title, label = drawn[entry.split, first][number - first]
+        path = into / f"{entry.video_id}.mp4"
+        partial = into / f".partial-{os.getpid()}.mp4"
+        write_mp4(partial, frames)
+        partial.replace(path)
         if cues:
-            _write_vtt(path.with_suffix(".vtt"), cues)
+            partial = partial.with_suffix(".vtt")
+            _write_vtt(partial, cues)
+            partial.replace(path.with_suffix(".vtt"))
         video = Video(
-            video_id=stem,
+            video_id=entry.video_id,
             collection=name,
-            split=split,
-            uri=(folder / path.name).as_posix(),
+            split=entry.split,
+            uri=entry.uri,
             size=path.stat().st_size,
             digest=digest(path),
             duration=len(frames) / FPS,
@@ -197,6 +179,44 @@ def _make_one(job: tuple[str, WorldCollection, str, int, Path, Path]) -> list[Vi
         )
         videos.append(video)
     return videos
+
+
+def publish(
+    collection: WorldCollection, rendered: Path, folder: Path, rows: Iterable[tuple[str, str, str | None]]
+) -> None:
+    """Put what was rendered into `folder`, whole or not at all, with a table of its rows (id, split, title or label):
+    `captions.csv` of narrated videos, `labels.csv` of clips. `kind: folder` can read it as well.
+    """
+    column, table = ("title", "captions.csv") if collection.content == "narrated" else ("label", "labels.csv")
+    with whole_folder(folder) as partial, (partial / table).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["video", column, "split"])
+        for video_id, split, value in rows:
+            for suffix in (".mp4", ".vtt"):
+                if (rendered / f"{video_id}{suffix}").is_file():
+                    _link(rendered / f"{video_id}{suffix}", partial / f"{video_id}{suffix}")
+            writer.writerow([f"{video_id}.mp4", value, split])
+
+
+def _link(one: Path, other: Path) -> None:
+    """The same file under a second name, which costs nothing; a copy where the file system has no such names."""
+    try:
+        other.hardlink_to(one)
+    except OSError:
+        shutil.copyfile(one, other)
+
+
+_Drawn = tuple[np.ndarray, list[Cue], str | None, str | None]  # frames, cues, title, label
+
+
+def _draw(collection: WorldCollection, split: str, number: int) -> list[_Drawn]:
+    """One narrated video, or one clip and its twin."""
+    rng = np.random.default_rng([collection.seed, ("train", "val", "test").index(split), number])
+    if collection.content == "narrated":
+        return [(*_narrated(collection, rng), None)]
+    verb = VERBS[(number + rng.integers(2)) % len(VERBS)]
+    clip = _loop(verb, rng) if collection.content == "loop" else _slow(verb, rng)
+    return [(clip, [], None, verb), (clip[::-1], [], None, OPPOSITE[verb])]
 
 
 # ------------------------------------------------------------------------------------------ what happens

@@ -1,9 +1,12 @@
-"""Reading media files safely: what they hold, their frames, embedded cues, and workers that may die."""
+"""Reading media files safely: wherever they lie: what they hold, their frames,
+sound and embedded cues, and workers that may die."""
 
 from __future__ import annotations
 
+from scriptsight.media.addresses import exists, fingerprint, local, shown
+from scriptsight.media.audio import audio, audio_blocks
 from scriptsight.media.isolation import Failed, isolated
-from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at_rate, probe
+from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at, frames_at_rate, probe
 from scriptsight.media.subtitles import embedded_cues
 
 __all__ = [
@@ -11,8 +14,15 @@ __all__ = [
     "Frame",
     "MediaError",
     "MediaInfo",
+    "audio",
+    "audio_blocks",
     "embedded_cues",
+    "exists",
+    "fingerprint",
+    "frames_at",
     "frames_at_rate",
     "isolated",
+    "local",
     "probe",
+    "shown",
 ]

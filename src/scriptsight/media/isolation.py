@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import TimeoutError
-from dataclasses import dataclass
-from typing import TypeVar
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from pebble import ProcessFuture, ProcessPool
 from pebble.common import ProcessExpired
@@ -22,6 +25,7 @@ _PRELOAD = [
     "scriptsight.params",
     "simplejpeg",
 ]  # imported once, not once a worker
+_AHEAD = 4  # chunks handed over a worker: enough to keep it busy, few enough to hold in memory
 
 
 @dataclass(frozen=True)
@@ -32,35 +36,75 @@ class Failed:
     detail: str
 
 
+@dataclass
+class _Begun(Generic[A, B]):
+    number: int
+    items: Sequence[A]
+    alone: dict[int, B | Failed] = field(default_factory=dict)  # by item, once they are repeated one by one
+
+
 def isolated(
-    function: Callable[[Sequence[A]], B], chunks: Sequence[Sequence[A]], *, workers: int, timeout: float
-) -> Iterator[tuple[Sequence[A], B | Failed]]:
-    """Apply `function` to each chunk in `workers` processes -> (chunk, result) in the order of `chunks`.
+    function: Callable[[Sequence[A]], B],
+    chunks: Iterable[Sequence[A]],
+    *,
+    workers: int,
+    timeout: float,
+    home: Path | None = None,
+) -> Iterator[tuple[int, list[tuple[Sequence[A], B | Failed]]]]:
+    """Apply `function` to each chunk in `workers` processes -> (number of the chunk, its outcomes), as they come.
 
-    Chunks share the cost of handing work over. One that takes over `timeout` seconds or ends its process is
-    repeated item by item, each with the whole `timeout` to itself, so only the item at fault is lost: it
-    comes back alone as `Failed`. A crash of a single item is given a second chance, a time-out is not.
-    An exception of `function` itself is raised here.
+    The outcomes are one (items, result) for the whole chunk; chunks share the cost of handing work over. A
+    chunk that takes over `timeout` seconds or ends its process is repeated item by item, each with the whole
+    `timeout` to itself, and has an outcome for each: only the item at fault is `Failed`. A crash of a single
+    item is given a second chance, a time-out is not. An exception of `function` itself is raised here.
 
-    `function` and the items must be picklable, and `function` safe to repeat.
+    Only a few chunks a worker are taken from `chunks` at a time. `function` and the items must be picklable,
+    and `function` safe to repeat. The processes work in the folder `home`, by default the current one.
+
+    Raises:
+        RuntimeError: this process may have no children.
     """
+    if multiprocessing.current_process().daemon:
+        raise RuntimeError(
+            "media is decoded in child processes, which a daemonic process may not have: start Dask's workers with "
+            "DASK_DISTRIBUTED__WORKER__DAEMON=False or --no-nanny"
+        )
     context = multiprocessing.get_context(_start_method())
     if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(_PRELOAD)
-    pool = ProcessPool(max_workers=max(1, min(workers, len(chunks))), context=context)
+        context.set_forkserver_preload([*_PRELOAD, getattr(function, "func", function).__module__])
+    pool = ProcessPool(workers, context=context, initializer=os.chdir, initargs=(home or Path.cwd(),))
+    running: dict[ProcessFuture[B], tuple[_Begun[A, B], int | None]] = {}  # and which item, if not the whole chunk
+
+    def start(begun: _Begun[A, B], item: int | None) -> None:
+        items = begun.items if item is None else [begun.items[item]]
+        running[pool.schedule(function, args=(items,), timeout=timeout)] = begun, item
+
+    coming = (_Begun[A, B](number, items) for number, items in enumerate(chunks))
     try:
-        futures = [pool.schedule(function, args=(chunk,), timeout=timeout) for chunk in chunks]
-        for chunk, future in zip(chunks, futures, strict=True):
-            result = _outcome(future, timeout)
-            hopeless = isinstance(result, Failed) and result.reason == "timed out" and len(chunk) == 1
-            if hopeless or not isinstance(result, Failed):
-                yield chunk, result
-                continue
-            for item in chunk:
-                yield [item], _outcome(pool.schedule(function, args=([item],), timeout=timeout), timeout)
+        while True:
+            for begun in islice(coming, max(0, _AHEAD * workers - len(running))):
+                start(begun, None)
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                begun, item = running.pop(future)
+                result = _outcome(future, timeout)
+                if item is not None:
+                    begun.alone[item] = result
+                    if len(begun.alone) == len(begun.items):
+                        yield begun.number, [([one], begun.alone[i]) for i, one in enumerate(begun.items)]
+                elif _is_final(result, begun.items):
+                    yield begun.number, [(begun.items, result)]
+                else:
+                    for i in range(len(begun.items)):
+                        start(begun, i)
     finally:
         pool.stop()  # also when the caller stops early: what has not started is dropped
         pool.join()
+
+
+def _is_final(result: Any, items: Sequence[Any]) -> bool:
+    return not isinstance(result, Failed) or (len(items) == 1 and result.reason == "timed out")
 
 
 def _outcome(future: ProcessFuture[B], timeout: float) -> B | Failed:

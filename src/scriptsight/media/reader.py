@@ -1,14 +1,21 @@
-"""What a video file holds, and its frames at a low rate: decord first, PyAV where decord refuses."""
+"""What a video file holds, and its frames at a low rate or at given times: decord first, PyAV where it refuses.
+
+A still picture (JPEG, PNG, WebP, ...) is a video of one frame that lasts `STILL_SECONDS`; an animated GIF or PNG
+is a video. FFmpeg reads no animated WebP. Transparency is dropped. Pictures of high dynamic range are shown as
+standard ones (see `hdr`), oblong pixels as square ones.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
+from math import inf
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +23,16 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
+
+from scriptsight.media.hdr import as_standard
+
+STILL_SECONDS = 0.04  # how long a still picture lasts; not 0, so that it is a stretch of time like any other
+
+_ROUNDED = 4e-4  # seconds that a time may be off by its rounding
+_OBLONG = 4.0  # pixels longer or wider than this are an error of the header
+_LONGEST = 50  # sides of the longest picture
 
 # Containers in which decord and PyAV were seen to give the same frames. In transport streams, program streams
 # and FLV decord gives wrong ones, without an error.
@@ -24,7 +40,12 @@ _DECORD_FORMATS = ("mov,", "matroska,")
 
 
 class MediaError(ValueError):
-    """A media file that can't be read, or not to its end. Frames given before it was raised are good."""
+    """A media file that can't be read, or not to its end. What was given before it was raised is good.
+
+    Reasons are few, to be counted: "missing video", "no access", "unreachable", "unreadable archive", "unknown
+    address", "disk full" of addresses; "empty file", "no video stream", "odd shape", "unreadable video",
+    "unreadable audio", "unreadable subtitle track", "broken stretch", "ends early" of files.
+    """
 
     def __init__(self, path: str | Path, reason: str, detail: str, time: float | None = None) -> None:
         super().__init__(f"{path}: {reason}: {detail}")
@@ -40,8 +61,8 @@ class MediaInfo:
     """What a video file says of itself."""
 
     duration: float  # seconds from the start of the presentation to the end of the video
-    fps: float
-    width: int  # pixels, as shown: a rotated video has them swapped
+    fps: float  # announced; 0 where unknown, and of a still picture
+    width: int  # square pixels, as shown: a rotated video has them swapped, oblong pixels are stretched
     height: int
     codec: str
     has_audio: bool
@@ -66,9 +87,16 @@ class _Opened:
     frames: Iterator[av.VideoFrame]  # all of them, the first included
     origin: float  # seconds, the container's start
     duration: float  # seconds from there to the announced end of the video
+    still: bool
     quarter_turns: int  # counter-clockwise, as numpy.rot90 counts
+    transfer: int  # how light is coded, as ITU-T H.273 counts
     width: int  # as shown
     height: int
+
+    def scaled(self, short_side: int) -> tuple[int, int]:
+        """Width and height as shown, the shorter of them `short_side`."""
+        scale = short_side / min(self.width, self.height)
+        return max(short_side, round(self.width * scale)), max(short_side, round(self.height * scale))
 
 
 def probe(path: str | Path) -> MediaInfo:
@@ -79,7 +107,7 @@ def probe(path: str | Path) -> MediaInfo:
     """
     with _opened(path) as opened:
         duration = opened.duration if opened.duration > 0 else _scanned_duration(path)
-        rate = opened.stream.average_rate or opened.stream.guessed_rate
+        rate = None if opened.still else opened.stream.average_rate or opened.stream.guessed_rate
         return MediaInfo(
             duration=duration,
             fps=float(rate) if rate else 0.0,
@@ -107,8 +135,7 @@ def frames_at_rate(path: str | Path, fps: float, short_side: int) -> Iterator[Fr
             video is good.
     """
     with _opened(path) as opened:
-        scale = short_side / min(opened.width, opened.height)
-        size = max(short_side, round(opened.width * scale)), max(short_side, round(opened.height * scale))
+        size = opened.scaled(short_side)
         cell, end = -1, 0.0
         for frame in _decord_frames(opened, fps, size):
             cell, end = _cell(frame.time, fps), frame.end
@@ -121,13 +148,45 @@ def frames_at_rate(path: str | Path, fps: float, short_side: int) -> Iterator[Fr
             if _cell(frame.time, fps) > cell:
                 yield frame
         if _ends_early(end, opened.duration, fps):
-            detail = f"frames end at {end:.2f} s of {opened.duration:.2f} s"
-            raise MediaError(path, "ends early", detail, time=end)
+            raise _early(path, end, opened.duration)
+
+
+def frames_at(path: str | Path, times: Sequence[float], short_side: int) -> list[Frame]:
+    """The frames on screen at `times` (seconds as those of `frames_at_rate`, in any order), one a time.
+
+    The frame of a time is the last that appeared at or before it; the first frame counts for what is earlier,
+    the last for what is later. The video is decoded from its start to the last time, once, by PyAV: seeking
+    lands on wrong frames in files with a wrong index.
+
+    Raises:
+        MediaError: nothing can be decoded, or the video breaks or ends early before one of the times.
+    """
+    with _opened(path) as opened:
+        draw = _drawing(opened, opened.scaled(short_side))
+        waiting = deque(sorted(set(times)))
+        shown: dict[float, Frame] = {}
+        frames = _in_order(opened)
+        current = next(frames)
+        try:
+            for following in frames:
+                _show(current, following[0], waiting, shown, draw)
+                current = following
+                if not waiting:
+                    break
+        except MediaError as error:
+            _show(current, error.time or 0.0, waiting, shown, draw)
+            if waiting:
+                raise
+        end = current[1]
+        if waiting and _ends_early(end, opened.duration, fps=1) and waiting[-1] > end:
+            raise _early(path, end, opened.duration)
+        _show(current, inf, waiting, shown, draw)
+    return [shown[time] for time in times]
 
 
 def _cell(time: float, fps: float) -> int:
     # Sums of times are rounded: that must not move a frame on the edge of two cells to either side.
-    return int((time + 4e-4) * fps)
+    return int((time + _ROUNDED) * fps)
 
 
 def _ends_early(end: float, announced: float, fps: float) -> bool:
@@ -136,32 +195,87 @@ def _ends_early(end: float, announced: float, fps: float) -> bool:
     return end < announced - max(1 / fps, min(5.0, max(1.0, announced / 20)))
 
 
-@contextmanager
-def _opened(path: str | Path) -> Iterator[_Opened]:
-    path = str(path)
+def _early(path: str | Path, end: float, announced: float) -> MediaError:
+    return MediaError(path, "ends early", f"frames end at {end:.2f} s of {announced:.2f} s", time=end)
+
+
+def _in_order(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """(start, end, frame) of the frames whose time does not go backwards."""
+    last = -inf
+    for frame in opened.frames:
+        time = presentation_time(frame, opened.container)
+        if time > last:
+            last = time
+            yield time, time + float((frame.duration or 0) * opened.stream.time_base), frame
+
+
+def _show(
+    current: tuple[float, float, av.VideoFrame],
+    until: float,
+    waiting: deque[float],
+    shown: dict[float, Frame],
+    draw: Callable[[av.VideoFrame], np.ndarray],
+) -> None:
+    """Give the times before `until` their frame, which is drawn once."""
+    frame = None
+    while waiting and waiting[0] < until - _ROUNDED:
+        frame = frame or Frame(current[0], current[1], draw(current[2]))
+        shown[waiting.popleft()] = frame
+
+
+def open_media(path: str | Path, kind: str) -> InputContainer:
+    """Open a file, to be closed by the caller; `kind`, "video" or "audio", is what its error says is unreadable."""
     try:
         if Path(path).stat().st_size == 0:
             raise MediaError(path, "empty file", "the file has no bytes")
-        container = av.open(path, metadata_errors="replace")
+        return av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
-        raise MediaError(path, "unreadable video", _words(error)) from error
-    with container:
-        if not container.streams.video:
+        raise MediaError(path, f"unreadable {kind}", words(error)) from error
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[_Opened]:
+    path = str(path)
+    with open_media(path, "video") as container:
+        stream = _video_stream(container)
+        if stream is None:
             raise MediaError(path, "no video stream", f"a file of format {container.format.name}")
-        stream = container.streams.best("video") or container.streams.video[0]
         if stream.codec_context is None:
             raise MediaError(path, "unreadable video", "no decoder for this codec")
         # One thread: the stage runs a process a core, and frames must not depend on the number of cores.
         stream.codec_context.thread_count = 1
+        still = container.format.name == "image2" or container.format.name.endswith("_pipe")
+        if still:  # half a photograph would pass for a whole one with a grey lower part
+            stream.codec_context.options = {"err_detect": "explode"}
         frames = _decoded(container, stream, path)
         first = next(frames, None)
         if first is None:
             raise MediaError(path, "unreadable video", "no frame of it can be decoded")
         turns = round(first.rotation / 90) % 4 if first.rotation % 90 == 0 else 0
-        width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
+        width, height = _shown_size(path, first, stream, turns)
         origin = (container.start_time or 0) / av.time_base
-        duration = _duration(container, stream, origin)
-        yield _Opened(path, container, stream, chain([first], frames), origin, duration, turns, width, height)
+        duration = STILL_SECONDS if still else _duration(container, stream, origin)
+        frames = chain([first], frames)
+        transfer = int(first.color_trc or 0)
+        yield _Opened(path, container, stream, frames, origin, duration, still, turns, transfer, width, height)
+
+
+def _shown_size(path: str, first: av.VideoFrame, stream: Any, turns: int) -> tuple[int, int]:
+    """Width and height in square pixels, upright: oblong pixels are as wide as their height asks."""
+    shape = float(stream.sample_aspect_ratio or 1)
+    if not 1 / _OBLONG <= shape <= _OBLONG:
+        shape = 1.0
+    width, height = max(1, round(first.width * shape)), first.height
+    if max(width, height) > _LONGEST * min(width, height):  # scaled by the short side, the long one is endless
+        raise MediaError(path, "odd shape", f"{width} x {height} pixels")
+    return (height, width) if turns % 2 else (width, height)
+
+
+def _video_stream(container: InputContainer) -> Any | None:
+    """FFmpeg's choice among the video streams; the cover of a record is none."""
+    streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    return best if best in streams else next(iter(streams), None)
 
 
 def _duration(container: InputContainer, stream: Any, origin: float) -> float:
@@ -178,7 +292,7 @@ def _scanned_duration(path: str | Path) -> float:
     """Where the last packet ends, for streams that announce no duration; reads the whole file."""
     with av.open(str(path), metadata_errors="replace") as container:
         origin = (container.start_time or 0) / av.time_base
-        stream = container.streams.best("video") or container.streams.video[0]
+        stream = _video_stream(container)
         ends = [
             float((packet.pts + (packet.duration or 0)) * packet.time_base)
             for packet in container.demux(stream)
@@ -204,33 +318,48 @@ def _decoded(container: InputContainer, stream: Any, path: str) -> Iterator[av.V
                     continue
                 if frame.is_corrupt:
                     raise MediaError(path, "broken stretch", f"damaged picture after {end:.2f} s", time=end)
-                end = _time(frame, container) + float((frame.duration or 0) * stream.time_base)
+                end = presentation_time(frame, container) + float((frame.duration or 0) * stream.time_base)
                 yield frame
     except av.FFmpegError as error:
         if end is not None:
-            detail = f"after {end:.2f} s: {_words(error)}"
+            detail = f"after {end:.2f} s: {words(error)}"
             raise MediaError(path, "broken stretch", detail, time=end) from error
-        raise MediaError(path, "unreadable video", _words(error)) from error
+        raise MediaError(path, "unreadable video", words(error)) from error
 
 
-def _time(frame: av.VideoFrame, container: InputContainer) -> float:
+def presentation_time(frame: av.VideoFrame | av.AudioFrame, container: InputContainer) -> float:
+    """Seconds from the container's start to the frame."""
     assert frame.pts is not None and frame.time_base is not None
     return float(frame.pts * frame.time_base) - (container.start_time or 0) / av.time_base
 
 
 def _pyav_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterator[Frame]:
     """The first frame of each cell; `size` is width and height as shown, in pixels."""
-    width, height = reversed(size) if opened.quarter_turns % 2 else size
-    reformatter = VideoReformatter()  # one for all: a frame's own would set up its scaling tables each time
+    draw = _drawing(opened, size)
     cell = -1
     for frame in opened.frames:
-        time = _time(frame, opened.container)
+        time = presentation_time(frame, opened.container)
         if _cell(time, fps) <= cell:  # also a time that goes backwards
             continue
         cell = _cell(time, fps)
-        scaled = reformatter.reformat(frame, width, height, format="rgb24", interpolation=Interpolation.BILINEAR)
+        yield Frame(time, time + float((frame.duration or 0) * opened.stream.time_base), draw(frame))
+
+
+def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame], np.ndarray]:
+    """What makes RGB uint8 [H, W, 3] of a decoded frame; `size` is width and height as shown, in pixels."""
+    width, height = reversed(size) if opened.quarter_turns % 2 else size
+    reformatter = VideoReformatter()  # one for all: a frame's own would set up its scaling tables each time
+
+    def draw(frame: av.VideoFrame) -> np.ndarray:
+        try:
+            scaled = reformatter.reformat(frame, width, height, format="rgb24", interpolation=Interpolation.BILINEAR)
+        except av.FFmpegError as error:
+            detail = f"its pixels ({frame.format.name}) can't be converted: {words(error)}"
+            raise MediaError(opened.path, "unreadable video", detail) from error
         image = np.ascontiguousarray(np.rot90(scaled.to_ndarray(), opened.quarter_turns))
-        yield Frame(time, time + float((frame.duration or 0) * opened.stream.time_base), image)
+        return as_standard(image, opened.transfer)
+
+    return draw
 
 
 def _decord_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterator[Frame]:
@@ -270,7 +399,7 @@ def _decord_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterat
         upcoming = i + 1
         # Where padding makes a row as long as four channels, decord hands the padding out as channels.
         image = image.reshape(size[1], -1)[:, : 3 * size[0]].reshape(size[1], size[0], 3)
-        yield Frame(float(times[i, 0]), float(times[i, 1]), image)
+        yield Frame(float(times[i, 0]), float(times[i, 1]), as_standard(image, opened.transfer))
 
 
 _ERROR = 16  # FFmpeg's AV_LOG_ERROR; what is worse is lower
@@ -301,6 +430,6 @@ def _decord() -> ModuleType | None:
     return decord
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
     """FFmpeg's own words, without the path that they repeat."""
     return getattr(error, "strerror", None) or str(error)

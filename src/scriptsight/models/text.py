@@ -20,8 +20,12 @@ PAD, UNKNOWN, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 class TextEncoder(nn.Module):
     """A tokenizer, a backbone and a pooling rule. S sentences, L tokens, D width.
 
-    `config` says how to build the same encoder again without its weights; `frozen` encoders take no gradient.
+    `config` says how to build the same encoder again without its weights; `frozen` encoders take no gradient
+    and have no dropout. The parameters of `backbone` are those that may want a learning rate of their own.
     """
+
+    # Groups by length that a batch is computed in. A matter of speed, so it is set from outside, not saved.
+    buckets = 1
 
     def __init__(
         self,
@@ -46,10 +50,35 @@ class TextEncoder(nn.Module):
         mask = torch.tensor([item.attention_mask for item in encoded], dtype=torch.bool)
         return ids, mask
 
+    def train(self, mode: bool = True) -> TextEncoder:
+        super().train(mode)
+        if self.frozen:  # a fixed function, in training as well
+            self.backbone.eval()
+        return self
+
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Token ids and mask [S, L] -> sentence embeddings [S, D]."""
+        """Token ids and mask [S, L] -> sentence embeddings [S, D].
+
+        With `buckets`, sentences of like length are computed together and padded to the longest of their group
+        only: the same embeddings, without most of the work on padding.
+        """
+        if self.buckets == 1 or len(ids) == 1 or not isinstance(self.backbone, _Transformer):
+            return self._pooled(ids, mask)
+        lengths, order = mask.sum(1).sort(stable=True)
+        groups = order.chunk(self.buckets)
+        ends = torch.tensor([len(group) for group in groups]).cumsum(0) - 1
+        longest = lengths[ends.to(lengths.device)].clamp(min=1).tolist()  # one wait for the device
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states = self.backbone(ids, mask)  # [S, L, D]
+            embedded = self.backbone.embed(ids)  # [S, L, D], once: each time costs a gradient of the table's size
+        parts = [
+            self._pooled(embedded[group, :length], mask[group, :length])
+            for group, length in zip(groups, longest, strict=True)
+        ]
+        return torch.cat(parts)[order.argsort()]
+
+    def _pooled(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            states = self.backbone(tokens, mask)  # [S, L, D]
         if self.config["pool"] == "cls":
             return states[:, 0]
         weights = mask[..., None].to(states.dtype)
@@ -68,19 +97,52 @@ class _WordVectors(nn.Module):
 class _Transformer(nn.Module):
     """A transformers model of which only the last hidden state is used."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
+        if getattr(model, "pooler", None) is not None:
+            model.pooler.requires_grad_(False)  # never used, and ranks would wait for its gradient
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    def freeze_first(self, layers: int) -> None:
+        """Freeze the embeddings and the first so many layers.
+
+        Raises:
+            InputError: the model has fewer layers.
+        """
+        depth = self.model.config.num_hidden_layers
+        stack = next(
+            (part for part in self.model.modules() if isinstance(part, nn.ModuleList) and len(part) == depth), None
+        )
+        if stack is None or layers > depth:
+            raise InputError(
+                f"pretrain.text.freeze is {layers}, and the text encoder {self.model.config.model_type} has "
+                f"{depth} layers: give a number up to that, 'none' or 'all'."
+            )
+        # Models register their parts in the order of use: what comes before the first layer are the embeddings.
+        first = next(stack[0].parameters())
+        for parameter in self.model.parameters():
+            if parameter is first:
+                break
+            parameter.requires_grad_(False)
+        for layer in stack[:layers]:
+            layer.requires_grad_(False)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids [S, L] -> what `forward` takes in their place."""
+        return self.model.get_input_embeddings()(ids)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Token ids [S, L], or their embeddings [S, L, D], and mask [S, L] -> states [S, L, D]."""
+        name = "inputs_embeds" if tokens.is_floating_point() else "input_ids"
+        return self.model(**{name: tokens}, attention_mask=mask.long()).last_hidden_state
 
 
 def build(choice: params.TextEncoder, texts: Iterable[str], max_tokens: int) -> TextEncoder:
     """A new text encoder; vocabularies are learned from `texts` (the training split's transcripts).
 
     Raises:
-        InputError: a Hugging Face name or folder that can't be loaded.
+        InputError: a Hugging Face name or folder that can't be loaded, takes fewer tokens than `max_tokens`, or
+            has fewer layers than are to be frozen.
     """
     if isinstance(choice, params.HuggingFaceText):
         return _from_hugging_face(choice, max_tokens)
@@ -88,7 +150,7 @@ def build(choice: params.TextEncoder, texts: Iterable[str], max_tokens: int) -> 
         tokenizer = _word_tokenizer(texts, choice.vocabulary)
         config: dict[str, Any] = {"kind": "words", "width": choice.width, "pool": "mean"}
     else:
-        tokenizer = _wordpiece_tokenizer(texts, choice.vocabulary)
+        tokenizer = _subword_tokenizer(texts, choice.vocabulary)
         bert = {
             "vocab_size": tokenizer.get_vocab_size(),
             "hidden_size": choice.width,
@@ -112,8 +174,15 @@ def from_config(config: dict[str, Any], tokenizer: Tokenizer) -> TextEncoder:
     from transformers import AutoConfig, AutoModel  # seconds to import, and the default does not need it
 
     shape = AutoConfig.for_model(config["model_type"], **config["model"])
-    model = AutoModel.from_config(shape)
-    return TextEncoder(_Transformer(model), tokenizer, config, width=shape.hidden_size)
+    return _of_transformer(AutoModel.from_config(shape), tokenizer, config)
+
+
+def _of_transformer(model: Any, tokenizer: Tokenizer, config: dict[str, Any]) -> TextEncoder:
+    """Around a transformers model, frozen as `config` says; a config that says nothing freezes nothing."""
+    backbone, freeze = _Transformer(model), config.get("freeze", "none")
+    if isinstance(freeze, int):
+        backbone.freeze_first(freeze)
+    return TextEncoder(backbone, tokenizer, config, width=model.config.hidden_size, frozen=freeze == "all")
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -137,6 +206,10 @@ def _from_hugging_face(choice: params.HuggingFaceText, max_tokens: int) -> TextE
             f"pretrain.text.name: the text encoder {choice.name!r} can't be loaded: {error}. Give a local folder "
             "with config.json, weights and tokenizer.json, or a Hugging Face name that this machine can reach."
         ) from error
+    if max_tokens > fast.model_max_length:
+        raise InputError(
+            f"pretrain.max_text_tokens is {max_tokens}, and {choice.name!r} takes at most {fast.model_max_length}."
+        )
     tokenizer = fast.backend_tokenizer
     _pad_and_cut(tokenizer, fast.pad_token, max_tokens)
     shape = model.config.to_diff_dict()
@@ -145,8 +218,11 @@ def _from_hugging_face(choice: params.HuggingFaceText, max_tokens: int) -> TextE
         "model_type": shape.pop("model_type"),
         "model": shape,
         "pool": choice.pool,
+        "freeze": choice.freeze,
     }
-    return TextEncoder(_Transformer(model), tokenizer, config, width=model.config.hidden_size)
+    encoder = _of_transformer(model, tokenizer, config)
+    encoder.buckets = choice.buckets
+    return encoder
 
 
 def _pad_and_cut(tokenizer: Tokenizer, pad: str, max_tokens: int) -> None:
@@ -175,12 +251,16 @@ def _word_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _wordpiece_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+def _subword_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Subwords by byte-pair encoding; a word's first one is marked.
+
+    Not WordPiece, nor marks inside or at the end of words: the trainer then breaks ties by the order of a hash table,
+    and two runs, or two processes of one, would disagree on the vocabulary.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     _lower_case_words(tokenizer)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN, CLS, SEP], show_progress=False
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN, CLS, SEP], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     ends = [(token, tokenizer.token_to_id(token)) for token in (CLS, SEP)]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLS} $A {SEP}", special_tokens=ends)

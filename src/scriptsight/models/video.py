@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 # ImageNet statistics: what image checkpoints were trained with.
 MEAN = (0.485, 0.456, 0.406)
@@ -31,7 +33,8 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, queries: int) -> Tensor:
         """[B, N, D] -> the last `queries` rows, [B, queries, D]."""
         qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, heads, N, d]
-        q, k, v = qkv[0, :, :, -queries:], qkv[1], qkv[2]
+        q, k, v = qkv.unbind(0)  # in one go: picked one by one, each would fill a whole gradient with zeros
+        q = _last(q, queries, dim=2)
         if self.explicit:
             mixed = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1) @ v
         else:
@@ -66,7 +69,7 @@ class Block(nn.Module):
         """[B, N, D] -> [B, N, D]; with `queries`, only the last `queries` rows are computed, which is all that
         a head reading those rows needs of its last block."""
         queries = queries or tokens.shape[1]
-        tokens = tokens[:, -queries:] + self.attn(self.norm1(tokens), queries)
+        tokens = _last(tokens, queries, dim=1) + self.attn(self.norm1(tokens), queries)
         return tokens + self.mlp(self.norm2(tokens))
 
 
@@ -76,6 +79,9 @@ class VideoViT(nn.Module):
     Shapes: B batch, M frames, T = M / tubelet tubelet steps, P patches a step, N tokens, D width.
     """
 
+    # Activation checkpointing: a block's inside is computed again in the backward pass instead of kept, which
+    # costs a forward pass and saves most of the memory. Set it from outside; it is no part of the model.
+    checkpoint_blocks = False
     mean: Tensor
     scale: Tensor
     checkpoint_blocks = False
@@ -108,34 +114,41 @@ class VideoViT(nn.Module):
         """Encode clips.
 
         Args:
-            frames: uint8 [B, M, size, size, 3], RGB.
+            frames: uint8 [B, M, size, size, 3], RGB; clips of fewer frames than the encoder's, whole tubelets of
+                them, take the first time positions (a second phase on images and short clips).
             keep: int64 [B, T, kept]: the patches that are seen at each tubelet step; None sees all.
 
         Returns:
             [B, 1 + T * kept, D]: the class token, then the kept tokens step by step.
         """
         cubes = self._cubes(frames)  # uint8 [B, T, P, tubelet * patch * patch * 3]
-        space = self.space.expand(len(frames), self.steps, -1, -1)  # [B, T, P, D]
+        space = self.space.expand(len(frames), cubes.shape[1], -1, -1)  # [B, T, P, D]
         if keep is not None:
             # Dropped patches are never embedded: at a quarter kept that alone is 2.8x of this part.
             cubes = cubes.gather(2, keep[..., None].expand(-1, -1, -1, cubes.shape[-1]))
             space = space.gather(2, keep[..., None].expand(-1, -1, -1, self.width))
         pixels = (cubes.float() - self.mean) * self.scale
-        tokens = self.patch_embed(pixels) + space + self.time  # [B, T, kept, D]
+        tokens = self.patch_embed(pixels) + space + self.time[:, : cubes.shape[1]]  # [B, T, kept, D]
         tokens = torch.cat([self.cls_token.expand(len(frames), -1, -1), tokens.flatten(1, 2)], dim=1)
         for block in self.blocks:
-            tokens = block(tokens)
+            if self.checkpoint_blocks and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
         return self.norm(tokens)
 
     def _cubes(self, frames: Tensor) -> Tensor:
         """uint8 [B, M, H, W, 3] -> uint8 [B, T, P, tubelet * patch * patch * 3]."""
-        batch, patch, side = len(frames), self.patch, self.size // self.patch
-        if frames.shape[1:] != (self.frames, self.size, self.size, 3):
+        batch, count, patch, side = len(frames), frames.shape[1], self.patch, self.size // self.patch
+        whole = count % self.tubelet == 0 and 0 < count <= self.frames
+        if not whole or frames.shape[2:] != (self.size, self.size, 3):
             raise ValueError(
-                f"clips must be [B, {self.frames}, {self.size}, {self.size}, 3], got {list(frames.shape)}"
+                f"clips must be [B, {self.frames}, {self.size}, {self.size}, 3], or shorter by whole tubelets of "
+                f"{self.tubelet} frames, got {list(frames.shape)}"
             )
-        cubes = frames.view(batch, self.steps, self.tubelet, side, patch, side, patch, 3)
-        return cubes.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, self.steps, self.patches, -1)
+        steps = count // self.tubelet
+        cubes = frames.view(batch, steps, self.tubelet, side, patch, side, patch, 3)
+        return cubes.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch, steps, self.patches, -1)
 
 
 def sample_patches(noise: Tensor, share: float) -> Tensor:
@@ -152,11 +165,32 @@ def sample_patches(noise: Tensor, share: float) -> Tensor:
     return noise.argsort(dim=-1)[..., :kept].sort(dim=-1).values
 
 
+def choose_attention(
+    device: torch.device, bf16: bool, choice: Literal["auto", "explicit", "fused"] = "auto"
+) -> Literal["explicit", "fused"]:
+    """The faster attention for a device: explicit in bf16 on CPUs with avx512_bf16, fused everywhere else.
+
+    A rule over what was measured, not a measurement at every start: the two round differently, so a timing that
+    a busy machine turns over would give equal runs different bytes. `benchmarks/step.py --measure-attention`
+    measures both here; where the rule is wrong, `choice` (`pretrain.engine.attention`) overrules it.
+    """
+    if choice != "auto":
+        return choice
+    slow_fused = device.type == "cpu" and bf16 and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return "explicit" if slow_fused else "fused"
+
+
 def use_explicit_attention(model: nn.Module, explicit: bool) -> None:
     """Set how every `Attention` of a model computes."""
     for module in model.modules():
         if isinstance(module, Attention):
             module.explicit = explicit
+
+
+def _last(rows: Tensor, count: int, dim: int) -> Tensor:
+    """The last `count` rows; all of them without a slice, whose gradient is a copy."""
+    total = rows.shape[dim]
+    return rows if count == total else rows.narrow(dim, total - count, count)
 
 
 def _grid(side: int) -> np.ndarray:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from scriptsight import arithmetic
 from scriptsight import params as parameters
 from scriptsight.errors import InputError
-from scriptsight.files import whole_file, write_json
-from scriptsight.models import bundle, text
+from scriptsight.files import digest, whole_file, write_json
+from scriptsight.models import bundle, text, warm
 from scriptsight.models.video import VideoViT
 from scriptsight.pretrain import pictures, samplers
 from scriptsight.pretrain.batches import Batch, TrainingBatches, training_batches, validation_batches
@@ -24,6 +25,7 @@ from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
 from scriptsight.training import checkpoint, processes
 from scriptsight.training.loop import Outcome, Plan, train
+from scriptsight.training.objective import Objective
 
 MEMORY = "memory.safetensors"  # beside the last model: what its objective knows of the samples, for a second phase
 
@@ -68,14 +70,14 @@ def run(
             eligible, all_ = len(sampler.eligible), len(sampler.segments)
             reporter.message(f"{name}: {eligible} of {all_} training segments have what {params.objective} needs")
         torch.manual_seed(params.seed)
-        encoder = build_encoder(params, learned) if params.start_from is None else _taken_over(params)
+        encoder = _new(params, learned, reporter) if params.start_from is None else _taken_over(params)
         objective = OBJECTIVES[params.objective](encoder, params)
         machine.prepare(objective)
         objective.expect(pair for sampler in training for pair in sampler.pairs())
-        if params.start_from is not None and (earlier := Path(params.start_from) / MEMORY).is_file():
-            objective.remember(load_file(earlier))
+        _remember(objective, params)
         _set_engine(encoder, params.engine)
         digests += [split.digest() for _, split in learned]
+        digests += [digest(path) for path in _starts(params)]
         state = checkpoint.Checkpoints(checkpoints, _key(params, digests, machine), params.keep_checkpoints)
         reporter.message(f"pretrain {params.objective} on {machine}, {processes.world()} process(es)")
         outcome = train(
@@ -109,9 +111,20 @@ def build_encoder(
 ) -> bundle.Encoder:
     """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits."""
     texts = (said for source, split in learned for said in split.texts(source.text))
-    video = VideoViT(**params.video.model_dump(), size=params.size, frames=params.frames)
+    video = VideoViT(**params.video.shape, size=params.size, frames=params.frames)
     words = text.build(params.text, texts, params.max_text_tokens)
     return bundle.Encoder(video, words, params.embed_dim, params.text_hidden)
+
+
+def _new(
+    params: parameters.Pretrain, learned: Sequence[tuple[parameters.Source, Segments]], reporter: Reporter
+) -> bundle.Encoder:
+    """A new encoder, its video part warm-started where `params` says from what."""
+    encoder = build_encoder(params, learned)
+    if params.video.init is not None:
+        report = warm.load_into(encoder.video, params.video.init)
+        reporter.message(f"pretrain.video.init {params.video.init}:\n{report}")
+    return encoder
 
 
 def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
@@ -119,7 +132,7 @@ def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
     that `params` says."""
     assert params.start_from is not None
     encoder = bundle.load(params.start_from)
-    wanted = {**params.video.model_dump(), "size": params.size, "frames": params.frames}
+    wanted = {**params.video.shape, "size": params.size, "frames": params.frames}
     found = encoder.config()["video"]
     differing = [f"{name} {found[name]} instead of {wanted[name]}" for name in found if found[name] != wanted[name]]
     if differing:
@@ -153,6 +166,25 @@ def _held_out(
         )
         digests.append(split.digest())
     return batches, digests
+
+
+def _starts(params: parameters.Pretrain) -> list[Path]:
+    """The local files whose weights training starts from: others in their place are another run."""
+    bundle_files = (
+        [Path(params.start_from) / name for name in ("model.safetensors", MEMORY)] if params.start_from else []
+    )
+    image_files = [Path(params.video.init)] if params.video.init else []
+    return [path for path in (*bundle_files, *image_files) if path.is_file()]
+
+
+def _remember(objective: Objective, params: parameters.Pretrain) -> None:
+    """Tell the objective what the training of the model to start from knew of its samples, if it is there."""
+    for path in _starts(params):
+        if path.name == MEMORY:
+            try:
+                objective.remember(load_file(path))
+            except (SafetensorError, KeyError) as error:
+                raise InputError(f"{path} is damaged ({error}): remove it to start with none.") from error
 
 
 def _check_shares(params: parameters.Pretrain) -> None:

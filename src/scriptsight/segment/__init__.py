@@ -1,29 +1,32 @@
 """Stage 2: decode every video of the catalogue once -> segments, stretches of video as JPEG with their words.
 
 `plan` lists chunks of videos (cheap), `work` turns one chunk into a part file (pure, safe to repeat, on any
-machine that sees the files), `merge` joins the parts to shards. `run` does the three in processes here.
+machine that sees the files), `merge` joins the parts to shards. `run` does the three, by default in processes here.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import simplejpeg
+from pydantic import TypeAdapter
 
 from scriptsight import catalogue as catalogue_files
-from scriptsight.catalogue import Reject, Video
+from scriptsight import parts
+from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.errors import InputError
-from scriptsight.files import whole_file, whole_folder, write_json
-from scriptsight.media import Failed, Frame, MediaError, frames_at_rate, isolated
+from scriptsight.files import digest, whole_file, whole_folder, write_json
+from scriptsight.media import Failed, Frame, MediaError, frames_at_rate
 from scriptsight.params import Segment as Params
+from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segment.cut import Stretch, stretches
 from scriptsight.segments import SCHEMA, Segment, to_batch
@@ -31,7 +34,7 @@ from scriptsight.segments import SCHEMA, Segment, to_batch
 __all__ = ["Part", "Result", "merge", "plan", "run", "work"]
 
 CHUNK_VIDEOS = 32
-CHUNK_SECONDS = 600.0  # of video
+CHUNK_SECONDS = 120.0  # of video
 BATCH_ROWS = 32
 BATCH_BYTES = 8 * 2**20  # a batch is the unit that memory-mapped readers touch
 
@@ -41,12 +44,12 @@ class Part:
     """What `work` made of a chunk: a file of one record batch a segment (None where there is none)."""
 
     collection: str
-    split: str
-    path: Path | None
-    segments: int
-    seconds: float
-    rejects: tuple[Reject, ...]
+    file: str | None
+    videos: int
     lost: int  # videos that gave no segment
+    segments: int = 0
+    seconds: float = 0.0
+    rejects: tuple[Reject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,37 +62,56 @@ class Result:
     rejects: int
 
 
+@dataclass(frozen=True)
+class _Item:
+    """A line of the plan: a video, and what shows that its file changed."""
+
+    stamp: str
+    video: Video
+
+
+_ITEM = TypeAdapter(_Item)
+
+
 def run(
     params: Params,
     *,
     catalogue: Path = Path("data/catalogue"),
     segments: Path = Path("data/segments"),
     metrics: Path = Path("metrics/segment.json"),
+    work_root: Path = Path(".work/segment"),
+    mapper: Mapper | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
     """Cut the videos of `catalogue` and write `segments`, whole or not at all.
+
+    Parts that an interrupted run left below `work_root` are used; after success nothing is left there.
+
+    Args:
+        mapper: does `work` on the chunks of the plan; by default `params.workers` processes of this machine.
 
     Raises:
         InputError: no catalogue, nothing to cut, over `max_reject_share` of a collection's videos gave
             no segment, or the disk is full.
     """
     reporter = reporter or ConsoleReporter()
-    videos = list(catalogue_files.read(catalogue))
-    if not videos:
+    # What makes no difference to a part.
+    other = {"workers", "runner", "dask_address", "max_reject_share", "shard_mb"}
+    folder = parts.work_folder(work_root, params.model_dump_json(exclude=other))
+    chunks = plan(catalogue_files.read(catalogue), folder)
+    if not chunks.items:
         raise InputError(f"The catalogue {catalogue} holds no video: name a collection that has some.")
-    with whole_folder(segments) as folder:
-        chunks = plan(videos)
-        parts = list(reporter.progress(_parts(chunks, folder / "parts", params), "segment", len(chunks)))
-        _check(videos, parts, params.max_reject_share)
-        size = merge(parts, folder, params)
-        shutil.rmtree(folder / "parts", ignore_errors=True)
-    result = Result(
-        segments=sum(part.segments for part in parts),
-        hours=round(sum(part.seconds for part in parts) / 3600, 4),
-        bytes=size,
-        rejects=sum(len(part.rejects) for part in parts),
-    )
+    job = _job(params, folder)
+    parts.finish(job, chunks, mapper or parts.in_processes(params.workers), "segment", reporter)
+    _check(job.parts(chunks), params.max_reject_share)
+    with whole_folder(segments) as target:
+        size = merge(job, chunks, target, params)
+    count, seconds, rejects = 0, 0.0, 0
+    for part in job.parts(chunks):
+        count, seconds, rejects = count + part.segments, seconds + part.seconds, rejects + len(part.rejects)
+    result = Result(segments=count, hours=round(seconds / 3600, 4), bytes=size, rejects=rejects)
     write_json(metrics, asdict(result))
+    parts.remove(folder)
     reporter.metrics({f"segment/{key}": float(value) for key, value in asdict(result).items()})
     return result
 
@@ -97,28 +119,35 @@ def run(
 # ------------------------------------------------------------------------------------- plan, work, merge
 
 
-def plan(videos: Iterable[Video]) -> list[tuple[Video, ...]]:
-    """Chunks of videos of one collection and split, in the catalogue's order; about equally long."""
-    open_chunks: dict[tuple[str, str], list[Video]] = {}
-    chunks = []
-    for video in videos:
-        key = (video.collection, video.split)
-        chunk = open_chunks.setdefault(key, [])
-        chunk.append(video)
-        if len(chunk) == CHUNK_VIDEOS or sum(one.duration for one in chunk) >= CHUNK_SECONDS:
-            chunks.append(tuple(open_chunks.pop(key)))
-    return chunks + [tuple(chunk) for chunk in open_chunks.values()]
+def plan(videos: Iterable[Video], folder: Path) -> Plan:
+    """Write the plan: chunks of videos of one collection and split, in the catalogue's order, about equally long."""
+
+    def chunks() -> Iterator[tuple[str, list[bytes]]]:
+        waiting: dict[str, list[Video]] = {}
+        for video in videos:
+            group = f"{video.collection}/{video.split}"
+            chunk = waiting.setdefault(group, [])
+            chunk.append(video)
+            if len(chunk) == CHUNK_VIDEOS or sum(one.duration for one in chunk) >= CHUNK_SECONDS:
+                yield group, _lines(waiting.pop(group))
+        for group, chunk in waiting.items():
+            yield group, _lines(chunk)
+
+    return parts.write_plan(folder, chunks())
 
 
-def work(videos: Sequence[Video], folder: Path, params: Params) -> Part:
-    """Decode one chunk into a part file in `folder`; the same chunk gives the same bytes."""
-    first = videos[0]
-    path = folder / first.collection / f"{first.video_id}.arrow"
+def _lines(videos: Iterable[Video]) -> list[bytes]:
+    return [_ITEM.dump_json(_Item(parts.stamp(video.uri), video)) for video in videos]
+
+
+def work(lines: Sequence[bytes], *, params: Params, folder: Path) -> Part:
+    """Decode one chunk (lines of the plan) into a part file in the work folder; equal lines give equal bytes."""
+    videos = [_ITEM.validate_json(line).video for line in lines]
     rejects: list[Reject] = []
     count, seconds, lost = 0, 0.0, 0
-    path.parent.mkdir(parents=True, exist_ok=True)
+    file = parts.file_name(parts.key(lines), ".arrow")
     with (
-        whole_file(path) as temporary,
+        whole_file(folder / file) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, SCHEMA) as writer,
     ):
@@ -128,25 +157,31 @@ def work(videos: Sequence[Video], folder: Path, params: Params) -> Part:
                 writer.write_batch(to_batch([segment]))
                 count, seconds = count + 1, seconds + segment.end - segment.start
             lost += count == before
-    return Part(first.collection, first.split, path, count, seconds, tuple(rejects), lost)
+    return Part(videos[0].collection, file, len(videos), lost, count, seconds, tuple(rejects))
 
 
-def merge(parts: Iterable[Part], folder: Path, params: Params) -> int:
-    """Join parts, in order, to shards `COLLECTION/SPLIT/00000.arrow` of about `shard_mb` -> bytes written."""
-    parts = list(parts)
-    by_split: dict[tuple[str, str], list[Part]] = {}
-    for part in parts:
-        if part.segments:
-            by_split.setdefault((part.collection, part.split), []).append(part)
+def _job(params: Params, folder: Path) -> Work[Part]:
+    do = partial(work, params=params, folder=folder)
+    return Work(folder, Path.cwd(), do, _refused, Part, params.timeout_seconds)
+
+
+def _refused(line: bytes, failed: Failed) -> Part:
+    video = _ITEM.validate_json(line).video
+    reject = Reject(video.collection, video.uri, failed.reason, failed.detail)
+    return Part(video.collection, None, videos=1, lost=1, rejects=(reject,))
+
+
+def merge(job: Work[Part], chunks: Plan, target: Path, params: Params) -> int:
+    """Join parts, in the plan's order, to shards `COLLECTION/SPLIT/00000.arrow` of about `shard_mb` -> bytes."""
     total = 0
-    for (collection, split), group in by_split.items():
-        target = folder / collection / split
-        target.mkdir(parents=True)
-        batches = _batches(group)
+    for group in sorted({chunk.group for chunk in chunks}):
+        of_group = job.parts(chunk for chunk in chunks if chunk.group == group)
+        batches = _batches(job.folder / part.file for part in of_group if part.file and part.segments)
         batch = next(batches, None)
         number = 0
         while batch is not None:
-            path = target / f"{number:05}.arrow"
+            path = target / group / f"{number:05}.arrow"
+            path.parent.mkdir(parents=True, exist_ok=True)
             written = 0
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
                 while batch is not None and (not written or written + batch.nbytes <= params.shard_mb * 1e6):
@@ -155,59 +190,57 @@ def merge(parts: Iterable[Part], folder: Path, params: Params) -> int:
                     batch = next(batches, None)
             total += path.stat().st_size
             number += 1
-    rows = [asdict(reject) for part in parts for reject in part.rejects]
-    rows.sort(key=lambda row: (row["collection"], row["uri"]))
-    pq.write_table(pa.Table.from_pylist(rows, catalogue_files.REJECTS), folder / "rejects.parquet")
+    rejects = catalogue_files.reject_tables(reject for part in job.parts(chunks) for reject in part.rejects)
+    with pq.ParquetWriter(target / "rejects.parquet", catalogue_files.REJECTS) as writer:
+        for table in rejects:
+            writer.write_table(table)
     return total
 
 
-def _parts(chunks: Sequence[Sequence[Video]], folder: Path, params: Params) -> Iterator[Part]:
-    do = partial(work, folder=folder, params=params)
-    for chunk, part in isolated(do, chunks, workers=params.workers, timeout=params.timeout_seconds):
-        if isinstance(part, Failed):
-            video = chunk[0]
-            reject = Reject(video.collection, video.uri, part.reason, part.detail)
-            part = Part(video.collection, video.split, None, 0, 0.0, (reject,), lost=1)
-        yield part
-
-
-def _batches(parts: Iterable[Part]) -> Iterator[pa.RecordBatch]:
-    """Rows of the parts in batches of modest size; a part is deleted once it was read."""
+def _batches(files: Iterable[Path]) -> Iterator[pa.RecordBatch]:
+    """Rows of the part files in batches of modest size."""
     pending: list[pa.RecordBatch] = []
     size = 0
-    for part in parts:
-        assert part.path is not None
-        with pa.OSFile(str(part.path), "rb") as source:
-            reader = pa.ipc.open_file(source)
-            for i in range(reader.num_record_batches):
-                row = reader.get_batch(i)
-                if pending and (len(pending) == BATCH_ROWS or size + row.nbytes > BATCH_BYTES):
-                    yield _joined(pending)
-                    pending, size = [], 0
-                pending.append(row)
-                size += row.nbytes
-        part.path.unlink()
+    for row in chain.from_iterable(map(_rows, files)):
+        if pending and (len(pending) == BATCH_ROWS or size + row.nbytes > BATCH_BYTES):
+            yield _joined(pending)
+            pending, size = [], 0
+        pending.append(row)
+        size += row.nbytes
     if pending:
         yield _joined(pending)
+
+
+def _rows(path: Path) -> Iterator[pa.RecordBatch]:
+    with pa.OSFile(str(path), "rb") as source:
+        reader = pa.ipc.open_file(source)
+        for i in range(reader.num_record_batches):
+            yield reader.get_batch(i)
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return pa.Table.from_batches(batches, SCHEMA).combine_chunks().to_batches()[0]
 
 
-def _check(videos: Sequence[Video], parts: Sequence[Part], max_share: float) -> None:
+def _check(done: Iterable[Part], max_share: float) -> None:
     """Raise if too many videos of a collection gave no segment. One that gave some is not lost, only rejected
     in part."""
-    rejects = [reject for part in parts for reject in part.rejects]
-    total = Counter(video.collection for video in videos)
-    for name in total:
-        share = sum(part.lost for part in parts if part.collection == name) / total[name]
-        nothing = not any(part.segments for part in parts if part.collection == name)
-        if share <= max_share and not nothing:
+    videos: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {}
+    first: dict[str, list[Reject]] = {}
+    for part in done:
+        name = part.collection
+        videos[name] += part.videos
+        lost[name] += part.lost
+        reasons.setdefault(name, Counter()).update(reject.reason for reject in part.rejects)
+        first[name] = [*first.get(name, []), *part.rejects][:5]
+    for name in videos:
+        if lost[name] <= max_share * videos[name] and lost[name] < videos[name]:
             continue
-        reasons = Counter(reject.reason for reject in rejects if reject.collection == name)
-        lines = [f"  {count} x {reason}" for reason, count in reasons.most_common()]
-        lines += [f"  {r.uri}: {r.reason}: {r.detail}" for r in rejects if r.collection == name][:5]
+        lines = [f"  {count} x {reason}" for reason, count in reasons[name].most_common()]
+        lines += [f"  {r.uri}: {r.reason}: {r.detail}" for r in first[name]]
+        share = lost[name] / videos[name]
         problem = f"{share:.0%} of the videos was refused (max_reject_share: {max_share:.0%})"
         raise InputError(f"Collection {name!r}: {problem}. Reasons, and the first cases:\n" + "\n".join(lines))
 
@@ -223,7 +256,7 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
     if reject := _changed(video):
         rejects.append(reject)
         return
-    cuts = stretches(video.cues, video.duration, params)
+    cuts = _cuts(video, params)
     index = 0  # of the stretch that frames go to
     times: list[float] = []
     frames: list[bytes] = []
@@ -259,14 +292,30 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
         rejects.append(Reject(video.collection, video.uri, "no frames", detail))
 
 
+def _cuts(video: Video, params: Params) -> list[Stretch]:
+    """The stretches of a video in seconds of its file, of which it may be a part."""
+    if not (first := video.start or 0.0):
+        return stretches(video.cues, video.duration, params)
+    cuts = stretches([_moved(cue, -first) for cue in video.cues], video.duration, params)
+    return [(start + first, end + first, tuple(_moved(cue, first) for cue in cues)) for start, end, cues in cuts]
+
+
+def _moved(cue: Cue, seconds: float) -> Cue:
+    return replace(cue, start=cue.start + seconds, end=cue.end + seconds)
+
+
 def _changed(video: Video) -> Reject | None:
+    path = Path(video.uri)
     try:
-        size = Path(video.uri).stat().st_size
+        size = path.stat().st_size
+        if size != video.size:
+            detail = f"{size} bytes instead of {video.size}: run the ingest stage again"
+        elif digest(path) != video.digest:  # costs little against decoding, and the file is read anyway
+            detail = "its bytes are others, if as many: run the ingest stage again"
+        else:
+            return None
     except OSError as error:
         return Reject(video.collection, video.uri, "unreadable video", str(error))
-    if size == video.size:
-        return None
-    detail = f"{size} bytes instead of {video.size}: run the ingest stage again"
     return Reject(video.collection, video.uri, "changed since ingest", detail)
 
 

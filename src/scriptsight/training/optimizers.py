@@ -15,7 +15,7 @@ TEXT = "encoder.text.backbone."  # the parameters that `text_lr` is for
 
 
 def build(objective: nn.Module, choice: params.AdamW | params.Sgd) -> torch.optim.Optimizer:
-    """The optimizer of all parameters that take a gradient, in one fused kernel a step."""
+    """The optimizer of all parameters that take a gradient; AdamW in one fused kernel a step."""
     named = [(name, value) for name, value in objective.named_parameters() if value.requires_grad]
     apart = [value for name, value in named if name.startswith(TEXT)] if choice.text_lr else []
     slow = {id(value) for value in apart}
@@ -24,7 +24,7 @@ def build(objective: nn.Module, choice: params.AdamW | params.Sgd) -> torch.opti
         groups.append({"params": apart, "base_lr": choice.text_lr})
     if isinstance(choice, params.Sgd):
         momentum, decay = choice.momentum, choice.weight_decay
-        return torch.optim.SGD(groups, lr=choice.lr, momentum=momentum, weight_decay=decay, fused=True)
+        return torch.optim.SGD(groups, lr=choice.lr, momentum=momentum, weight_decay=decay)  # fused: not under FSDP
     decay, betas = choice.weight_decay, choice.betas
     return torch.optim.AdamW(groups, lr=choice.lr, betas=betas, weight_decay=decay, fused=True)
 

@@ -209,7 +209,8 @@ def load_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[s
     """Take over what `full_state` gave, in every process."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
 
-    options = StateDictOptions(full_state_dict=True)
+    # Not strict: what has had no gradient yet (the sorting head while pairs alone came) has no state.
+    options = StateDictOptions(full_state_dict=True, strict=False)
     set_state_dict(
         model,
         optimizer,
@@ -217,3 +218,7 @@ def load_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[s
         optim_state_dict=state["optimizer"],
         options=options,
     )
+    known = state["optimizer"]["state"]
+    for name, parameter in model.named_parameters():
+        if name.removeprefix("module.") not in known:  # torch made up one, with weight decay in its momentum
+            optimizer.state.pop(parameter, None)

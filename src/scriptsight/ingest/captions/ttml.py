@@ -1,0 +1,151 @@
+"""TTML and its older name DFXP (https://www.w3.org/TR/ttml2/): any namespace of it, all its time expressions,
+times of containers, text of spans; styles and places are passed over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from scriptsight.catalogue import Cue
+from scriptsight.ingest.captions.script import Piece, Script, clock, cue
+
+_CLOCK = re.compile(r"(\d{2,9}):(\d\d):(\d\d)(?:[.,](\d{1,9})|:(\d{2,9})(?:\.\d+)?)?", re.ASCII)
+_OFFSET = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)(h|m|s|ms|f|t)", re.ASCII)
+_UNSPOKEN = ("text", "delimiter", "textContainer")  # values of tts:ruby: the reading aid, not what is read
+_CONTAINERS = ("body", "div", "p")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Text of a paragraph with the times that hold for it; `own`: a span states them."""
+
+    start: float
+    end: float
+    text: str
+    own: bool
+
+
+def parse(root: Any) -> Script:
+    """Cues of the paragraphs of a `tt` element (lxml). A paragraph without times whose spans have some is one cue a
+    span. What is never shown, or for ever, has no readable times: it is dropped.
+
+    Raises:
+        ValueError: the frame or tick rate is no positive number.
+    """
+    document = _Document(root)
+    cues: list[Cue] = []
+    dropped = 0
+    for paragraph, start, end in document.paragraphs():
+        runs = list(document.runs(paragraph, start, end, own=False))
+        if not "".join(run.text for run in runs).strip():
+            continue
+        if end < inf:
+            parts: list[Piece] = [(run.start if run.own else None, run.text) for run in runs]
+            spans = [cue(start, end, parts)]
+        else:
+            spans = [cue(run.start, run.end, [(None, run.text)]) for run in runs if run.own and run.end < inf]
+        sound = [span for span in spans if span.start < span.end]
+        dropped += max(1, len(spans)) - len(sound)
+        cues += sound
+    return Script(cues, dropped, root.get("{http://www.w3.org/XML/1998/namespace}lang") or None)
+
+
+class _Document:
+    """The tree with the rates that its times are counted in."""
+
+    def __init__(self, root: Any) -> None:
+        told: dict[str, str] = {_local(key): value for key, value in root.attrib.items()}
+        shares = [_positive(share) for share in re.split(r"[\s:]+", told.get("frameRateMultiplier", "1 1").strip())]
+        multiplier = shares[0] / (shares[1] if len(shares) > 1 else 1.0)
+        self.frames = _positive(told.get("frameRate", "30")) * multiplier
+        ticks = told.get("tickRate")
+        self.ticks = _positive(ticks) if ticks else self.frames if "frameRate" in told else 1.0
+        self.root = root
+        self.ruby = {
+            key: value
+            for style in root.iter("{*}style")
+            if (value := _attribute(style, "ruby"))
+            for key in (style.get("id"), style.get("{http://www.w3.org/XML/1998/namespace}id"))
+            if key
+        }
+
+    def paragraphs(self) -> Iterator[tuple[Any, float, float]]:
+        """Paragraphs with the seconds at which they begin and end (infinity: never), in the order of the file."""
+
+        def walk(element: Any, start: float, end: float) -> Iterator[tuple[Any, float, float]]:
+            if _local(element.tag) == "p":
+                yield element, start, end
+                return
+            for child, *times in self.timed(element, start, end, lambda child: _local(child.tag) in _CONTAINERS):
+                yield from walk(child, *times)
+
+        for body in self.root.iterfind("{*}body"):
+            yield from walk(body, *self.interval(body, 0.0, inf))
+
+    def runs(self, element: Any, start: float, end: float, own: bool) -> Iterator[_Run]:
+        """The spoken text of a paragraph or span and of the spans in it."""
+        if element.text:
+            yield _Run(start, end, element.text, own)
+        children = self.timed(element, start, end, lambda child: isinstance(child.tag, str))
+        for child, first, last in children:
+            if _local(child.tag) == "br":
+                yield _Run(start, end, "\n", own)
+            elif _local(child.tag) == "span" and self.spoken(child):
+                stated = any(child.get(key) for key in ("begin", "end", "dur"))
+                yield from self.runs(child, first, last, own or stated)
+            if child.tail:
+                yield _Run(start, end, child.tail, own)
+
+    def spoken(self, span: Any) -> bool:
+        role = _attribute(span, "ruby") or next(
+            (self.ruby[style] for style in (span.get("style") or "").split() if style in self.ruby), None
+        )
+        return role not in _UNSPOKEN
+
+    def timed(
+        self, element: Any, start: float, end: float, wanted: Callable[[Any], bool]
+    ) -> Iterator[tuple[Any, float, float]]:
+        """The children that count, each with its interval: side by side, or after each other in a `seq`."""
+        sequence, reference = element.get("timeContainer") == "seq", start
+        for child in filter(wanted, element):
+            first, last = self.interval(child, reference, end)
+            yield child, first, last
+            reference = last if sequence else start
+
+    def interval(self, element: Any, reference: float, end: float) -> tuple[float, float]:
+        """Begin and end in seconds: `begin` and `end` count from `reference`, and nothing outlasts its container."""
+        begin, until, length = (self.time(element.get(key)) for key in ("begin", "end", "dur"))
+        first = reference + (begin or 0.0)
+        stops = [end]
+        stops += [reference + until] if until is not None else []
+        stops += [first + length] if length is not None else []
+        return round(first, 6), round(min(stops), 6)
+
+    def time(self, expression: str | None) -> float | None:
+        """Seconds of a time expression (TTML2, 12.3.1), None where there is none or it can't be read."""
+        if match := _CLOCK.fullmatch((expression or "").strip()):
+            hours, minutes, whole, fraction, frames = match.groups()
+            return clock(hours, minutes, whole, fraction) + (int(frames) / self.frames if frames else 0.0)
+        if match := _OFFSET.fullmatch((expression or "").strip()):
+            unit = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "f": 1 / self.frames, "t": 1 / self.ticks}
+            return float(match[1]) * unit[match[2]]
+        return None
+
+
+def _local(name: Any) -> str:
+    """A name without its namespace; comments and the like have none."""
+    return name.rpartition("}")[2] if isinstance(name, str) else ""
+
+
+def _attribute(element: Any, local: str) -> str | None:
+    return next((value for key, value in element.attrib.items() if _local(key) == local), None)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e12:
+        raise ValueError(f"{text} is no rate")
+    return number

@@ -1,0 +1,42 @@
+"""YT-Temporal-180M: six million YouTube videos with denoised speech recognition, TVTS's corpus.
+
+Layout (as in MERLOT's published example): a JSON a video, `ID.json` or `ID.grover.json`, with `subtitles` (a list of
+{word, time}), `denoised` (a list of {cleanasr}) and `info`; in any folder, as the videos `ID.mp4`. `ID.info.json`
+beside it is yt-dlp's and is left alone. The JSON becomes the entry's script and is not opened here: six million
+small reads belong to the workers. There is no official split. In params.yaml:
+
+    yttemporal:
+      kind: yt_temporal
+      path: s3://bucket/yttemporal/videos
+      annotations: s3://bucket/yttemporal/annotations
+      val_share: 0.01
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scriptsight.catalogue import Reject
+from scriptsight.ingest.datasets.claims import Claim, assemble, share_split
+from scriptsight.ingest.datasets.listing import Listing
+from scriptsight.ingest.sources import Entry
+from scriptsight.params import YtTemporalCollection
+
+
+def entries(name: str, collection: YtTemporalCollection) -> Iterator[Entry | Reject]:
+    """Yield the narrated videos; see the module for the layout.
+
+    Raises:
+        InputError: a folder is missing or holds no such file.
+    """
+    yield from assemble(name, _claims(collection), Listing(collection.path))
+
+
+def _claims(collection: YtTemporalCollection) -> Iterator[Claim]:
+    scripts = Listing(collection.annotations, frozenset({".json"}))
+    for relative in scripts:
+        if relative.endswith(".info.json"):
+            continue
+        script = scripts.address(relative)
+        key = relative.rsplit("/", 1)[-1].split(".", 1)[0]
+        yield Claim(script, Entry(key, share_split(key, collection.val_share), "", script=script), (key,))

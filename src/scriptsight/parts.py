@@ -1,0 +1,219 @@
+"""Work in parts: how a stage grows with its corpus, runs on other machines, and goes on where it was interrupted.
+
+A *plan* is a file with a line for every item (a video), cut into chunks. A chunk becomes a *part*: files, and
+a summary `KEY.json` that is written last. All lie in a work folder, which is named after the stage's parameters and
+this package's code, and KEY is a digest of the chunk's lines. So a part that is there is what doing its chunk again
+would give: it is not done again. Parts are put together in the order of the plan, whoever made them, whenever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from scriptsight.files import whole_file
+from scriptsight.media import Failed, isolated
+from scriptsight.reporting import Reporter
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive lines of a plan: `length` bytes from `offset`, `items` lines, of one group of the stage's."""
+
+    plan: str
+    offset: int
+    length: int
+    items: int
+    group: str
+    key: str
+
+    def lines(self) -> list[bytes]:
+        """The items as the plan has them."""
+        with Path(self.plan).open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.length).splitlines()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All chunks, in order. They stay on disk: there may be millions."""
+
+    folder: Path
+    chunks: int
+    items: int
+
+    def __iter__(self) -> Iterator[Chunk]:
+        with (self.folder / "chunks.jsonl").open(encoding="utf-8") as file:
+            for line in file:
+                yield Chunk(plan=str(self.folder / "plan.jsonl"), **json.loads(line))
+
+
+@dataclass(frozen=True)
+class Work(Generic[P]):
+    """What is done with each chunk; picklable. `P` is a dataclass of plain values, which becomes JSON.
+
+    Attributes:
+        folder: the work folder, absolute.
+        home: where relative addresses start, absolute: work may be done in processes that are elsewhere.
+        do: from the lines of a chunk, or of a part of it, to its part; runs in a process that may die.
+        refuse: the part of a line whose processes did not survive it.
+        part: the type P.
+        timeout: seconds for a chunk, and for each of its items if it did not hold them.
+    """
+
+    folder: Path
+    home: Path
+    do: Callable[[Sequence[bytes]], P]
+    refuse: Callable[[bytes, Failed], P]
+    part: type[P]
+    timeout: float
+
+    def summary(self, chunk: Chunk) -> Path:
+        """The file that says that the chunk is done."""
+        return self.folder / file_name(chunk.key, ".json")
+
+    def parts(self, chunks: Iterable[Chunk]) -> Iterator[P]:
+        """What became of finished chunks, in their order."""
+        read = TypeAdapter(list[self.part])  # type: ignore[name-defined]
+        for chunk in chunks:
+            yield from read.validate_json(self.summary(chunk).read_bytes())
+
+
+# Finishes chunks (with how many they are), in any order and anywhere, and yields how many it finished since it last
+# did. The library's own is `processes`.
+Mapper = Callable[[Work[Any], Iterable[Chunk], int], Iterator[int]]
+
+
+def work_folder(root: Path, *about: str) -> Path:
+    """The work folder below `root` for exactly this: parameters as text; the package's code is added.
+
+    What a run with other parameters left there is removed.
+    """
+    folder = root.resolve() / key([text.encode() for text in (*about, _code())])
+    for stale in root.glob("*"):
+        if stale.name != folder.name and re.fullmatch("[0-9a-f]{32}", stale.name):
+            shutil.rmtree(stale, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def remove(folder: Path) -> None:
+    """Remove a work folder whose parts were put together, and its root if nothing else is in it."""
+    shutil.rmtree(folder)
+    with suppress(OSError):
+        folder.parent.rmdir()
+
+
+def key(lines: Sequence[bytes]) -> str:
+    """A name for these very lines; safe as a file name."""
+    total = hashlib.sha256()
+    for line in lines:
+        total.update(line + b"\n")
+    return total.hexdigest()[:32]
+
+
+def file_name(key: str, suffix: str) -> str:
+    """Where the file of a key lies in the work folder: in one of 256 folders, as there may be millions."""
+    return f"{key[:2]}/{key}{suffix}"
+
+
+def write_plan(folder: Path, chunks: Iterable[tuple[str, Sequence[bytes]]]) -> Plan:
+    """Write the plan of chunks (group, lines without line feeds) into the work folder."""
+    offset, count, items = 0, 0, 0
+    with (
+        (folder / "plan.jsonl").open("wb") as plan,
+        (folder / "chunks.jsonl").open("w", encoding="utf-8") as index,
+    ):
+        for group, lines in chunks:
+            length = plan.write(b"".join(line + b"\n" for line in lines))
+            chunk = Chunk("", offset, length, len(lines), group, key([group.encode(), *lines]))
+            row = asdict(chunk)
+            del row["plan"]
+            index.write(json.dumps(row) + "\n")
+            offset, count, items = offset + length, count + 1, items + len(lines)
+    return Plan(folder, count, items)
+
+
+def finish(work: Work[Any], plan: Plan, mapper: Mapper, label: str, reporter: Reporter) -> None:
+    """Have every chunk of the plan done that is not done yet."""
+    there = sum(work.summary(chunk).is_file() for chunk in plan)
+    if there:
+        reporter.message(f"{label}: {there} of {plan.chunks} parts are there from an interrupted run")
+    missing = (chunk for chunk in plan if not work.summary(chunk).is_file())
+    left = plan.chunks - there
+    finished = (1 for count in mapper(work, missing, left) for _ in range(count)) if left else ()
+    for _ in reporter.progress(finished, label, left):
+        pass
+
+
+def processes(work: Work[Any], chunks: Iterable[Chunk], total: int, *, workers: int) -> Iterator[int]:
+    """Finish chunks in `workers` processes of this machine; the default mapper, and what others do with theirs."""
+    begun: dict[int, Chunk] = {}
+
+    def lines() -> Iterator[list[bytes]]:
+        for number, chunk in enumerate(chunks):
+            begun[number] = chunk
+            yield chunk.lines()
+
+    dump = TypeAdapter(list[work.part])  # type: ignore[name-defined]
+    for number, outcomes in isolated(
+        work.do, lines(), workers=min(workers, total), timeout=work.timeout, home=work.home
+    ):
+        parts = [work.refuse(items[0], part) if isinstance(part, Failed) else part for items, part in outcomes]
+        with whole_file(work.summary(begun.pop(number))) as temporary:
+            temporary.write_bytes(dump.dump_json(parts))
+        yield 1
+
+
+def in_processes(workers: int) -> Mapper:
+    """The mapper `processes` with a number of workers."""
+    return partial(processes, workers=workers)
+
+
+@cache
+def _code() -> str:
+    """Digest of this package's source files: what older code made is not taken up."""
+    root = Path(__file__).parent
+    files = sorted(root.rglob("*.py"))
+    return key([part for path in files for part in (path.relative_to(root).as_posix().encode(), path.read_bytes())])
+
+
+def stamp(uri: str) -> str:
+    """What shows that a file changed, without reading it; "" for one that is not there.
+
+    Of a member of an archive (`tar://MEMBER::ARCHIVE`) it is the archive's.
+    """
+    address = uri.rpartition("::")[2]
+    return _remote_stamp(address) if "://" in address else _local_stamp(address)
+
+
+def _local_stamp(path: str) -> str:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - twice as fast as Path.stat, and there may be millions
+    except OSError:
+        return ""
+    return f"{found.st_size}:{found.st_mtime_ns}"
+
+
+@cache
+def _remote_stamp(address: str) -> str:
+    from fsspec.core import url_to_fs
+
+    try:
+        system, path = url_to_fs(address)
+        return str(system.ukey(path))
+    except OSError:
+        return ""

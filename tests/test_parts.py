@@ -1,0 +1,202 @@
+"""A stage that is killed goes on where it was, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from scriptsight import ingest, parts, segment
+from scriptsight.params import Ingest, Segment
+from scriptsight.parts import Chunk, Work
+from scriptsight.reporting import ConsoleReporter
+from tests.conftest import MakeVideo
+
+VIDEOS = 24
+INGEST: dict[str, Any] = {
+    "collections": {"mine": {"kind": "folder", "path": "v"}},
+    "workers": 2,
+    "runner": "processes",
+    "dask_address": None,
+    "max_reject_share": 0.5,
+}
+SEGMENT: dict[str, Any] = {
+    "fps": 8.0,
+    "short_side": 48,
+    "max_seconds": 6.0,
+    "max_gap_seconds": 1.0,
+    "pad_seconds": 0.5,
+    "jpeg_quality": 90,
+    "shard_mb": 100.0,
+    "timeout_seconds": 60.0,
+    "workers": 2,
+    "runner": "processes",
+    "dask_address": None,
+    "max_reject_share": 0.5,
+}
+
+
+class Counting:
+    """The library's own mapper, and how many chunks it was given."""
+
+    def __init__(self) -> None:
+        self.chunks = 0
+
+    def __call__(self, work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
+        self.chunks = total
+        return parts.processes(work, chunks, total, workers=2)
+
+
+@pytest.fixture(autouse=True)
+def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_video: MakeVideo) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ingest, "CHUNK_VIDEOS", 1)
+    monkeypatch.setattr(segment, "CHUNK_VIDEOS", 1)
+    first = make_video(Path("v/00.mp4"), seconds=12, size=(320, 240))
+    for i in range(1, VIDEOS):
+        Path(f"v/{i:02}.mp4").write_bytes(first.read_bytes())
+        Path(f"v/{i:02}.vtt").write_text(f"WEBVTT\n\n00:00.500 --> 00:01.500\nsentence {i}\n")
+
+
+def outputs() -> dict[str, bytes]:
+    found = [path for name in ("data", "metrics") for path in Path(name).rglob("*") if path.is_file()]
+    return {str(path): path.read_bytes() for path in sorted(found)}
+
+
+def summaries(name: str) -> list[Path]:
+    return list(Path(".work", name).glob("*/??/*.json"))
+
+
+def kill_in_the_middle(name: str, values: dict[str, Any]) -> None:
+    """Run the stage in a process of its own, and kill it with SIGKILL as soon as three parts are there."""
+    # One worker and a pause after each part, so that there is a middle to be killed in, on any machine.
+    code = f"""
+import sys, time
+from scriptsight import params, parts, {name} as stage
+
+def slowly(work, chunks, total):
+    for count in parts.processes(work, chunks, total, workers=1):
+        time.sleep(0.1)
+        yield count
+
+stage.CHUNK_VIDEOS = 1
+if __name__ == "__main__":
+    stage.run(params.{name.title()}.model_validate({values!r}), mapper=slowly)
+"""
+    Path("stage.py").write_text(code)
+    process = subprocess.Popen([sys.executable, "stage.py"], stderr=subprocess.DEVNULL)
+    try:
+        while len(summaries(name)) < 3:
+            assert process.poll() is None, "the stage ended before it was killed"
+            time.sleep(0.01)
+        family = psutil.Process(process.pid).children(recursive=True)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive  # its workers end with it
+
+
+@pytest.mark.parametrize(("name", "values"), [("ingest", INGEST), ("segment", SEGMENT)])
+def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(name: str, values: dict[str, Any]) -> None:
+    ingest.run(Ingest.model_validate(INGEST))
+    stage, params = {
+        "ingest": (ingest, Ingest.model_validate(INGEST)),
+        "segment": (segment, Segment.model_validate(SEGMENT)),
+    }[name]
+    stage.run(params)
+    whole = outputs()
+    assert len(whole) >= 5
+
+    kill_in_the_middle(name, values)
+    finished = len(summaries(name))
+    assert 3 <= finished < VIDEOS
+    before = {path.name: path.stat().st_mtime_ns for path in summaries(name)}
+    counting = Counting()
+    told = Told()
+    stage.run(params, mapper=counting, reporter=told)
+    assert counting.chunks == VIDEOS - finished  # what was done is not done again
+    assert told.lines == [f"{name}: {finished} of {VIDEOS} parts are there from an interrupted run"]
+    assert told.last_seen.items() >= before.items()
+    assert outputs() == whole
+    assert not Path(".work", name).exists()
+
+
+class Told(ConsoleReporter):
+    """What the stage says, and the parts that it saw before its last step."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.last_seen: dict[str, int] = {}
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+    def progress(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
+        yield from items
+        self.last_seen = {path.name: path.stat().st_mtime_ns for path in summaries(label)}
+
+
+def interrupted(stage: Any, params: Any) -> None:
+    """Run a stage until half of its parts are there."""
+
+    class Stop(Exception):
+        pass
+
+    def half(work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
+        for number, count in enumerate(parts.processes(work, chunks, total, workers=2)):
+            if number == total // 2:
+                raise Stop
+            yield count
+
+    with pytest.raises(Stop):
+        stage.run(params, mapper=half)
+
+
+def test_a_resumed_run_notices_a_file_that_changed_meanwhile(make_video: MakeVideo) -> None:
+    params = Ingest.model_validate(INGEST)
+    interrupted(ingest, params)
+    done = len(summaries("ingest"))
+    make_video(Path("v/00.mp4"), seconds=3)
+    Path("v/01.vtt").write_text("WEBVTT\n\n00:00.500 --> 00:01.500\nanother sentence\n")
+    counting = Counting()
+    ingest.run(params, mapper=counting)
+    assert counting.chunks > VIDEOS - done
+    resumed = outputs()
+    ingest.run(params)
+    assert outputs() == resumed
+
+
+def test_parts_of_other_parameters_are_not_used_and_removed() -> None:
+    ingest.run(Ingest.model_validate(INGEST))
+    interrupted(segment, Segment.model_validate(SEGMENT))
+    counting = Counting()
+    segment.run(Segment.model_validate(SEGMENT | {"jpeg_quality": 50}), mapper=counting)
+    assert counting.chunks == VIDEOS
+    assert not Path(".work/segment").exists()
+
+
+def test_the_limit_of_rejects_can_be_raised_without_doing_the_work_again() -> None:
+    for i in range(VIDEOS // 2 + 1):
+        Path(f"v/{i:02}.mp4").write_text("no video")
+    with pytest.raises(ValueError, match="max_reject_share"):
+        ingest.run(Ingest.model_validate(INGEST))
+    counting = Counting()
+    ingest.run(Ingest.model_validate(INGEST | {"max_reject_share": 0.9}), mapper=counting)
+    assert counting.chunks == 0
+
+
+def test_the_stamp_of_an_archives_member_is_the_archives(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"x")
+    one = parts.stamp(f"tar://member.mp4::{tmp_path}/a.tar")
+    assert one == parts.stamp(f"{tmp_path}/a.tar") != ""
+    (tmp_path / "a.tar").write_bytes(b"xy")
+    assert parts.stamp(f"tar://member.mp4::{tmp_path}/a.tar") != one
+    assert parts.stamp(f"{tmp_path}/gone") == ""
