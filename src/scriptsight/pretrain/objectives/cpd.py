@@ -48,7 +48,7 @@ class Cpd(Objective):
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """ "loss", its halves "video_loss" and "text_loss", and the "stage"."""
-        v, t = self._embed(self._tokens(batch, draw), self._sentences(batch))
+        v, t = self._embed(self._tokens(batch, draw), self.sentences(batch))
         rows = self._rows(batch.pairs).to(v.device)
         noise = self._noise(draw).to(v.device)  # [m] or [B, m]
         halves = [
@@ -155,19 +155,20 @@ class Cpd(Objective):
         elif self._sentences_of is None and self._texts:
             self._sentences_of = self._all_sentences()
 
-    def _sentences(self, batch: Batch) -> Tensor:
-        """Sentence embeddings [B, K, D]; K is 1 in a batch of pairs."""
-        if self.stage == 1 and self.training:
-            if batch.order is None and self._sentences_of is not None:
-                known, table = self._sentences_of
-                places = np.searchsorted(known, nce.keys((text, None) for text in batch.texts).numpy())
-                return table[torch.from_numpy(places)].float().to(batch.frames.device)[:, None]
-            self.encoder.text.eval()
-            with torch.no_grad():
-                return self.sentences(batch.texts)["sentences"].unflatten(0, (len(batch.frames), -1))
-        return self.sentences(batch.texts)["sentences"].unflatten(0, (len(batch.frames), -1))
+    def sentences(self, batch: Batch) -> Tensor:
+        """Sentence embeddings [B, K, D]; K is 1 in a batch of pairs. In stage 1 they take no gradient, and those of
+        pairs are looked up."""
+        frozen = self.stage == 1 and self.training
+        if frozen and batch.order is None and self._sentences_of is not None:
+            known, table = self._sentences_of
+            places = np.searchsorted(known, nce.keys((text, None) for text in batch.texts).numpy())
+            return table[torch.from_numpy(places)].float().to(batch.frames.device)[:, None]
+        if frozen:
+            self.encoder.text.eval()  # no dropout, as in what is looked up
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            return self.encode(batch.texts)["sentences"].unflatten(0, (len(batch.frames), -1))
 
-    def sentences(self, texts: Sequence[str]) -> dict[str, Tensor]:
+    def encode(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """ "sentences": embeddings [S, D] of texts; called through the module, for FSDP's sake."""
         ids, mask = self.encoder.text.tokenize(texts)
         device = self.encoder.text_projection.weight.device
@@ -186,7 +187,7 @@ class Cpd(Objective):
         padded = texts + texts[-1:] * (-len(texts) % (CHUNK * world))
         parts = []
         for first in range(rank * CHUNK, len(padded), CHUNK * world):
-            found = self("sentences", padded[first : first + CHUNK])["sentences"]
+            found = self("encode", padded[first : first + CHUNK])["sentences"]
             parts.append(processes.gather(found.half()).cpu())
         known = nce.keys((text, None) for text in texts).numpy()
         order = np.argsort(known)
@@ -196,7 +197,7 @@ class Cpd(Objective):
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """Unit vectors "v" and "t" [B, E]."""
-        v, t = self._embed(self.encoder.video(batch.frames), self._sentences(batch))
+        v, t = self._embed(self.encoder.video(batch.frames), self.sentences(batch))
         return {"v": v, "t": t}
 
     def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
