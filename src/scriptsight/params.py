@@ -511,6 +511,30 @@ class Tvts(Section):
     detach_text: bool  # sorting does not train the text encoder
 
 
+class AtStep(Section):
+    """At this step."""
+
+    kind: Literal["step"]
+    step: Annotated[int, Field(ge=0)]
+
+
+class AtPlateau(Section):
+    """After so many validations in a row without a better headline figure."""
+
+    kind: Literal["plateau"]
+    validations: Count
+
+
+class Cpd(Section):
+    """The CPD objective."""
+
+    estimator: Literal["shared", "per_sample", "infonce"]  # NCE with noise drawn once a batch, or for each sample
+    noise: Count  # m, noise pairs drawn a step
+    temperature: Positive
+    momentum: Share  # what a row of the memory banks keeps of itself at an update
+    joint_from: Annotated[AtStep | AtPlateau, Field(discriminator="kind")]  # until then the text encoder is frozen
+
+
 class FrameOrder(Section):
     """Which frame comes when, given the text (MERLOT's task); temperature, align_chunk and detach_text are tvts'."""
 
@@ -537,7 +561,7 @@ class MaskedPixels(Section):
         return self
 
 
-ObjectiveName = Literal["tvts", "contrastive", "frame_order", "masked_pixels"]
+ObjectiveName = Literal["tvts", "contrastive", "frame_order", "masked_pixels", "cpd"]
 
 
 class Joint(Section):
@@ -618,6 +642,7 @@ class Pretrain(Section):
     flip: bool  # mirror half of the training clips; off, because it turns left into right
     keep: Annotated[float, Field(gt=0, le=1)]  # share of the patches that training sees
     embed_dim: Count  # of the space that video and text share
+    text_hidden: Count | None  # of a layer with batch norm in the text projection, CPD's 512; null: no such layer
     max_text_tokens: Count
     video: VideoEncoder
     text: TextEncoder
@@ -625,6 +650,7 @@ class Pretrain(Section):
     frame_order: FrameOrder
     masked_pixels: MaskedPixels
     joint: Joint
+    cpd: Cpd
     steps: Count
     batch: Annotated[int, Field(ge=2)]  # samples an optimizer step, of all processes together
     optimizer: Optimizer

@@ -39,14 +39,20 @@ class Preprocessing:
 class Encoder(nn.Module):
     """A video and a text encoder with projections into one space. D width, E shared width.
 
-    After the paper's code: v = Linear(class token), t = Linear(ReLU(sentence)).
+    After TVTS's code: v = Linear(class token), t = Linear(ReLU(sentence)). CPD has a hidden layer of `text_hidden`
+    dimensions in front: t = Linear(ReLU(BatchNorm(Linear(sentence)))).
     """
 
-    def __init__(self, video: VideoEncoder, text: TextEncoder, embed_dim: int) -> None:
+    def __init__(
+        self, video: VideoEncoder, text: TextEncoder, embed_dim: int, text_hidden: int | None = None
+    ) -> None:
         super().__init__()
         self.video, self.text, self.embed_dim = video, text, embed_dim
         self.video_projection = nn.Linear(video.width, embed_dim)
-        self.text_projection = nn.Linear(text.width, embed_dim)
+        self.text_hidden: nn.Sequential | None = None
+        if text_hidden is not None:
+            self.text_hidden = nn.Sequential(nn.Linear(text.width, text_hidden), nn.BatchNorm1d(text_hidden))
+        self.text_projection = nn.Linear(text_hidden or text.width, embed_dim)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -58,6 +64,9 @@ class Encoder(nn.Module):
 
     def project_text(self, sentences: Tensor) -> Tensor:
         """Sentence embeddings [..., D] -> [..., E], not normalised."""
+        if self.text_hidden is not None:
+            hidden = self.text_hidden(sentences.flatten(0, -2))
+            sentences = hidden.view(*sentences.shape[:-1], -1)
         return self.text_projection(sentences.relu())
 
     @torch.inference_mode()
@@ -96,9 +105,11 @@ class Encoder(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """All that is needed to build the same shape again."""
+        hidden = {} if self.text_hidden is None else {"text_hidden": self.text_hidden[0].out_features}
         return {
             "format": FORMAT,
             "embed_dim": self.embed_dim,
+            **hidden,
             "video": self.video.config,
             "text": self.text.config,
         }
@@ -156,7 +167,8 @@ def _config(folder: Path) -> dict[str, Any]:
 def build(config: dict[str, Any], folder: Path) -> Encoder:
     """The encoder that a bundle's config describes, with fresh weights and the bundle's tokenizer."""
     text = text_encoders.from_config(config["text"], text_encoders.load_tokenizer(folder / "tokenizer"))
-    return Encoder(build_video(config["video"]), text, config["embed_dim"])
+    hidden = config.get("text_hidden")  # only models that have one say so
+    return Encoder(build_video(config["video"]), text, config["embed_dim"], hidden)
 
 
 def build_video(config: Mapping[str, Any]) -> VideoEncoder:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from scriptsight import arithmetic
 from scriptsight import params as parameters
 from scriptsight.errors import InputError
-from scriptsight.files import digest, write_json
+from scriptsight.files import digest, whole_file, write_json
 from scriptsight.models import bundle, text, warm
 from scriptsight.pretrain import pictures, samplers
 from scriptsight.pretrain.batches import Batch, TrainingBatches, training_batches, validation_batches
@@ -21,6 +24,9 @@ from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
 from scriptsight.training import checkpoint, processes
 from scriptsight.training.loop import Outcome, Plan, train
+from scriptsight.training.objective import Objective
+
+MEMORY = "memory.safetensors"  # beside the last model: what its objective knows of the samples, for a second phase
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ def run(
         encoder = _new(params, learned, reporter) if params.start_from is None else _taken_over(params)
         objective = OBJECTIVES[params.objective](encoder, params)
         machine.prepare(objective)
+        objective.expect(pair for sampler in training for pair in sampler.pairs())
+        _remember(objective, params)
         _set_engine(encoder, params.engine)
         digests += [split.digest() for _, split in learned]
         digests += [digest(path) for path in _starts(params)]
@@ -91,8 +99,9 @@ def run(
             checkpoints=state,
             reporter=reporter,
         )
+        memory = objective.memory()
         if processes.rank() == 0:
-            _write(encoder, outcome, state, bundle_folder, best_folder, metrics, plots, reporter)
+            _write(encoder, outcome, memory, state, bundle_folder, best_folder, metrics, plots, reporter)
     return Result(outcome.val, outcome.speed)
 
 
@@ -102,7 +111,8 @@ def build_encoder(
     """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits."""
     texts = (said for source, split in learned for said in split.texts(source.text))
     video = bundle.build_video({**params.video.shape, "size": params.size, "frames": params.frames})
-    return bundle.Encoder(video, text.build(params.text, texts, params.max_text_tokens), params.embed_dim)
+    words = text.build(params.text, texts, params.max_text_tokens)
+    return bundle.Encoder(video, words, params.embed_dim, params.text_hidden)
 
 
 def _new(
@@ -161,11 +171,20 @@ def _held_out(
 
 def _starts(params: parameters.Pretrain) -> list[Path]:
     """The local files whose weights training starts from: others in their place are another run."""
-    bundle_file = Path(params.start_from) / "model.safetensors" if params.start_from else None
-    image_file = Path(params.video.init) if params.video.init else None
     stored = isinstance(params.text, parameters.VectorText) and params.text.path
-    vectors_file = Path(stored) if stored else None
-    return [path for path in (bundle_file, image_file, vectors_file) if path and path.is_file()]
+    files = [Path(params.start_from) / name for name in ("model.safetensors", MEMORY)] if params.start_from else []
+    files += [Path(path) for path in (params.video.init, stored) if path]
+    return [path for path in files if path.is_file()]
+
+
+def _remember(objective: Objective, params: parameters.Pretrain) -> None:
+    """Tell the objective what the training of the model to start from knew of its samples, if it is there."""
+    for path in _starts(params):
+        if path.name == MEMORY:
+            try:
+                objective.remember(load_file(path))
+            except (SafetensorError, KeyError) as error:
+                raise InputError(f"{path} is damaged ({error}): remove it to start with none.") from error
 
 
 def _check_shares(params: parameters.Pretrain) -> None:
@@ -201,6 +220,7 @@ def _plan(params: parameters.Pretrain) -> Plan:
 def _write(
     encoder: bundle.Encoder,
     outcome: Outcome,
+    memory: dict[str, Tensor],
     state: checkpoint.Checkpoints,
     bundle_folder: Path,
     best_folder: Path,
@@ -211,6 +231,9 @@ def _write(
     for folder, weights in ((best_folder, state.load_best()), (bundle_folder, outcome.weights)):
         own = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
         bundle.save(encoder, folder, own)
+    if memory:
+        with whole_file(bundle_folder / MEMORY) as partial:
+            save_file(memory, partial)
     pictures.write(outcome.history, outcome.val, plots, reporter)
     speed = {name: float(f"{value:.4g}") for name, value in outcome.speed.items()}
     write_json(metrics, {**speed, "val": outcome.val})

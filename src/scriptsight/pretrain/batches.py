@@ -35,6 +35,12 @@ class Batch:
     order: Tensor | None  # int64 [B, K]
     segment_ids: list[str]  # B
 
+    @property
+    def pairs(self) -> list[tuple[str, str | None]]:
+        """What the samples are of, as `Sampler.pairs` has it."""
+        texts = self.texts if self.order is None else [None] * len(self.segment_ids)
+        return list(zip(self.segment_ids, texts, strict=True))
+
     def to(self, device: torch.device) -> Batch:
         order = None if self.order is None else self.order.to(device, non_blocking=True)
         return replace(self, frames=self.frames.to(device, non_blocking=True), order=order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,11 @@ class Sampler:
 
     def __init__(self, segments: Segments, clip: Clip, eligible: np.ndarray) -> None:
         self.segments, self.clip, self.eligible = segments, clip, eligible
+
+    def pairs(self) -> Iterator[tuple[str, str | None]]:
+        """The segment id of every sample, with its text where it has one alone."""
+        ids = self.segments.column("segment_id")
+        return ((ids[row], None) for row in self.eligible)
 
     def draw(self, row: int, rng: np.random.Generator, *, training: bool) -> Sample:
         """A sample of the segment in `row`. Training draws frames at random; evaluation takes middle ones.
@@ -171,6 +176,11 @@ class Pairs(Sampler):
                 f"No segment in {segments.paths[0].parent} has a {text}: choose another `text` of the collection in "
                 "pretrain.collections."
             )
+
+    def pairs(self) -> Iterator[tuple[str, str | None]]:
+        for row in self.eligible:
+            segment = self.segments[int(row)]
+            yield from ((segment.segment_id, text) for text, _ in self._texts(segment))
 
     def _texts(self, segment: Segment) -> list[tuple[str, Stretch]]:
         if self.text == "transcript":

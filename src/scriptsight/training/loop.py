@@ -150,6 +150,8 @@ class _Training:
     def step(self, step: int, stream: Iterator[Any]) -> None:
         # --------------------------------------------------------------------------------- one step
         plan, clock = self.plan, self.clock
+        with self.arithmetic.autocast():
+            self.objective.before_step(step, self.history.validation)
         self.model.train()
         self.optimizer.zero_grad()
         for group in self.optimizer.param_groups:
@@ -265,7 +267,7 @@ class _Training:
         return self.objective.figures([part for _, part in found])
 
     def save(self, done: int) -> None:
-        state = processes.full_state(self.model, self.optimizer)
+        state = {**processes.full_state(self.model, self.optimizer), "memory": self.objective.memory()}
         with self.average.applied():
             average = processes.full_weights(self.model) if self.plan.ema else None
         if processes.rank() == 0:
@@ -283,6 +285,7 @@ class _Training:
             processes.load_state(self.model, self.optimizer, {**state, "model": state["average"]})
             self.average = optimizers.Average(self.parameters, self.plan.ema)
         processes.load_state(self.model, self.optimizer, state)
+        self.objective.remember(state["memory"])
         self.history = History(state["training"], state["validation"])
         for name, curve in (("train", self.history.training), ("val", self.history.validation)):
             for point in curve:  # what records this run has only the rest of it otherwise

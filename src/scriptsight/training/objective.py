@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,24 @@ class Objective(nn.Module, ABC):
     def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
         """Held-out figures with their chance levels, from what `measure` gave for every batch in order."""
 
+    def expect(self, pairs: Iterable[tuple[str, str | None]]) -> None:
+        """Called once before training, on the device: (segment id, text) of whatever samples will come. The text is
+        None where a sample has several."""
+        return
+
+    def before_step(self, step: int, validation: Sequence[dict[str, float]]) -> None:
+        """Called before each step with its number and all held-out figures so far; for what changes on the way."""
+        return
+
     def after_step(self) -> None:
         """Called after each optimizer step; for what is updated without a gradient."""
+        return
+
+    def memory(self) -> dict[str, Tensor]:
+        """What is learned beside the weights, whole and on the processor; all processes call this. It is saved with
+        checkpoints and beside the last model."""
+        return {}
+
+    def remember(self, memory: dict[str, Tensor]) -> None:
+        """Take over what `memory` gave, perhaps from other samples; called after `expect`, in every process."""
         return

@@ -54,6 +54,7 @@ def wrap(objective: nn.Module, strategy: Literal["ddp", "fsdp"], device: torch.d
     """
     if world() == 1:
         return objective
+    _normalise_together(objective)
     if strategy == "ddp":
         from torch.nn.parallel import DistributedDataParallel
 
@@ -70,6 +71,43 @@ def wrap(objective: nn.Module, strategy: Literal["ddp", "fsdp"], device: torch.d
                 fully_shard(unit, mesh=mesh)
     fully_shard(objective, mesh=mesh)  # in place
     return objective
+
+
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Normalises by the batch of all processes; torch's SyncBatchNorm is for GPUs only."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        return
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        others = [0, *range(2, input.dim())]
+        shape = [1, -1, *[1] * (input.dim() - 2)]
+        values = input.float()
+        middle = gather(values.mean(others)[None]).mean(0)
+        spread = gather((values - middle.view(shape)).square().mean(others)[None]).mean(0)
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+            share = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+            count = world() * values.numel() / values.shape[1]
+            self.running_mean.lerp_(middle.detach(), share)
+            self.running_var.lerp_(spread.detach() * (count / (count - 1)), share)
+        scale = (spread + self.eps).rsqrt()
+        normal = ((values - middle.view(shape)) * scale.view(shape)).to(input.dtype)
+        if self.weight is None:
+            return normal
+        return normal * self.weight.view(shape) + self.bias.view(shape)
+
+
+def _normalise_together(model: nn.Module) -> None:
+    """Replace each batch norm in the model by one over all processes that has the same tensors."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                together = _BatchNorm(child.num_features, child.eps, child.momentum, affine=False)
+                together._parameters, together._buffers = child._parameters, child._buffers
+                setattr(parent, name, together)
 
 
 @contextmanager
@@ -104,6 +142,13 @@ class _Gather(torch.autograd.Function):
 def gather(rows: Tensor) -> Tensor:
     """Rows [B, ...] of each process -> those of all, [world * B, ...], in order of rank and differentiable."""
     return _Gather.apply(rows) if world() > 1 else rows
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over all processes, in place; alone, the values."""
+    if world() > 1:
+        dist.all_reduce(values)
+    return values
 
 
 def mean(values: dict[str, float]) -> dict[str, float]:
@@ -173,3 +218,7 @@ def load_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[s
         optim_state_dict=state["optimizer"],
         options=options,
     )
+    known = state["optimizer"]["state"]
+    for name, parameter in model.named_parameters():
+        if name.removeprefix("module.") not in known:  # torch made up one, with weight decay in its momentum
+            optimizer.state.pop(parameter, None)

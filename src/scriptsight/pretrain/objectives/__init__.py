@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from scriptsight.models.bundle import Encoder
 from scriptsight.params import Pretrain
+from scriptsight.pretrain.objectives.cpd import Cpd
 from scriptsight.pretrain.objectives.frame_order import FrameOrder
 from scriptsight.pretrain.objectives.joint import Joint
 from scriptsight.pretrain.objectives.masked_pixels import MaskedPixels
@@ -38,5 +39,6 @@ OBJECTIVES: dict[str, Callable[[Encoder, Pretrain], Objective]] = {
         encoder, params.frame_order, params.tvts, k=params.k, keep=params.keep
     ),
     "masked_pixels": lambda encoder, params: MaskedPixels(encoder, params.masked_pixels),
+    "cpd": lambda encoder, params: Cpd(encoder, params.cpd, keep=params.keep, seed=params.seed),
     "joint": _joint,
 }

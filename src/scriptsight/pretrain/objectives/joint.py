@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from scriptsight.models.bundle import Encoder
 from scriptsight.pretrain.batches import Batch
 from scriptsight.training.objective import Draw, Objective
+
+V = TypeVar("V")
 
 
 class Joint(Objective):
@@ -55,11 +57,32 @@ class Joint(Objective):
         """The figures of the parts, under NAME/."""
         figures: dict[str, Any] = {}
         for name, objective in self.objectives.items():
-            own = [{key: part[key] for key in part if key.startswith(f"{name}/")} for part in parts]
-            bare = [{key.removeprefix(f"{name}/"): value for key, value in part.items()} for part in own]
-            figures |= {f"{name}/{key}": value for key, value in objective.figures(bare).items()}
+            own = objective.figures([_own(part, name) for part in parts])
+            figures |= {f"{name}/{key}": value for key, value in own.items()}
         return figures
+
+    def expect(self, pairs: Iterable[tuple[str, str | None]]) -> None:
+        pairs = list(pairs)
+        for part in self.objectives.values():
+            part.expect(pairs)
+
+    def before_step(self, step: int, validation: Sequence[dict[str, float]]) -> None:
+        for name, part in self.objectives.items():
+            part.before_step(step, [_own(point, name) for point in validation])
+
+    def memory(self) -> dict[str, Tensor]:
+        return {f"{name}/{key}": v for name, part in self.objectives.items() for key, v in part.memory().items()}
+
+    def remember(self, memory: dict[str, Tensor]) -> None:
+        for name, part in self.objectives.items():
+            if own := _own(memory, name):
+                part.remember(own)
 
     def after_step(self) -> None:
         for part in self.objectives.values():
             part.after_step()
+
+
+def _own(values: Mapping[str, V], name: str) -> dict[str, V]:
+    """What is under NAME/, without it."""
+    return {key.removeprefix(f"{name}/"): value for key, value in values.items() if key.startswith(f"{name}/")}

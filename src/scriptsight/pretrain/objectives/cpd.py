@@ -1,0 +1,227 @@
+"""CPD: every pair of a video and its text is a class of its own, told from all others (arXiv 2001.05691)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from scriptsight import params
+from scriptsight.models.bundle import Encoder
+from scriptsight.models.video import sample_patches
+from scriptsight.pretrain.batches import Batch
+from scriptsight.pretrain.objectives import nce
+from scriptsight.pretrain.objectives.nce import Bank
+from scriptsight.training import processes
+from scriptsight.training.objective import Draw, Objective
+
+CHUNK = 256  # texts that are encoded together when a frozen text encoder's sentences are computed once
+
+
+class Cpd(Objective):
+    """loss = video_loss + text_loss: videos among the texts of a memory bank, and texts among its videos.
+
+    Of a batch of scripts the K transcripts' mean is the text, as in TVTS's alignment. The curriculum has two stages,
+    told as the figure "stage": in 1 the text encoder is frozen and its sentences are looked up, in 2 all is
+    trained. Which it is depends on the step and on the held-out figures alone, so there is no state to resume.
+    """
+
+    headline = "t2v_r1"
+
+    def __init__(self, encoder: Encoder, choice: params.Cpd, *, keep: float, seed: int) -> None:
+        super().__init__()
+        self.encoder, self.choice, self.keep, self.seed = encoder, choice, keep, seed
+        self.stage = 2
+        self.keys = np.empty(0, np.int64)  # of the pairs, sorted: a pair's row is its key's place
+        self.banks: tuple[Bank, Bank]  # of videos and of texts
+        self.mean_scores: list[float] = []  # Z / N of videos and of texts, once they are known
+        self._texts: list[str] = []  # what a text encoder may say of once
+        self._sentences_of: tuple[np.ndarray, Tensor] | None = None  # sorted keys of texts, float16 [texts, D]
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []  # rows [B], v and t [B, E] of this step's parts
+
+    # ----------------------------------------------------------------------------------------- the loss
+
+    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """ "loss", its halves "video_loss" and "text_loss", and the "stage"."""
+        v, t = self._embed(self._tokens(batch, draw), self.sentences(batch))
+        rows = self._rows(batch.pairs).to(v.device)
+        noise = self._noise(draw).to(v.device)  # [m] or [B, m]
+        halves = [
+            self._scores(anchors, bank, rows, noise)
+            for anchors, bank in zip((v, t), reversed(self.banks), strict=True)
+        ]
+        means = self.mean_scores or self._mean_scores(halves)
+        if self.training:
+            self.mean_scores = means
+            self._seen.append((rows, v.detach(), t.detach()))
+        same = noise == rows[:, None]  # [B, m]
+        video, text = (
+            nce.infonce_loss(positive, negative, same)
+            if self.choice.estimator == "infonce"
+            else nce.nce_loss(positive, negative, mean)
+            for (positive, negative), mean in zip(halves, means, strict=True)
+        )
+        stage = torch.tensor(float(self.stage))
+        return {"loss": video + text, "video_loss": video, "text_loss": text, "stage": stage}
+
+    def _tokens(self, batch: Batch, draw: Draw) -> Tensor:
+        video = self.encoder.video
+        if self.keep == 1:
+            return video(batch.frames)
+        keep = sample_patches(draw.rand(batch.frames.shape[1] // video.tubelet, video.patches), self.keep)
+        return video(batch.frames, keep.to(batch.frames.device))
+
+    def _embed(self, tokens: Tensor, sentences: Tensor) -> tuple[Tensor, Tensor]:
+        """Video tokens and sentences [B, K, D] -> unit vectors [B, E] of clips and of their texts."""
+        v = F.normalize(self.encoder.project_video(tokens).float(), dim=-1)
+        t = F.normalize(self.encoder.project_text(sentences).float().mean(1), dim=-1)
+        return v, t
+
+    def _noise(self, draw: Draw) -> Tensor:
+        """Rows drawn uniformly and with replacement: [m] for the whole batch, or [B, m]."""
+        count, pairs = self.choice.noise, len(self.keys)
+        if self.choice.estimator != "per_sample":
+            return torch.randint(pairs, (count,), generator=draw.generator)
+        rows = torch.randint(pairs, (draw.total, count), generator=draw.generator)
+        return rows[draw.first : draw.first + draw.count]
+
+    def _scores(self, anchors: Tensor, bank: Bank, rows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        if noise.dim() == 1:
+            against = bank.look_up(noise)
+        else:
+            against = bank.look_up_own(noise.flatten()).unflatten(0, noise.shape)
+        return nce.scores(anchors, bank.look_up_own(rows), against, self.choice.temperature)
+
+    def _mean_scores(self, halves: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
+        own = {str(number): nce.mean_score(*half) for number, half in enumerate(halves)}
+        return list(processes.mean(own).values())
+
+    # ---------------------------------------------------------------------------------------- the banks
+
+    def expect(self, pairs: Iterable[tuple[str, str | None]]) -> None:
+        """Start the banks with a random row for each pair."""
+        pairs = list(pairs)
+        self._texts = [text for _, text in pairs if text is not None]
+        self.keys = np.unique(nce.keys(pairs).numpy())
+        generator = torch.Generator().manual_seed(self.seed)
+        device = self.encoder.text_projection.weight.device
+        video, text = (Bank(len(self.keys), self.encoder.embed_dim, generator, device) for _ in range(2))
+        self.banks = video, text
+
+    def _rows(self, pairs: Sequence[tuple[str, str | None]]) -> Tensor:
+        """The rows of pairs, int64 [B]."""
+        return torch.from_numpy(np.searchsorted(self.keys, nce.keys(pairs).numpy()))
+
+    def after_step(self) -> None:
+        """Move the rows of the global batch to what the encoders said of it before the step."""
+        rows, v, t = (processes.gather(torch.cat(parts)) for parts in zip(*self._seen, strict=True))
+        self._seen.clear()
+        for bank, vectors in zip(self.banks, (v, t), strict=True):
+            bank.update(rows, vectors, self.choice.momentum)
+
+    def memory(self) -> dict[str, Tensor]:
+        """The pairs' keys int64 [N], both banks [N, E], and Z / N of videos and of texts, float64 [2]."""
+        return {
+            "keys": torch.from_numpy(self.keys),
+            "videos": self.banks[0].whole(),
+            "texts": self.banks[1].whole(),
+            "mean_scores": torch.tensor(self.mean_scores, dtype=torch.float64),
+        }
+
+    def remember(self, memory: dict[str, Tensor]) -> None:
+        """Take over the rows of the pairs that are known here; others stay as they start."""
+        _, here, there = np.intersect1d(self.keys, memory["keys"].numpy(), assume_unique=True, return_indices=True)
+        for bank, name in zip(self.banks, ("videos", "texts"), strict=True):
+            bank.put(torch.from_numpy(here).to(bank.own.device), memory[name][torch.from_numpy(there)])
+        self.mean_scores = memory["mean_scores"].tolist()
+
+    # ----------------------------------------------------------------------------------- the curriculum
+
+    def before_step(self, step: int, validation: Sequence[dict[str, float]]) -> None:
+        """Enter the stage of this step; the first one of stage 1 computes all sentences."""
+        switch = self.choice.joint_from
+        if isinstance(switch, params.AtStep):
+            joint = step >= switch.step
+        else:
+            joint = plateaued([point[self.headline] for point in validation], switch.validations)
+        self.stage = 2 if joint else 1
+        if joint:
+            self._sentences_of = None
+        elif self._sentences_of is None and self._texts:
+            self._sentences_of = self._all_sentences()
+
+    def sentences(self, batch: Batch) -> Tensor:
+        """Sentence embeddings [B, K, D]; K is 1 in a batch of pairs. In stage 1 they take no gradient, and those of
+        pairs are looked up."""
+        frozen = self.stage == 1 and self.training
+        if frozen and batch.order is None and self._sentences_of is not None:
+            known, table = self._sentences_of
+            places = np.searchsorted(known, nce.keys((text, None) for text in batch.texts).numpy())
+            return table[torch.from_numpy(places)].float().to(batch.frames.device)[:, None]
+        if frozen:
+            self.encoder.text.eval()  # no dropout, as in what is looked up
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            return self.encode(batch.texts)["sentences"].unflatten(0, (len(batch.frames), -1))
+
+    def encode(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """ "sentences": embeddings [S, D] of texts; called through the module, for FSDP's sake."""
+        ids, mask = self.encoder.text.tokenize(texts)
+        device = self.encoder.text_projection.weight.device
+        return {"sentences": self.encoder.text(ids.to(device), mask.to(device))}
+
+    @torch.no_grad()
+    def _all_sentences(self) -> tuple[np.ndarray, Tensor]:
+        """What the frozen text encoder says of every text, by sorted key: float16 [texts, D] on the processor.
+
+        Always in the same chunks, of texts of like length, so that a resumed run computes the same bits; the
+        processes share them.
+        """
+        self.eval()
+        world, rank = processes.world(), processes.rank()
+        texts = sorted(set(self._texts), key=lambda text: (len(text), text))
+        padded = texts + texts[-1:] * (-len(texts) % (CHUNK * world))
+        parts = []
+        for first in range(rank * CHUNK, len(padded), CHUNK * world):
+            found = self("encode", padded[first : first + CHUNK])["sentences"]
+            parts.append(processes.gather(found.half()).cpu())
+        known = nce.keys((text, None) for text in texts).numpy()
+        order = np.argsort(known)
+        return known[order], torch.cat(parts)[torch.from_numpy(order)]
+
+    # -------------------------------------------------------------------------------------- the figures
+
+    def measure(self, batch: Batch) -> dict[str, Tensor]:
+        """Unit vectors "v" and "t" [B, E]."""
+        v, t = self._embed(self.encoder.video(batch.frames), self.sentences(batch))
+        return {"v": v, "t": t}
+
+    def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
+        """Text-to-video recall ("t2v_r1" ranks each text's own clip among all held-out clips; ties count against
+        it), and the loss, its noise being the other held-out pairs, beside that of one who knows only that there are
+        m of them. NCE also says how well it tells pairs from noise: the mean of both shares, chance being a half.
+        """
+        v, t = (torch.cat([part[name] for part in parts]) for name in ("v", "t"))
+        similarity = t @ v.T  # [N texts, N clips]
+        ranks = (similarity >= similarity.diagonal()[:, None]).sum(1)  # 1 is best
+        figures = {"t2v_r1": (ranks == 1).float().mean().item(), "t2v_chance": 1 / len(ranks)}
+        if len(ranks) == 1 or not self.mean_scores:
+            return figures
+        scores = similarity.double() / self.choice.temperature
+        if self.choice.estimator == "infonce":
+            return {**figures, **nce.infonce_figures(scores, self.choice.noise)}
+        return {**figures, **nce.nce_figures(scores, self.choice.noise, self.mean_scores)}
+
+
+def plateaued(values: Sequence[float], patience: int) -> bool:
+    """Whether so many values in a row, at any time so far, were no better than the best before them."""
+    best, since = -math.inf, 0
+    for value in values:
+        best, since = (value, 0) if value > best else (best, since + 1)
+        if since >= patience:
+            return True
+    return False
