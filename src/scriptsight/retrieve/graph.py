@@ -13,7 +13,7 @@ from scriptsight.errors import InputError
 
 LINKS = 32  # of a moment in the graph
 BUILD_EFFORT = 80  # candidates while building (efConstruction)
-SEARCH_EFFORT = 128  # candidates while searching (efSearch); it is never below the number of moments asked for
+SEARCH_EFFORT = 256  # candidates while searching (efSearch); it is never below the number of moments asked for
 
 
 @dataclass(frozen=True)
