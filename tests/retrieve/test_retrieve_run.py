@@ -63,10 +63,11 @@ def moments(folder: Path) -> pa.Table:
 
 
 def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
-    workspace: Path, chosen: params.Retrieve
+    workspace: Path, plain: params.Retrieve
 ) -> None:
+    asked = plain.model_copy(update={"queries": ("the red circle", "costs $5 and $6_x")})
     told = Told()
-    result = run(workspace, chosen, reporter=told)
+    result = run(workspace, asked, reporter=told)
     written = json.loads((workspace / "out" / "retrieve.json").read_text())
     assert written == result.metrics
     assert list(written) == ["t2v", "v2t", "protocol", "gallery", "texts", "chance_r1"]
@@ -81,8 +82,8 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
     )  # the silent one is not asked for
     assert len(moments(workspace / "out" / "index")) == 11  # but it is found
     assert told.figures == list(result.figures)
-    run(workspace, chosen, "again")
-    run(workspace, chosen, "again")  # now with an index that has everything already
+    run(workspace, asked, "again")
+    run(workspace, asked, "again")  # now with an index that has everything already
     files = [path.relative_to(workspace / "out") for path in (workspace / "out").rglob("*") if path.is_file()]
     assert sorted(map(str, files)) == [
         "index/coarse.npy",

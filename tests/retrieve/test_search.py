@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import torch
 
 from scriptsight import features, retrieve
 from scriptsight.errors import InputError
+from scriptsight.media import Frame
 from scriptsight.models import bundle
 from scriptsight.reporting import ConsoleReporter
-from scriptsight.retrieve import Filters, Like, times
+from scriptsight.retrieve import Filters, Like, films, times
 from scriptsight.retrieve import index as indexes
 from scriptsight.segments import Segments
 from tests import small
@@ -115,6 +117,15 @@ def test_a_video_file_finds_its_own_segment(indexed: Path, make_video: MakeVideo
     assert first.segment_id == rows[3]["segment_id"] and first.score == pytest.approx(1, abs=1e-6)
     with pytest.raises(InputError, match=r"nowhere\.mp4"):
         retrieve.search([Path("nowhere.mp4")], **where(indexed))
+
+
+def test_a_picture_that_starts_late_fills_the_windows_before_it() -> None:
+    def source() -> Iterator[Frame]:
+        for time in (2.5, 3.0):
+            yield Frame(time, time + 0.5, np.zeros((4, 4, 3), np.uint8))
+
+    found = [(start, end, [frame.time for frame in shown]) for start, end, shown in films._windows(source(), 4.0, 4)]
+    assert found == [(0, 1, [2.5]), (1, 2, [2.5]), (2, 3, [2.5]), (3, 4, [2.5, 3.0])]
 
 
 def test_words_find_what_is_said(indexed: Path) -> None:

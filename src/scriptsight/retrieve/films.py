@@ -68,7 +68,7 @@ def _windows(source: Iterator[Frame], duration: float, count: int) -> Iterator[t
     shown: list[Frame] = []
     for frame in source:
         while number < count - 1 and frame.time >= edges[number + 1]:
-            yield edges[number], edges[number + 1], shown
+            yield edges[number], edges[number + 1], shown or [frame]  # a picture that starts late
             number, shown = number + 1, shown[-1:]
         shown.append(frame)
     for last in range(number, count):

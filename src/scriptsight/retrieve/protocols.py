@@ -4,7 +4,8 @@
 - `videos`: the whole script of a video looks for its video.
 - `captions`: each caption looks for its video (MSR-VTT 1k-A and LSMDC have one a video, MSVD has many); from video
   to text, any of its captions is right.
-- `paragraphs`: the captions of a video, joined to one text, look for it (DiDeMo).
+- `paragraphs`: the captions of a video, joined to one text, look for it (DiDeMo). A model reads no more of it than
+  the tokens it was trained with.
 
 Captions are of whole videos, so all but the first measure videos; one that was cut into several segments is the mean
 of its segments' vectors.
