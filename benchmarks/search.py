@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("exact", "hnsw", "load", "all"), default="all")
     parser.add_argument("--moments", type=int, default=1_000_000, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--graph-moments", type=int, default=100_000, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--batches", type=int, default=3, metavar="N", help="of 100 queries (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=6, metavar="N", help="of 100 queries (default: %(default)s)")
     parser.add_argument("--latent", type=int, default=32, metavar="N", help="directions (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
