@@ -744,7 +744,12 @@ class Retrieve(Section):
 
     collection: Name
     split: Split  # of the measurement
+    protocol: Literal["segments", "videos", "captions", "paragraphs"]  # see scriptsight.retrieve.protocols
+    dual_softmax: Positive | None  # temperature of a re-ranking that is measured as well; it knows all queries
     index_splits: tuple[Split, ...] = Field(strict=False, min_length=1)  # what the index holds
+    more_collections: tuple[Name, ...] = Field(strict=False)  # that the index holds as well
+    search: Literal["auto", "exact", "hnsw"]  # hnsw makes a graph for single queries; auto beyond a million moments
+    map_points: Annotated[int, Field(ge=0)]  # moments on the map of the corpus, at most; 0 draws none
     batch: Count
     queries: tuple[str, ...] = Field(strict=False)  # shown on the contact sheet
     top: Count  # moments a query shows
@@ -763,6 +768,7 @@ class Params(Section):
     def _collections_exist(self) -> Params:
         named = [("pretrain.collections", name) for name in self.pretrain.collections]
         named += [("probe.collection", self.probe.collection), ("retrieve.collection", self.retrieve.collection)]
+        named += [("retrieve.more_collections", name) for name in self.retrieve.more_collections]
         for key, name in named:
             if name not in self.ingest.collections:
                 known = ", ".join(self.ingest.collections)

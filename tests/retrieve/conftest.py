@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from scriptsight import params
+from scriptsight import catalogue, params
+from scriptsight.segments import Segment
 from tests import small
 
 COLOURS = {
@@ -19,7 +20,12 @@ def chosen() -> params.Retrieve:
     return params.Retrieve(
         collection="c",
         split="test",
+        protocol="segments",
+        dual_softmax=None,
         index_splits=("val", "test"),
+        more_collections=(),
+        search="auto",
+        map_points=0,
         batch=4,
         queries=("the red circle", "costs $5 and $6_x"),
         top=3,
@@ -28,14 +34,39 @@ def chosen() -> params.Retrieve:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """A model and segments of two splits; one test segment has no words."""
+    """A model, segments of two splits, and a catalogue; one test segment has no words, the blue ones are French."""
     small.tiny_bundle(tmp_path / "model")
+    videos = []
     for split in ("val", "test"):
-        rows = [
-            small.segment(f"{split}-{name}", colour=colour, texts=[f"the {name} circle", "moves left $x^2$"])
-            for name, colour in COLOURS.items()
-        ]
-        if split == "test":
-            rows.append(small.segment("silent", colour=(90, 160, 90)))
+        rows = split_rows(split)
         small.write_segments(tmp_path / "segments", "c", split, rows)
+        videos += [video(row.video_id, split, "fr" if row.video_id.endswith("blue") else None) for row in rows]
+    catalogue.write(tmp_path / "catalogue", videos, [])
     return tmp_path
+
+
+def split_rows(split: str) -> list[Segment]:
+    """The segments of a split, new each time."""
+    rows = [
+        small.segment(f"{split}-{name}", colour=colour, texts=[f"the {name} circle", "moves left $x^2$"])
+        for name, colour in COLOURS.items()
+    ]
+    return [*rows, small.segment("silent", colour=(90, 160, 90))] if split == "test" else rows
+
+
+def video(video_id: str, split: str, language: str | None) -> catalogue.Video:
+    return catalogue.Video(
+        video_id=video_id,
+        collection="c",
+        split=split,
+        uri=f"videos/{video_id}.mp4",
+        size=1,
+        digest="0",
+        duration=20.0,
+        fps=2.0,
+        width=16,
+        height=16,
+        codec="h264",
+        has_audio=False,
+        language=language,
+    )

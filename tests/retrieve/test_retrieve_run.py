@@ -1,47 +1,98 @@
+import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 
-from scriptsight import clips, params, retrieve
+from scriptsight import clips, features, params, retrieve
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from scriptsight.models import bundle
 from scriptsight.reporting import ConsoleReporter
+from scriptsight.retrieve import index as indexes
+from scriptsight.retrieve import layout, pictures
 from scriptsight.segments import Segments
 from tests import small
+from tests.retrieve.conftest import COLOURS, split_rows
 
 
-def run(workspace: Path, chosen: params.Retrieve, name: str = "out") -> retrieve.Result:
+class Told(ConsoleReporter):
+    """Keeps the lines that a stage says, and what it published."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.figures: list[Path] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+    def figure(self, path: Path) -> None:
+        self.figures.append(path)
+
+
+@pytest.fixture
+def plain(chosen: params.Retrieve, monkeypatch: pytest.MonkeyPatch) -> params.Retrieve:
+    """The same with small pictures, for tests of other things."""
+    monkeypatch.setattr(retrieve, "SHOWN", 1)
+    monkeypatch.setattr(pictures, "DRAWN", 1)
+    monkeypatch.setattr(pictures, "WRONG", 2)
+    return chosen.model_copy(update={"queries": (), "top": 1})
+
+
+def run(
+    workspace: Path, chosen: params.Retrieve, name: str = "out", reporter: ConsoleReporter | None = None
+) -> retrieve.Result:
     return retrieve.run(
         chosen,
         segments=workspace / "segments",
+        catalogue=workspace / "catalogue",
         bundle=workspace / "model",
         index=workspace / name / "index",
         metrics=workspace / name / "retrieve.json",
         plots=workspace / name / "plots",
-        reporter=ConsoleReporter(),
+        reporter=reporter or ConsoleReporter(),
     )
 
 
+def moments(folder: Path) -> pa.Table:
+    with pa.memory_map(str(folder / "moments.arrow")) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
 def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
-    workspace: Path, chosen: params.Retrieve
+    workspace: Path, plain: params.Retrieve
 ) -> None:
-    result = run(workspace, chosen)
+    asked = plain.model_copy(update={"queries": ("the red circle", "costs $5 and $6_x")})
+    told = Told()
+    result = run(workspace, asked, reporter=told)
     written = json.loads((workspace / "out" / "retrieve.json").read_text())
     assert written == result.metrics
-    assert list(written) == ["t2v", "v2t", "gallery", "chance_r1"]
-    assert list(written["t2v"]) == list(written["v2t"]) == ["r1", "r5", "r10", "median_rank"]
-    assert (written["gallery"], written["chance_r1"]) == (5, 0.2)  # the silent one is not asked for
-    assert len(pq.read_table(workspace / "out" / "index" / "moments.parquet")) == 11  # but it is found
-    run(workspace, chosen, "again")
+    assert list(written) == ["t2v", "v2t", "protocol", "gallery", "texts", "chance_r1"]
+    recalls = ["r1", "r5", "r10", "r50"]
+    limits = [f"{recall}_{side}" for recall in recalls for side in ("low", "high")]
+    assert list(written["t2v"]) == list(written["v2t"]) == [*recalls, "median_rank", "mean_rank", *limits]
+    assert all(written["t2v"][f"{r}_low"] <= written["t2v"][r] <= written["t2v"][f"{r}_high"] for r in recalls)
+    assert (written["gallery"], written["texts"], written["chance_r1"]) == (
+        5,
+        5,
+        0.2,
+    )  # the silent one is not asked for
+    assert len(moments(workspace / "out" / "index")) == 11  # but it is found
+    assert told.figures == list(result.figures)
+    run(workspace, asked, "again")
+    run(workspace, asked, "again")  # now with an index that has everything already
     files = [path.relative_to(workspace / "out") for path in (workspace / "out").rglob("*") if path.is_file()]
     assert sorted(map(str, files)) == [
+        "index/coarse.npy",
         "index/config.json",
         "index/embeddings.npy",
-        "index/moments.parquet",
+        "index/moments.arrow",
+        "index/words.db",
+        "plots/failures.csv",
+        "plots/failures.png",
         "plots/moments.png",
         "plots/ranks.png",
         "retrieve.json",
@@ -50,18 +101,19 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
         assert digest(workspace / "out" / file) == digest(workspace / "again" / file), file
 
 
-def test_metrics_equal_a_naive_loop_over_encoded_segments(workspace: Path, chosen: params.Retrieve) -> None:
+def test_metrics_equal_a_naive_loop_over_encoded_segments(workspace: Path, plain: params.Retrieve) -> None:
     encoder = bundle.load(workspace / "model")
     spoken = [segment for segment in Segments(workspace / "segments", "c", "test") if segment.cues]
     videos = [encoder.encode_video(_frames(segment))[0].double() for segment in spoken]
     texts = [encoder.encode_scripts([[cue.text for cue in segment.cues]])[0].double() for segment in spoken]
+    measured = run(workspace, plain).metrics
     for way, queries, gallery in (("t2v", texts, videos), ("v2t", videos, texts)):
         ranks = [
             1 + sum(float(query @ other) >= float(query @ gallery[i]) for j, other in enumerate(gallery) if j != i)
             for i, query in enumerate(queries)
         ]
-        found = run(workspace, chosen).metrics[way]
-        assert found["median_rank"] == np.median(ranks)
+        found = measured[way]
+        assert (found["median_rank"], found["mean_rank"]) == (np.median(ranks), np.mean(ranks))
         assert found["r1"] == np.mean([rank <= 1 for rank in ranks])
 
 
@@ -71,13 +123,167 @@ def _frames(segment):  # type: ignore[no-untyped-def]
     return torch.from_numpy(clips.whole(segment, 4, 16))[None]
 
 
-def test_run_needs_two_segments_with_text(workspace: Path, chosen: params.Retrieve) -> None:
+def test_failures_are_listed_worst_first(workspace: Path, plain: params.Retrieve) -> None:
+    result = run(workspace, plain)
+    with (workspace / "out" / "plots" / "failures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [int(row["rank"]) for row in rows]
+    assert found == sorted(found, reverse=True) and min(found) > 1
+    assert len(found) == round(5 * (1 - result.metrics["t2v"]["r1"]))  # all that are not first
+    assert 5 * result.metrics["t2v"]["mean_rank"] == sum(found) + 5 - len(found)
+    for row in rows:
+        assert row["segment"] != row["found_segment"] and float(row["found_score"]) >= float(row["score"])
+        assert row["text"].startswith("the ") and row["segment"].split("/")[1].split("-")[1] in row["text"]
+
+
+def test_dual_softmax_is_beside_the_figures_not_in_them(workspace: Path, plain: params.Retrieve) -> None:
+    alone = run(workspace, plain).metrics
+    both = run(workspace, plain.model_copy(update={"dual_softmax": 0.05})).metrics
+    assert {name: both[name] for name in alone} == alone
+    assert both["dual_softmax"]["temperature"] == 0.05
+    assert list(both["dual_softmax"]["t2v"]) == list(alone["t2v"])
+
+
+def test_run_needs_two_segments_with_text(workspace: Path, plain: params.Retrieve) -> None:
     small.write_segments(workspace / "segments", "c", "test", [small.segment("a", texts=["one"]), small.segment("b")])
     with pytest.raises(InputError, match=r"c/test has 1 segments with text.*retrieve\.split"):
-        run(workspace, chosen)
+        run(workspace, plain)
 
 
-def test_captions_serve_where_there_are_no_cues(workspace: Path, chosen: params.Retrieve) -> None:
+def test_captions_serve_where_there_are_no_cues(workspace: Path, plain: params.Retrieve) -> None:
     rows = [small.segment(name, captions=[f"the {name} circle"]) for name in ("red", "blue", "green")]
     small.write_segments(workspace / "segments", "c", "test", rows)
-    assert run(workspace, chosen.model_copy(update={"queries": ()})).metrics["gallery"] == 3
+    assert run(workspace, plain).metrics["gallery"] == 3
+
+
+def test_protocols_of_captions(workspace: Path, plain: params.Retrieve) -> None:
+    counts = {"red": 3, "blue": 1, "green": 2}
+    rows = [
+        small.segment(name, colour=(i * 90,) * 3, captions=[f"the {name} circle {j}" for j in range(count)])
+        for i, (name, count) in enumerate(counts.items())
+    ]
+    small.write_segments(workspace / "segments", "c", "test", [*rows, small.segment("mute", title="no caption")])
+    each = run(workspace, plain.model_copy(update={"protocol": "captions"})).metrics
+    assert (each["gallery"], each["texts"], each["protocol"]) == (3, 6, "captions")
+    joined = run(workspace, plain.model_copy(update={"protocol": "paragraphs"})).metrics
+    assert (joined["gallery"], joined["texts"]) == (3, 3)
+
+
+def test_the_index_takes_more_collections_with_the_splits_they_have(workspace: Path, plain: params.Retrieve) -> None:
+    rows = [small.segment(f"clip{i}", label="wave", colour=(i * 40, 9, 9)) for i in range(3)]
+    small.write_segments(workspace / "segments", "clips", "test", rows)
+    run(workspace, plain.model_copy(update={"more_collections": ("clips",)}))
+    table = moments(workspace / "out" / "index")
+    assert table["collection"].to_pylist() == ["c"] * 11 + ["clips"] * 3
+    with pytest.raises(InputError, match="No segments of collection 'none'"):
+        run(workspace, plain.model_copy(update={"more_collections": ("none",)}))
+
+
+def test_languages_come_from_the_catalogue_and_their_absence_is_said(workspace: Path, plain: params.Retrieve) -> None:
+    run(workspace, plain)
+    table = moments(workspace / "out" / "index")
+    spoken = dict(zip(table["segment_id"].to_pylist(), table["language"].to_pylist(), strict=True))
+    assert {name for name, language in spoken.items() if language == "fr"} == {
+        "small/val-blue/0",
+        "small/test-blue/0",
+    }
+    (workspace / "catalogue" / "videos.parquet").unlink()
+    told = Told()
+    run(workspace, plain, reporter=told)
+    assert any("no catalogue" in line and "languages" in line for line in told.lines)
+
+
+def test_only_new_and_changed_segments_are_embedded(
+    workspace: Path, plain: params.Retrieve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "CHECKED", 2)
+    run(workspace, plain)
+    before = np.load(workspace / "out" / "index" / "embeddings.npy")
+    rows = split_rows("test")
+    rows[0] = small.segment("test-red", colour=(90, 1, 200), texts=["the red circle"])  # same id, other frames
+    rows.insert(2, small.segment("new", colour=(3, 99, 3), texts=["a new one"]))
+    small.write_segments(workspace / "segments", "c", "test", rows)
+    encoded: list[str] = []
+    extract = features.extract
+
+    def counting(encoder, segments, batch, reporter, label, wanted=None):  # type: ignore[no-untyped-def]
+        encoded.extend(segments[row].segment_id for row in wanted)
+        return extract(encoder, segments, batch, reporter, label, wanted)
+
+    monkeypatch.setattr(features, "extract", counting)
+    told = Told()
+    run(workspace, plain, reporter=told)
+    assert encoded[2:] == ["small/test-red/0", "small/new/0"]  # after the two that were checked
+    assert "10 of 12 segments were in the index already" in told.lines
+    after = np.load(workspace / "out" / "index" / "embeddings.npy")
+    assert (after[:5] == before[:5]).all() and (after[8:] == before[7:]).all() and (after[5] != before[5]).any()
+    monkeypatch.undo()
+    run(workspace, plain, "afresh")
+    np.testing.assert_allclose(after, np.load(workspace / "afresh" / "index" / "embeddings.npy"), atol=1e-6)
+
+
+def test_old_vectors_that_no_longer_come_out_are_all_made_again(workspace: Path, plain: params.Retrieve) -> None:
+    run(workspace, plain)
+    path = workspace / "out" / "index" / "embeddings.npy"
+    right = np.load(path)
+    np.save(path, -right)  # as another version of the code might have made them
+    told = Told()
+    run(workspace, plain, reporter=told)
+    assert not any("already" in line for line in told.lines)
+    assert (np.load(path) == right).all()
+
+
+def test_another_model_takes_nothing_over(workspace: Path, plain: params.Retrieve) -> None:
+    run(workspace, plain)
+    small.tiny_bundle(workspace / "model", seed=5)
+    told = Told()
+    run(workspace, plain, reporter=told)
+    assert not any("already" in line for line in told.lines)
+
+
+def test_the_map_puts_what_looks_alike_together(
+    workspace: Path, plain: params.Retrieve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("umap")
+    names = ("red", "green", "blue")
+    rows = [
+        small.segment(f"v{i}", colour=COLOURS[names[i % 3]], label=f"${names[i % 3]}_", seed=i, texts=[f"circle {i}"])
+        for i in range(45)
+    ]
+    small.write_segments(workspace / "segments", "c", "test", rows)
+    drawn: dict[str, Any] = {}
+    draw = pictures.corpus_map
+
+    def keeping(points: np.ndarray, moments: list[dict[str, Any]], total: int, path: Path) -> None:
+        drawn.update(points=points, labels=np.array([moment["label"] for moment in moments]), total=total)
+        draw(points, moments, total, path)
+
+    monkeypatch.setattr(pictures, "corpus_map", keeping)
+    result = run(workspace, plain.model_copy(update={"map_points": 42, "index_splits": ("test",)}))
+    assert result.figures[-1].name == "map.png" and result.figures[-1].stat().st_size > 1000
+    points, labels = drawn["points"], drawn["labels"]
+    assert points.shape == (42, 2) and drawn["total"] == 45
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    assert np.mean(labels[distances.argmin(axis=1)] == labels) > 0.9
+
+
+def test_without_umap_the_map_is_left_out_and_that_is_said(
+    workspace: Path, plain: params.Retrieve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "installed", lambda: False)
+    told = Told()
+    result = run(workspace, plain.model_copy(update={"map_points": 50}), reporter=told)
+    assert not any(figure.name == "map.png" for figure in result.figures)
+    assert any("install umap-learn" in line for line in told.lines)
+
+
+def test_neighbours_of_the_layout_are_the_nearest() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(50, 5)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[7] = vectors[3]  # equals: each is its own first neighbour
+    rows, distances = layout.neighbours(vectors, 4)
+    assert rows[:, 0].tolist() == list(range(50)) and rows[3, 1] == 7 and rows[7, 1] == 3
+    expected = np.sort(1 - vectors @ vectors.T, axis=1)[:, 1:4]
+    np.testing.assert_allclose(distances[:, 1:], expected.clip(0), atol=1e-6)

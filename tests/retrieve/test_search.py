@@ -1,15 +1,23 @@
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from scriptsight import features, retrieve
 from scriptsight.errors import InputError
+from scriptsight.media import Frame
 from scriptsight.models import bundle
 from scriptsight.reporting import ConsoleReporter
+from scriptsight.retrieve import Filters, Like, films, times
 from scriptsight.retrieve import index as indexes
 from scriptsight.segments import Segments
 from tests import small
+from tests.conftest import MakeVideo
+from tests.retrieve.conftest import split_rows
 
 
 @pytest.fixture
@@ -19,7 +27,10 @@ def indexed(workspace: Path) -> Path:
     for split in ("val", "test"):
         segments = Segments(workspace / "segments", "c", split)
         vectors.append(features.extract(encoder, segments, 4, ConsoleReporter(), split)["embedding"])
-        rows += [indexes.row(segment, "c", split) for segment in segments]
+        rows += [
+            indexes.row(replace(one, label=f"l{i}"), "c", split, "fr" if "blue" in one.video_id else None)
+            for i, one in enumerate(segments)
+        ]
     weights = bundle.weights_digest(workspace / "model")
     indexes.write(workspace / "index", np.concatenate(vectors), rows, weights)
     return workspace
@@ -31,6 +42,9 @@ def test_search_finds_a_planted_moment(indexed: Path) -> None:
     embeddings = np.load(folder / "embeddings.npy")
     embeddings[7] = bundle.load(indexed / "model").encode_text([query])[0].numpy()
     np.save(folder / "embeddings.npy", embeddings)
+    bits = np.load(folder / "coarse.npy")
+    bits[7] = torch.from_numpy(embeddings[7]).bfloat16().view(torch.uint16).numpy()
+    np.save(folder / "coarse.npy", bits)
     ((moment, *rest),) = retrieve.search([query], index=folder, bundle=indexed / "model", top=3)
     planted = Segments(indexed / "segments", "c", "test")[2]  # 5 of val come before
     assert (moment.uri, moment.segment_id) == (planted.uri, planted.segment_id)
@@ -58,10 +72,10 @@ def test_a_damaged_or_missing_index_is_an_input_error(indexed: Path) -> None:
     where = {"index": indexed / "index", "bundle": indexed / "model"}
     with pytest.raises(InputError, match=r"no index in .*retrieve stage first"):
         retrieve.search(["red"], index=indexed / "nothing", bundle=indexed / "model")
-    for name in ("embeddings.npy", "moments.parquet", "config.json"):
+    for name in ("embeddings.npy", "coarse.npy", "moments.arrow", "words.db", "config.json"):
         path = indexed / "index" / name
         whole = path.read_bytes()
-        path.write_bytes(whole[:-20])
+        path.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(InputError, match=r"index in .* is damaged"):
             retrieve.search(["red"], **where)  # type: ignore[arg-type]
         path.write_bytes(whole)
@@ -80,20 +94,133 @@ def test_a_query_that_asks_nothing_is_refused(indexed: Path, query: str, top: in
         retrieve.search([query], index=indexed / "index", bundle=indexed / "model", top=top)
 
 
-def test_best_equals_a_naive_sort_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexes, "CHUNK", 7)
-    rng = np.random.default_rng(0)
-    queries, embeddings = (rng.integers(-2, 3, (n, 3)).astype(np.float32) for n in (20, 50))  # many ties
-    for top in (1, 4, 50, 80):
-        rows, scores = indexes.best(queries, embeddings, top)
-        for query, line, found in zip(queries, rows, scores, strict=True):
-            order = sorted(range(50), key=lambda i: (-float(query @ embeddings[i]), i))[:top]
-            assert line.tolist() == order
-            assert found.tolist() == [float(query @ embeddings[i]) for i in order]
+def where(indexed: Path) -> dict[str, Path]:
+    return {"index": indexed / "index", "bundle": indexed / "model"}
+
+
+def test_an_example_finds_what_looks_like_it_but_not_itself(indexed: Path) -> None:
+    ((first, *rest),) = retrieve.search([Like("small/val-red/0")], top=100, **where(indexed))
+    assert first.segment_id == "small/test-red/0" and first.score > 0.99
+    assert len(rest) == 9 and all(moment.segment_id != "small/val-red/0" for moment in rest)
+
+
+def test_a_video_file_finds_its_own_segment(indexed: Path, make_video: MakeVideo) -> None:
+    path = make_video(indexed / "query.mp4", seconds=3, size=(32, 32))
+    encoder = bundle.load(indexed / "model")
+    vector = retrieve.embed(path, encoder).vectors[0]
+    folder = indexed / "index"
+    rows = [indexes.row(segment, "c", "test") for segment in split_rows("test")]
+    others = np.load(folder / "embeddings.npy")[5:]
+    others[3] = vector
+    indexes.write(folder, others, rows, bundle.weights_digest(indexed / "model"))
+    ((first, *_),) = retrieve.search([path], **where(indexed))
+    assert first.segment_id == rows[3]["segment_id"] and first.score == pytest.approx(1, abs=1e-6)
+    with pytest.raises(InputError, match=r"nowhere\.mp4"):
+        retrieve.search([Path("nowhere.mp4")], **where(indexed))
+
+
+def test_a_picture_that_starts_late_fills_the_windows_before_it() -> None:
+    def source() -> Iterator[Frame]:
+        for time in (2.5, 3.0):
+            yield Frame(time, time + 0.5, np.zeros((4, 4, 3), np.uint8))
+
+    found = [(start, end, [frame.time for frame in shown]) for start, end, shown in films._windows(source(), 4.0, 4)]
+    assert found == [(0, 1, [2.5]), (1, 2, [2.5]), (2, 3, [2.5]), (3, 4, [2.5, 3.0])]
+
+
+def test_words_find_what_is_said(indexed: Path) -> None:
+    (found,) = retrieve.search(["Blue"], by="words", **where(indexed))
+    assert {moment.segment_id for moment in found} == {"small/val-blue/0", "small/test-blue/0"}
+    assert {moment.cue for moment in found} == {"the blue circle"}
+    (nothing,) = retrieve.search(["zebra"], by="words", **where(indexed))
+    assert nothing == []
+    retrieve.search(['NOT " OR ( * x:'], by="words", **where(indexed))  # the data base's own language is only words
+
+
+def test_both_rankings_join_by_reciprocal_rank(indexed: Path) -> None:
+    pictures, said, both = (
+        retrieve.search(["the blue circle"], by=by, top=11, **where(indexed))[0]
+        for by in ("picture", "words", "both")  # type: ignore[arg-type]
+    )
+    expected = {moment.segment_id: 1 / (60 + rank) for rank, moment in enumerate(pictures, 1)}
+    for rank, moment in enumerate(said, 1):
+        expected[moment.segment_id] += 1 / (60 + rank)
+    assert {moment.segment_id: moment.score for moment in both} == pytest.approx(expected)
+    assert [moment.score for moment in both] == sorted(expected.values(), reverse=True)
+    assert {moment.segment_id for moment in both} == set(expected)
+
+
+@pytest.mark.parametrize("by", ["picture", "words", "both"])
+def test_filters_leave_only_what_passes(indexed: Path, by: Any) -> None:
+    def found(**wanted: Any) -> set[str]:
+        (moments,) = retrieve.search(["the circle"], by=by, top=100, filters=Filters(**wanted), **where(indexed))
+        return {moment.segment_id for moment in moments}
+
+    assert found(said="BLUE circle") == {"small/val-blue/0", "small/test-blue/0"}
+    assert found(said="blue red") == set()
+    assert found(labels=("l0",)) == {"small/val-red/0", "small/test-red/0"}
+    assert found(labels=("l0", "l2"), languages=("fr",)) == {"small/val-blue/0", "small/test-blue/0"}
+    spoken = 10 + (by != "words")
+    assert len(found(collections=("c",))) == spoken
+    with pytest.raises(InputError, match=r"no collection 'd'; it has: c"):
+        found(collections=("d",))
+    with pytest.raises(InputError, match=r"no language 'de'; it has: fr"):
+        found(languages=("de",))
+
+
+def test_neighbouring_hits_of_one_video_are_one_moment(tmp_path: Path) -> None:
+    folder = small.tiny_bundle(tmp_path / "model")
+    spans = {"a": [(0, 3), (3.5, 6), (6, 9), (30, 33)], "b": [(2, 5)]}
+    rows = []
+    for name, times_of in spans.items():
+        for i, (start, end) in enumerate(times_of):
+            one = small.segment(name, texts=[f"{name}{i}"])
+            rows.append(indexes.row(replace(one, start=start, end=end, segment_id=f"{name}/{i}"), "c", "test"))
+    query = bundle.load(folder).encode_text(["the red circle"])[0].numpy()
+    away = np.linalg.svd(query[None])[2][1]  # a direction at a right angle
+    angles = [0.3, 0.1, 0.2, 0.5, 0.4]  # a/1 is best, then a/2, a/0; then b/0; then a/3
+    vectors = np.stack([np.cos(t) * query + np.sin(t) * away for t in angles]).astype(np.float32)
+    indexes.write(tmp_path / "index", vectors, rows, bundle.weights_digest(folder))
+    (found,) = retrieve.search(["the red circle"], index=tmp_path / "index", bundle=folder)
+    assert [(moment.uri[7], moment.start, moment.end) for moment in found] == [
+        ("a", 0, 9),
+        ("b", 2, 5),
+        ("a", 30, 33),
+    ]
+    assert (found[0].segment_id, found[0].text) == ("a/1", "a0 / a1 / a2")
+    assert [moment.score for moment in found] == pytest.approx(np.cos([0.1, 0.4, 0.5]), abs=1e-6)
+    (one,) = retrieve.search(["the red circle"], index=tmp_path / "index", bundle=folder, top=1)
+    assert [(moment.start, moment.end) for moment in one] == [(0, 9)]
+
+
+def test_more_hits_are_fetched_when_most_merge(tmp_path: Path) -> None:
+    folder = small.tiny_bundle(tmp_path / "model")
+    segment = small.segment("long")
+    rows = [indexes.row(replace(segment, start=i, end=i + 1, segment_id=f"long/{i}"), "c", "test") for i in range(40)]
+    rows += [indexes.row(small.segment(name), "c", "test") for name in ("x", "y")]
+    query = bundle.load(folder).encode_text(["the red circle"])[0].numpy()
+    vectors = np.stack([query] * 40 + [-query] * 2)
+    indexes.write(tmp_path / "index", vectors, rows, bundle.weights_digest(folder))
+    (found,) = retrieve.search(["the red circle"], index=tmp_path / "index", bundle=folder, top=3)
+    assert [moment.uri for moment in found] == ["videos/long.mp4", "videos/x.mp4", "videos/y.mp4"]
+    assert (found[0].start, found[0].end) == (0, 40)
+
+
+def test_what_can_not_be_asked_is_said(indexed: Path) -> None:
+    with pytest.raises(InputError, match=r"no moment 'c/none/0': ids look like 'small/val-red/0'"):
+        retrieve.search([Like("c/none/0")], **where(indexed))
+    with pytest.raises(InputError, match="A search by both takes words"):
+        retrieve.search([Like("small/val-red/0")], by="both", **where(indexed))
+
+
+def test_an_older_index_is_made_again(indexed: Path) -> None:
+    (indexed / "index" / "config.json").write_text('{"format": 1, "weights": "x"}')
+    with pytest.raises(InputError, match=r"format 1, this version reads 2: run the retrieve stage again"):
+        retrieve.search(["red"], **where(indexed))
 
 
 def test_times_read_as_minutes_and_seconds() -> None:
-    assert [indexes.clock(seconds) for seconds in (0, 9.94, 59.96, 60.0, 754.25)] == [
+    assert [times.clock(seconds) for seconds in (0, 9.94, 59.96, 60.0, 754.25)] == [
         "0:00.0",
         "0:09.9",
         "1:00.0",

@@ -1,28 +1,43 @@
 """The search index: embeddings of moments, what they are, and which model made them.
 
-A folder with `embeddings.npy` (float32 [N, E], unit vectors, memory-mapped), `moments.parquet` (row i
-describes embedding i) and `config.json`. Search is exact: one matrix product, in chunks.
+A folder, memory-mapped when it is opened, so that a million moments are there at once:
+
+- `embeddings.npy`, float32 [N, E], unit vectors, and `coarse.npy`, the same as bfloat16 bits, for the scan;
+- `moments.arrow`: row i describes embedding i;
+- `words.db`: a full-text index of what is said, rowid = i;
+- `graph.faiss`, where the index was made for `hnsw`: a graph for single queries;
+- `config.json`.
+
+Search is exact (`scan`), or along the graph, whose answers are nearly always the same and come much sooner.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
 
 from scriptsight.errors import InputError
 from scriptsight.features import script_texts
 from scriptsight.files import whole_folder, write_json
-from scriptsight.models import bundle as bundles
+from scriptsight.retrieve import graph, scan, words
 from scriptsight.segments import Segment
 
-FORMAT = 1  # of the folder; raised when an older reader could not read a newer index
-CHUNK = 65536  # moments at a time: bounds what is read from the memory map
+FORMAT = 2  # of the folder; raised when an older reader could not read a newer index
+EXACT_LIMIT = 1_000_000  # moments: beyond, "auto" makes a graph as well
+ROWS = 65536  # of a record batch: bounds memory while writing
+CHECKED = 8  # old vectors that are made again, to see that they still come out the same
+SAME = 1e-3  # the most by which the parts of a vector may differ then; batches of other sizes round differently
+CUE = pa.struct([("start", pa.float64()), ("end", pa.float64()), ("text", pa.string())])
 MOMENTS = pa.schema(
     [
         ("uri", pa.string()),
@@ -32,35 +47,105 @@ MOMENTS = pa.schema(
         ("start", pa.float64()),  # seconds in the video
         ("end", pa.float64()),
         ("text", pa.string()),
+        ("cues", pa.list_(CUE)),
+        ("label", pa.string()),
+        ("language", pa.string()),
+        ("content", pa.string()),  # digest of what was embedded
     ]
 )
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A stretch of a video, `start` to `end` seconds, the cosine of its picture with the query, its words."""
+class Index:
+    """An index that was opened: N moments of E dimensions."""
 
-    uri: str
-    start: float
-    end: float
-    score: float
-    text: str
-    segment_id: str
+    embeddings: np.ndarray  # float32 [N, E]
+    coarse: Tensor  # bfloat16 or float32 [N, E], what is scanned
+    moments: pa.Table
+    words: words.Words
+    graph: graph.Graph | None
+    weights: str  # SHA-256 of the weights that made it
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def nearest(
+        self, queries: np.ndarray, top: int, allowed: np.ndarray | None = None, exact: bool | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best rows of each query and their cosines -> int64 [Q, top], float32 [Q, top], best first.
+
+        Args:
+            queries: unit vectors, float32 [Q, E].
+            allowed: bool [N], the rows that may be chosen; such a search is always exact.
+            exact: None takes the graph for single queries where there is one; False without a graph is an error.
+        """
+        if exact is None:
+            exact = self.graph is None or len(queries) > 1
+        if exact or allowed is not None:
+            return scan.nearest(queries, self.embeddings, self.coarse, top, allowed)
+        if self.graph is None:
+            raise InputError("This index has no graph: set retrieve.search to hnsw and run the retrieve stage again.")
+        top = min(top, len(self))
+        found = [
+            scan.rescore(query, self.embeddings, np.sort(self.graph.nearest(query, top)), top) for query in queries
+        ]
+        return np.stack([rows for rows, _ in found]), np.stack([scores for _, scores in found])
+
+    def row_of(self, segment_id: str) -> int:
+        """Where a segment is.
+
+        Raises:
+            InputError: it is not in the index.
+        """
+        row = int(pc.index(self.moments["segment_id"], pa.scalar(segment_id)).as_py())
+        if row < 0:
+            raise InputError(
+                f"The index has no moment {segment_id!r}: ids look like {self.moments['segment_id'][0].as_py()!r}, "
+                "and `scriptsight search --json` prints them."
+            )
+        return row
+
+    def allowed(
+        self,
+        collections: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        said: str = "",
+    ) -> np.ndarray | None:
+        """The rows that pass the filters, bool [N]; None where nothing is filtered.
+
+        Args:
+            said: words that are all spoken in the moment.
+
+        Raises:
+            InputError: a collection, label or language that no moment has.
+        """
+        mask: np.ndarray | None = None
+        for column, wanted in (("collection", collections), ("label", labels), ("language", languages)):
+            if not wanted:
+                continue
+            values = self.moments[column]
+            known = sorted(value for value in pc.unique(values).to_pylist() if value is not None)
+            if missing := [value for value in wanted if value not in known]:
+                has = ", ".join(known[:20]) or f"no moment with a {column}"
+                raise InputError(f"The index has no {column} {missing[0]!r}; it has: {has}.")
+            passes = pc.is_in(values, value_set=pa.array(wanted, pa.string())).to_numpy()
+            mask = passes if mask is None else mask & passes
+        if said:
+            spoken = np.zeros(len(self), dtype=bool)
+            spoken[self.words.with_all(said)] = True
+            mask = spoken if mask is None else mask & spoken
+        return mask
 
 
-def clock(seconds: float) -> str:
-    """Seconds as m:ss.s."""
-    minutes, rest = divmod(round(seconds * 10), 600)
-    return f"{minutes}:{rest // 10:02d}.{rest % 10}"
+def row(
+    segment: Segment, collection: str, split: str, language: str | None = None, digest: str | None = None
+) -> dict[str, Any]:
+    """What the index says of a segment; the cues' texts are joined by slashes, as lines of a poem are.
 
-
-def span(start: float, end: float) -> str:
-    """Two times in seconds as m:ss.s - m:ss.s."""
-    return f"{clock(start)} - {clock(end)}"
-
-
-def row(segment: Segment, collection: str, split: str) -> dict[str, str | float]:
-    """What the index says of a segment; the cues' texts are joined by slashes, as lines of a poem are."""
+    Args:
+        digest: `content` of the segment, where it is known already.
+    """
     return {
         "uri": segment.uri,
         "collection": collection,
@@ -69,95 +154,164 @@ def row(segment: Segment, collection: str, split: str) -> dict[str, str | float]
         "start": segment.start,
         "end": segment.end,
         "text": " / ".join(script_texts(segment)),
+        "cues": [{"start": cue.start, "end": cue.end, "text": cue.text} for cue in segment.cues],
+        "label": segment.label,
+        "language": language,
+        "content": digest or content(segment),
     }
 
 
-def write(folder: str | Path, embeddings: np.ndarray, rows: Iterable[dict[str, str | float]], weights: str) -> None:
+def content(segment: Segment) -> str:
+    """A digest of what a segment shows: frames, their times, and the stretch of the video."""
+    total = hashlib.blake2b(digest_size=16)
+    total.update(np.array([segment.start, segment.end, *segment.frame_times], dtype="<f8").tobytes())
+    for number in range(len(segment.frames)):
+        total.update(segment.frames[number])
+    return total.hexdigest()
+
+
+def write(
+    folder: str | Path,
+    embeddings: np.ndarray,
+    rows: Iterable[Mapping[str, Any]],
+    weights: str,
+    search: Literal["auto", "exact", "hnsw"] = "auto",
+) -> None:
     """Write the index, whole or not at all.
 
     Args:
         embeddings: float32 [N, E], unit vectors.
         rows: N results of `row`, in the order of `embeddings`.
         weights: SHA-256 of the weights that made the embeddings.
-    """
-    with whole_folder(folder) as partial:
-        write_json(partial / "config.json", {"format": FORMAT, "weights": weights})
-        np.save(partial / "embeddings.npy", embeddings, allow_pickle=False)
-        pq.write_table(pa.Table.from_pylist(list(rows), MOMENTS), partial / "moments.parquet")
-
-
-def best(queries: np.ndarray, embeddings: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `top` best rows of each query and their scores -> int64 [Q, top], float32 [Q, top].
-
-    Exact; of equal scores the earlier row comes first. There are fewer results where there are fewer rows.
-
-    Args:
-        queries: [Q, E].
-        embeddings: [N, E], may be memory-mapped.
-    """
-    chunks = range(0, len(embeddings), CHUNK)
-    scores = np.concatenate([queries @ embeddings[start : start + CHUNK].T for start in chunks], axis=1)
-    top = min(top, len(embeddings))
-    last = -np.partition(-scores, top - 1, axis=1)[:, top - 1]  # the score of the last place
-    rows = np.empty((len(queries), top), dtype=np.int64)
-    for query, (line, bound) in enumerate(zip(scores, last, strict=True)):
-        candidates = np.flatnonzero(line >= bound)
-        rows[query] = candidates[np.argsort(-line[candidates], kind="stable")[:top]]
-    return rows, np.take_along_axis(scores, rows, axis=1)
-
-
-def search(
-    queries: Sequence[str],
-    *,
-    index: str | Path = Path("models/index"),
-    bundle: str | Path = Path("models/pretrained"),
-    top: int = 5,
-) -> list[list[Moment]]:
-    """The `top` moments that show best what each query says, best first.
+        search: "hnsw" makes a graph as well, on one thread, so that its bytes repeat; "auto" does beyond
+            `EXACT_LIMIT` moments where faiss is installed.
 
     Raises:
-        InputError: a query without words, `top` under 1, a missing or damaged index or model, or an index
-            that another model made.
+        InputError: `search` is "hnsw" and faiss is not installed, or the disk is full.
     """
-    if blank := [query for query in queries if not query.strip()]:
-        raise InputError(f"The query {blank[0]!r} has no words: say what the video should show.")
-    if top < 1:
-        raise InputError(f"top is {top}: ask for one moment or more.")
-    encoder = bundles.load(bundle)
-    embeddings, table = _open(Path(index), bundles.weights_digest(bundle), bundle)
-    if not queries:
-        return []
-    rows, scores = best(encoder.encode_text(queries).numpy(), embeddings, top)
-    return [
-        [
-            Moment(
-                **{name: found[name] for name in ("uri", "start", "end", "text", "segment_id")},
-                score=float(score),
-            )
-            for found, score in zip(table.take(line).to_pylist(), of_line, strict=True)
-        ]
-        for line, of_line in zip(rows, scores, strict=True)
-    ]
+    with whole_folder(folder) as partial:
+        np.save(partial / "embeddings.npy", embeddings, allow_pickle=False)
+        coarse = np.lib.format.open_memmap(partial / "coarse.npy", "w+", np.uint16, embeddings.shape)
+        for start in range(0, len(embeddings), ROWS):
+            part = torch.from_numpy(np.array(embeddings[start : start + ROWS])).bfloat16()
+            coarse[start : start + ROWS] = part.view(torch.uint16).numpy()
+        coarse.flush()
+        _write_moments(partial, rows)
+        if search == "hnsw" or (search == "auto" and len(embeddings) > EXACT_LIMIT and graph.installed()):
+            graph.write(embeddings, partial / "graph.faiss")
+        write_json(partial / "config.json", {"format": FORMAT, "weights": weights})
 
 
-def _open(folder: Path, weights: str, bundle: str | Path) -> tuple[np.ndarray, pa.Table]:
-    """The embeddings, memory-mapped, and the moments of an index that `weights` made."""
-    if not (folder / "config.json").is_file():
-        raise InputError(f"There is no index in {folder}: run the retrieve stage first.")
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        version, made_by = config["format"], config["weights"]
-        embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
-        table = pq.read_table(folder / "moments.parquet")
-        if embeddings.ndim != 2 or not 0 < len(embeddings) == len(table):
-            raise ValueError(f"{len(table)} moments, embeddings of shape {list(embeddings.shape)}")
-    except Exception as error:  # whatever a damaged file provokes in three readers
-        raise InputError(f"The index in {folder} is damaged: {error}. Run the retrieve stage again.") from error
-    if version != FORMAT:
-        raise InputError(f"{folder} has format {version}, this version reads {FORMAT}: update scriptsight.")
-    if made_by != weights:
+def _write_moments(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    waiting: list[Mapping[str, Any]] = []
+    with (
+        words.writing(folder / "words.db") as said,
+        pa.OSFile(str(folder / "moments.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, MOMENTS) as table,
+    ):
+        for number, one in enumerate(rows):
+            said.add(number, one["text"])
+            waiting.append(one)
+            if len(waiting) == ROWS:
+                table.write_batch(pa.RecordBatch.from_pylist(waiting, MOMENTS))
+                waiting = []
+        table.write_batch(pa.RecordBatch.from_pylist(waiting, MOMENTS))
+
+
+def read(folder: str | Path, weights: str, bundle: str | Path = "models/pretrained") -> Index:
+    """Open an index that the model with these `weights` made; `bundle` is where that model is, for the message.
+
+    Raises:
+        InputError: no index, a damaged one, or one of another model or version.
+    """
+    folder = Path(folder)
+    config = _config(folder)
+    if config["format"] != FORMAT:
+        older = config["format"] < FORMAT
+        remedy = "run the retrieve stage again" if older else "update scriptsight"
+        raise InputError(f"{folder} has format {config['format']}, this version reads {FORMAT}: {remedy}.")
+    if config["weights"] != weights:
         raise InputError(
             f"The index in {folder} was made by another model than {bundle}: their vectors can't be "
             "compared. Run the retrieve stage again, or name the model that made it."
         )
-    return embeddings, table
+    try:
+        embeddings = np.load(folder / "embeddings.npy", mmap_mode="c", allow_pickle=False)  # "c": torch wants no "r"
+        bits = np.load(folder / "coarse.npy", mmap_mode="c", allow_pickle=False)
+        with pa.memory_map(str(folder / "moments.arrow")) as source:
+            moments = pa.ipc.open_file(source).read_all()
+        shapes = {embeddings.shape, bits.shape, (len(moments), embeddings.shape[-1])}
+        kinds = (embeddings.dtype, bits.dtype, moments.schema)
+        if len(shapes) != 1 or not len(moments) or kinds != (np.float32, np.uint16, MOMENTS):
+            raise ValueError(f"{len(moments)} moments, embeddings of shape {list(embeddings.shape)}")
+        said = words.read(folder / "words.db")
+        path = folder / "graph.faiss"
+        built = graph.read(path, len(embeddings)) if path.is_file() and graph.installed() else None
+    except Exception as error:  # whatever a damaged file provokes in five readers
+        raise _damaged(folder, error) from error
+    fast = scan.bf16_is_fast()
+    coarse = torch.from_numpy(bits).view(torch.bfloat16) if fast else torch.from_numpy(embeddings)
+    return Index(embeddings, coarse, moments, said, built, weights)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"There is no index in {folder}: run the retrieve stage first.")
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config["format"], int) or not isinstance(config["weights"], str):
+            raise ValueError("config.json has values of other types")
+    except Exception as error:
+        raise _damaged(folder, error) from error
+    return config
+
+
+def _damaged(folder: Path, error: Exception) -> InputError:
+    return InputError(f"The index in {folder} is damaged: {error}. Run the retrieve stage again.")
+
+
+# ------------------------------------------------------------------------------- adding without starting over
+
+Key = tuple[str, str]  # segment id and content
+Embed = Callable[[Sequence[int]], np.ndarray]  # numbers of segments, ascending -> unit vectors float32 [R, E]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of all segments, float32 [N, E], and how many of them were taken over from an earlier index."""
+
+    vectors: np.ndarray
+    reused: int
+
+
+def embedded(folder: str | Path, keys: Sequence[Key], weights: str, embed: Embed) -> Embedded:
+    """Vectors of segments; those that the index in `folder` has, of the same content and model, are not made again.
+
+    What the files can't tell, such as a change of the code that reads frames, shows in the vectors: some old
+    ones are made again, and unless they come out the same, all are.
+    """
+    known = _known(folder, weights)
+    old = [number for number, key in enumerate(keys) if key in known]
+    if old:
+        checked = sorted({old[(2 * i + 1) * len(old) // (2 * CHECKED)] for i in range(CHECKED)})
+        before, again = np.stack([known[keys[number]] for number in checked]), embed(checked)
+        if again.shape != before.shape or np.abs(again - before).max() > SAME:
+            old = []
+    new = sorted(set(range(len(keys))) - set(old))
+    if not old:
+        return Embedded(embed(new), 0)
+    vectors = np.empty((len(keys), before.shape[1]), dtype=np.float32)
+    vectors[old] = np.stack([known[keys[number]] for number in old])
+    if new:
+        vectors[new] = embed(new)
+    return Embedded(vectors, len(old))
+
+
+def _known(folder: str | Path, weights: str) -> dict[Key, np.ndarray]:
+    """Vectors [E] of an index of the same model; a broken or older one is made anew."""
+    try:
+        index = read(folder, weights)
+    except InputError:
+        return {}
+    ids, contents = (index.moments[name].to_pylist() for name in ("segment_id", "content"))
+    return {key: index.embeddings[i] for i, key in enumerate(zip(ids, contents, strict=True))}

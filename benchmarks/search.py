@@ -1,0 +1,173 @@
+"""Search on one core: queries a second and recall of the exact index, faiss's flat index beside it, HNSW, loading.
+
+    OMP_NUM_THREADS=1 python benchmarks/search.py [--part exact|hnsw|load|all] [--moments N] [--graph-moments N]
+
+Vectors vary in `--latent` directions and a little in all others, as trained embeddings do, whose numbers are not
+free of each other; with `--latent 256` they have no structure at all, the hardest case of a graph. The graph is
+built over fewer vectors than the exact index holds, because building it takes a core over a minute for each 100,000
+(`hnsw_moments` and `hnsw_build_s` say).
+Exact recall is held against scores in float64; the graph's against the exact index of the same vectors. Loading
+opens a written index of all the vectors. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from scriptsight.retrieve import index as indexes
+from scriptsight.retrieve import scan
+from scriptsight.retrieve.index import Index
+
+WIDTH, TOP, BATCH = 256, 10, 100
+NOISE = 0.1  # of the variation, in all directions
+SINGLE = 200  # queries, one by one
+T = TypeVar("T")
+
+
+def main() -> None:
+    """Measure the parts asked for, and print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--part", choices=("exact", "hnsw", "load", "all"), default="all")
+    parser.add_argument("--moments", type=int, default=1_000_000, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--graph-moments", type=int, default=100_000, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=6, metavar="N", help="of 100 queries (default: %(default)s)")
+    parser.add_argument("--latent", type=int, default=32, metavar="N", help="directions (default: %(default)s)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    names = ("qps", "recall", "faiss_flat_qps", "hnsw_ms", "hnsw_recall", "load_s")
+    found: dict[str, float | None] = dict.fromkeys(names)  # null: a part that was not asked for
+    vectors = drawn(options.moments, options.latent, seed=1)
+    if options.part in ("exact", "all"):
+        found |= exact(vectors, drawn(options.batches * BATCH, options.latent, seed=2))
+    if options.part in ("hnsw", "all"):
+        found |= graph(vectors[: options.graph_moments], drawn(SINGLE, options.latent, seed=3))
+    if options.part in ("load", "all"):
+        found |= load(vectors)
+    print(json.dumps(found))
+
+
+def drawn(rows: int, latent: int, seed: int) -> np.ndarray:
+    """Unit vectors around one common subspace -> float32 [rows, WIDTH]."""
+    basis = np.random.default_rng(0).standard_normal((latent, WIDTH), dtype=np.float32) / np.sqrt(latent)
+    rng = np.random.default_rng(seed)
+    vectors = np.empty((rows, WIDTH), dtype=np.float32)
+    for start in range(0, rows, 100_000):
+        count = min(100_000, rows - start)
+        part = rng.standard_normal((count, latent), dtype=np.float32) @ basis
+        part += NOISE * rng.standard_normal((count, WIDTH), dtype=np.float32)
+        vectors[start : start + count] = part / np.linalg.norm(part, axis=1, keepdims=True)
+    return vectors
+
+
+def exact(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
+    """The scan and faiss's flat index in turns over batches of 100; the best batch of each counts."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    coarse = scan.to_coarse(vectors)
+    flat = faiss.IndexFlatIP(WIDTH)
+    flat.add(vectors)
+    own, other, rows = [], [], []
+    for start in range(0, len(queries), BATCH):
+        batch = queries[start : start + BATCH]
+        seconds, (best, _) = timed(lambda batch=batch: scan.nearest(batch, vectors, coarse, TOP))  # type: ignore[misc]
+        own.append(seconds)
+        rows.append(best)
+        if start < 2 * BATCH:
+            other.append(timed(lambda batch=batch: flat.search(batch, TOP))[0])  # type: ignore[misc]
+    right = [overlap(line, truth) for line, truth in zip(np.concatenate(rows), truths(vectors, queries), strict=True)]
+    return {
+        "qps": round(BATCH / min(own), 1),
+        "recall": round(float(np.mean(right)), 6),
+        "faiss_flat_qps": round(BATCH / min(other), 1),
+    }
+
+
+def truths(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """The true best rows, by scores in float64 -> int64 [Q, TOP]."""
+    found: list[list[np.ndarray]] = []  # rows and scores of each chunk's best
+    asked = queries.astype(np.float64)
+    for start in range(0, len(vectors), 20_000):
+        scores = asked @ vectors[start : start + 20_000].astype(np.float64).T
+        best = np.argpartition(-scores, TOP, axis=1)[:, :TOP]
+        found.append([best + start, np.take_along_axis(scores, best, axis=1)])
+    rows, scores = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    return np.take_along_axis(rows, np.argsort(-scores, axis=1, kind="stable")[:, :TOP], axis=1)
+
+
+def graph(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
+    """Single queries along the graph of a written and opened index."""
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, index = timed(lambda: opened(vectors, Path(folder) / "index", "hnsw"))
+        truth, _ = index.nearest(queries, TOP, exact=True)
+        index.nearest(queries[:1], TOP)  # the first one reads the file
+        times, right = [], []
+        for query, best in zip(queries, truth, strict=True):
+            took, (rows, _) = timed(lambda query=query: index.nearest(query[None], TOP))  # type: ignore[misc]
+            times.append(took)
+            right.append(overlap(rows[0], best))
+    return {
+        "hnsw_ms": round(1000 * float(np.median(times)), 3),
+        "hnsw_recall": round(float(np.mean(right)), 4),
+        "hnsw_moments": len(vectors),
+        "hnsw_build_s": round(seconds, 1),
+    }
+
+
+def load(vectors: np.ndarray) -> dict[str, float]:
+    """Opening a written index, until it has answered nothing yet; the best of three."""
+    with tempfile.TemporaryDirectory() as folder:
+        opened(vectors, Path(folder) / "index", "exact")
+        times = [timed(lambda: indexes.read(Path(folder) / "index", "weights"))[0] for _ in range(3)]
+    return {"load_s": round(min(times), 4)}
+
+
+def opened(vectors: np.ndarray, folder: Path, search: str) -> Index:
+    """Write an index and open it."""
+    indexes.write(folder, vectors, moments(len(vectors)), "weights", search)  # type: ignore[arg-type]
+    return indexes.read(folder, "weights")
+
+
+def moments(count: int) -> Iterator[dict[str, object]]:
+    """Rows as the stage writes them: a script of five sentences each."""
+    said = [f"the shape number {i % 97} moves to place {i % 89}" for i in range(8633)]
+    for i in range(count):
+        cues = [{"start": 5.0 * k, "end": 5.0 * k + 4, "text": said[(i + 7 * k) % len(said)]} for k in range(5)]
+        yield {
+            "uri": f"videos/{i // 20}.mp4",
+            "collection": "bench",
+            "split": "test",
+            "segment_id": f"bench/{i // 20}/{i % 20}",
+            "start": 30.0 * (i % 20),
+            "end": 30.0 * (i % 20) + 25,
+            "text": " / ".join(str(cue["text"]) for cue in cues),
+            "cues": cues,
+            "label": None,
+            "language": "en",
+            "content": f"{i:032x}",
+        }
+
+
+def overlap(found: np.ndarray, truth: np.ndarray) -> float:
+    """The share of the true rows that was found."""
+    return len(set(found.tolist()) & set(truth.tolist())) / len(truth)
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Seconds that `work` took, and what it gave."""
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Asking an index: by words, by a video file or by an example; what comes back are moments."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from scriptsight.errors import InputError
+from scriptsight.models import bundle as bundles
+from scriptsight.models.bundle import Encoder
+from scriptsight.retrieve import films
+from scriptsight.retrieve import index as indexes
+from scriptsight.retrieve.index import Index
+
+By = Literal["picture", "words", "both"]
+GAP = 1.0  # seconds: hits of one video that are no further apart are one moment
+FUSED = 60  # k of reciprocal rank fusion, as published
+DEPTH = 200  # hits of each ranking that are fused, or more where more moments are asked for
+
+
+@dataclass(frozen=True)
+class Like:
+    """A query by example: the moment with this segment id."""
+
+    segment_id: str
+
+
+Query = str | Path | Like  # words, a video file, or an example
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a moment must be to be found; nothing named filters nothing."""
+
+    collections: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    said: str = ""  # words that are all spoken in it
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A stretch of a video, `start` to `end` seconds, and its words.
+
+    Neighbouring hits are one moment: its `score`, `cue` and `segment_id` are those of the best of them. The
+    score is the cosine of picture and query; of a search by words, or by both, it is the reciprocal rank or
+    the sum of the two, which says nothing but the order.
+    """
+
+    uri: str
+    start: float
+    end: float
+    score: float
+    cue: str  # of the best hit, the one with most words of the query, else in its middle; "" where none is spoken
+    text: str
+    segment_id: str
+
+
+class Searcher:
+    """A model and its index, opened once for many queries."""
+
+    def __init__(self, index: str | Path = Path("models/index"), bundle: str | Path = Path("models/pretrained")):
+        self.encoder: Encoder = bundles.load(bundle)
+        self.index: Index = indexes.read(index, bundles.weights_digest(bundle), bundle)
+
+    def search(
+        self, queries: Sequence[Query], *, top: int = 5, by: By = "picture", filters: Filters | None = None
+    ) -> list[list[Moment]]:
+        """The `top` moments for each query, best first; fewer where there are no more.
+
+        Args:
+            by: "picture" goes by embeddings; "words" by BM25 over what is said; "both" joins the two rankings by
+                reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009). Words can only be asked for in words.
+
+        Raises:
+            InputError: a query without words, a file that can't be decoded, an unknown segment id or filter,
+                `top` under 1, or a video or an example with `by` other than "picture".
+        """
+        _check(queries, top, by)
+        wanted = filters or Filters()
+        allowed = self.index.allowed(wanted.collections, wanted.labels, wanted.languages, wanted.said)
+        vectors = self.vectors(queries) if by != "words" else np.empty((len(queries), 0), dtype=np.float32)
+        return [
+            self._moments(query, vector[None], top, by, allowed)
+            for query, vector in zip(queries, vectors, strict=True)
+        ]
+
+    def vectors(self, queries: Sequence[Query]) -> np.ndarray:
+        """Queries as unit vectors float32 [Q, E]."""
+        found = np.empty((len(queries), self.encoder.embed_dim), dtype=np.float32)
+        words = [number for number, query in enumerate(queries) if isinstance(query, str)]
+        if words:
+            found[words] = self.encoder.encode_text([str(queries[number]) for number in words]).cpu().numpy()
+        for number, query in enumerate(queries):
+            if isinstance(query, Like):
+                found[number] = self.index.embeddings[self.index.row_of(query.segment_id)]
+            elif isinstance(query, Path):
+                found[number] = films.mean(films.embed(query, self.encoder).vectors)
+        return found
+
+    def _moments(
+        self, query: Query, vector: np.ndarray, top: int, by: By, allowed: np.ndarray | None
+    ) -> list[Moment]:
+        """Hits, merged; more hits are fetched while merging leaves too few."""
+        own = self.index.row_of(query.segment_id) if isinstance(query, Like) else -1
+        count = 4 * top
+        while True:
+            rows, scores = self._hits(query, vector, count, by, allowed)
+            hits = [hit for hit in zip(rows, scores, strict=True) if hit[0] != own]
+            merged = self._merge(query, hits, top)
+            if len(merged) >= top or len(rows) < count:
+                return merged
+            count *= 4
+
+    def _hits(
+        self, query: Query, vector: np.ndarray, count: int, by: By, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and scores of one query, the best first; under `count` of them only if there are no more."""
+        if by == "picture":
+            rows, scores = self.index.nearest(vector, count, allowed)
+            return rows[0], scores[0]
+        depth = max(DEPTH, count)
+        rankings = [self._said(str(query), depth, allowed)]
+        if by == "both":
+            rankings.append(self.index.nearest(vector, depth, allowed)[0][0])
+        return _fused(rankings, count)
+
+    def _said(self, query: str, depth: int, allowed: np.ndarray | None) -> np.ndarray:
+        """Rows in which words of the query are said, the best first, `depth` at most."""
+        rows = self.index.words.best(query, depth if allowed is None else len(self.index))
+        return rows if allowed is None else rows[allowed[rows]][:depth]
+
+    def _merge(self, query: Query, hits: Sequence[tuple[int, float]], top: int) -> list[Moment]:
+        """Go through hits, the best first: one beside a moment of the same video joins it, another is a new one."""
+        moments: list[list[dict[str, Any]]] = []  # the hits of each, the best first
+        scores = []
+        for number, score in hits:
+            hit = self.index.moments.slice(int(number), 1).to_pylist()[0]
+            near = next((moment for moment in moments if _beside(hit, moment)), None)
+            if near is not None:
+                near.append(hit)
+            elif len(moments) < top:
+                moments.append([hit])
+                scores.append(float(score))
+            else:
+                break
+        return [_moment(parts, score, query) for parts, score in zip(moments, scores, strict=True)]
+
+
+def search(
+    queries: Sequence[Query],
+    *,
+    index: str | Path = Path("models/index"),
+    bundle: str | Path = Path("models/pretrained"),
+    top: int = 5,
+    by: By = "picture",
+    filters: Filters | None = None,
+) -> list[list[Moment]]:
+    """The `top` moments that answer each query best; see `Searcher.search`, which is for many calls.
+
+    Raises:
+        InputError: what `Searcher.search` raises, a missing or damaged index or model, or an index that
+            another model made.
+    """
+    return Searcher(index, bundle).search(queries, top=top, by=by, filters=filters)
+
+
+def _check(queries: Sequence[Query], top: int, by: By) -> None:
+    if blank := [query for query in queries if isinstance(query, str) and not query.strip()]:
+        raise InputError(f"The query {blank[0]!r} has no words: say what the video should show.")
+    if top < 1:
+        raise InputError(f"top is {top}: ask for one moment or more.")
+    if by != "picture" and any(not isinstance(query, str) for query in queries):
+        raise InputError(f"A search by {by} takes words: a video or an example is searched for by picture.")
+
+
+def _fused(rankings: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rankings joined: a row's score is the sum of 1 / (60 + its rank) over them. Ties go to the earlier row."""
+    scores: defaultdict[int, float] = defaultdict(float)
+    for ranking in rankings:
+        for rank, number in enumerate(ranking.tolist(), start=1):
+            scores[number] += 1 / (FUSED + rank)
+    ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:count]
+    return np.array([number for number, _ in ordered], dtype=np.int64), np.array([score for _, score in ordered])
+
+
+def _beside(hit: dict[str, Any], moment: Sequence[dict[str, Any]]) -> bool:
+    """Whether a hit overlaps a moment of its video, or lies within GAP seconds of it."""
+    first = moment[0]
+    if (hit["collection"], hit["uri"]) != (first["collection"], first["uri"]):
+        return False
+    start, end = min(part["start"] for part in moment), max(part["end"] for part in moment)
+    return bool(hit["start"] <= end + GAP and hit["end"] >= start - GAP)
+
+
+def _moment(parts: Sequence[dict[str, Any]], score: float, query: Query) -> Moment:
+    best, in_time = parts[0], sorted(parts, key=lambda part: part["start"])
+    return Moment(
+        uri=best["uri"],
+        start=in_time[0]["start"],
+        end=max(part["end"] for part in parts),
+        score=score,
+        cue=_cue(best, query),
+        text=" / ".join(part["text"] for part in in_time if part["text"]),
+        segment_id=best["segment_id"],
+    )
+
+
+def _cue(hit: dict[str, Any], query: Query) -> str:
+    """What is said in a hit: the cue with most words of the query, of several the one nearest its middle."""
+    asked = set(re.findall(r"\w+", query.lower())) if isinstance(query, str) else set()
+    middle = (hit["start"] + hit["end"]) / 2
+
+    def fit(cue: dict[str, Any]) -> tuple[int, float]:
+        said = set(re.findall(r"\w+", cue["text"].lower()))
+        return len(asked & said), -abs((cue["start"] + cue["end"]) / 2 - middle)
+
+    return str(max(hit["cues"], key=fit)["text"]) if hit["cues"] else ""

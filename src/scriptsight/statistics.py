@@ -1,0 +1,120 @@
+"""How sure a figure is: intervals for shares of hits, and two models compared on the same items.
+
+Outcomes are 0 or 1, one an item: a clip classified rightly, a query whose answer is among the first k.
+The bootstrap is Efron's (1979) with percentile limits; resampling is seeded, so equal inputs give equal figures.
+An interval of outcomes that are all alike has no width: a bootstrap knows of no other outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binom, binomtest  # type: ignore[import-untyped]
+
+LEVEL = 0.95
+RESAMPLES = 2000
+SEED = 0
+CHUNK = 4_000_000  # numbers drawn at a time: bounds memory
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same items. `difference` is second - first, with its paired bootstrap interval."""
+
+    first: float  # share of hits
+    second: float
+    difference: float
+    low: float
+    high: float
+    only_first: int  # items that the first alone gets right
+    only_second: int
+    p_value: float  # McNemar's exact test, two-sided
+    items: int
+
+    def __str__(self) -> str:
+        figures = (
+            f"{self.second:.1%} against {self.first:.1%} of {self.items:,} items: "
+            f"{100 * self.difference:+.1f} points (95% interval {100 * self.low:+.1f} to {100 * self.high:+.1f}; "
+            f"McNemar's exact p = {self.p_value:.2g})"
+        )
+        if self.p_value >= 1 - LEVEL:
+            return f"No difference can be told: {figures}."
+        return f"The second model is {'better' if self.difference > 0 else 'worse'}: {figures}."
+
+
+def interval(outcomes: np.ndarray, groups: np.ndarray | None = None, level: float = LEVEL) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `outcomes`.
+
+    Without groups nothing need be drawn: the mean of n outcomes drawn with replacement, k of which are hits, is
+    Binomial(n, k / n) / n, so its quantiles are exact.
+
+    Args:
+        outcomes: 0 or 1 (or bool), [N].
+        groups: whose outcomes belong together, such as the captions of one video, int [N]: whole groups are
+            drawn, because their members are no independent evidence. None: each item stands alone.
+
+    Raises:
+        ValueError: no outcomes, or some that are neither 0 nor 1.
+    """
+    hits = _checked(outcomes)
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    if groups is None:
+        low, high = binom.ppf(tails, len(hits), hits.mean()) / len(hits)
+        return float(low), float(high)
+    numbers = np.unique(groups, return_inverse=True)[1]
+    right, size = np.bincount(numbers, weights=hits), np.bincount(numbers)
+    draws = np.concatenate([(times @ right) / (times @ size) for times in _resampled(len(size))])
+    low, high = np.quantile(draws, tails)
+    return float(low), float(high)
+
+
+def compare(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Comparison:
+    """Two models' outcomes on the same items, in the same order: is one of them better?
+
+    Only the items on which they disagree tell. McNemar's test (1947) asks how likely so uneven a split of
+    them is for a fair coin, exactly; the interval of the difference redraws items, both outcomes together.
+
+    Args:
+        first, second: 0 or 1 (or bool), [N].
+
+    Raises:
+        ValueError: no outcomes, others than 0 and 1, or not of the same items.
+    """
+    one, other = _checked(first), _checked(second)
+    if one.shape != other.shape:
+        raise ValueError(f"{len(one)} and {len(other)} outcomes: both models need the same items")
+    n = len(one)
+    only_first, only_second = int((one > other).sum()), int((other > one).sum())
+    # Items fall into three kinds, first alone, second alone and alike: how often each is drawn is multinomial.
+    kinds = np.array([only_first, only_second, n - only_first - only_second])
+    drawn = np.random.default_rng(SEED).multinomial(n, kinds / n, size=10 * RESAMPLES)
+    low, high = np.quantile((drawn[:, 1] - drawn[:, 0]) / n, [(1 - level) / 2, (1 + level) / 2])
+    unlike = only_first + only_second
+    return Comparison(
+        first=float(one.mean()),
+        second=float(other.mean()),
+        difference=float((only_second - only_first) / n),
+        low=float(low),
+        high=float(high),
+        only_first=only_first,
+        only_second=only_second,
+        p_value=float(binomtest(only_second, unlike).pvalue) if unlike else 1.0,
+        items=n,
+    )
+
+
+def _resampled(items: int) -> Iterator[np.ndarray]:
+    """How often each item is drawn in `RESAMPLES` bootstrap samples R -> int64 [some R, items] at a time."""
+    rng = np.random.default_rng(SEED)
+    rows = max(1, CHUNK // items)
+    for start in range(0, RESAMPLES, rows):
+        yield rng.multinomial(items, np.full(items, 1 / items), size=min(rows, RESAMPLES - start))
+
+
+def _checked(outcomes: np.ndarray) -> np.ndarray:
+    values = np.asarray(outcomes, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isin(values, (0, 1)).all():
+        raise ValueError("outcomes must be a list of zeros and ones, one an item, and at least one")
+    return values

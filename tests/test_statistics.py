@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from scriptsight.statistics import compare, interval
+
+
+def outcomes(hits: int, misses: int) -> np.ndarray:
+    return np.array([1] * hits + [0] * misses)
+
+
+@pytest.mark.parametrize(("hits", "misses"), [(30, 10), (7, 93), (500, 500)])
+def test_interval_is_what_resampling_gives(hits: int, misses: int) -> None:
+    values = outcomes(hits, misses).astype(float)
+    drawn = bootstrap((values,), np.mean, method="percentile", n_resamples=40000, rng=0).confidence_interval
+    low, high = interval(values)
+    step = 1 / len(values)  # the mean of n outcomes moves in steps of 1 / n
+    assert low == pytest.approx(drawn.low, abs=step) and high == pytest.approx(drawn.high, abs=step)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    covered = [low <= 0.3 <= high for low, high in (interval(rng.random(400) < 0.3) for _ in range(500))]
+    assert 0.92 <= np.mean(covered) <= 0.98
+
+
+def test_groups_that_agree_are_one_outcome_each() -> None:
+    rng = np.random.default_rng(1)
+    of_videos = rng.random(200) < 0.4
+    captions, owners = np.repeat(of_videos, 20), np.repeat(np.arange(200), 20)
+    alone, grouped, videos = interval(captions), interval(captions, owners), interval(of_videos)
+    assert grouped == pytest.approx(videos, abs=0.01)  # twenty copies are no more evidence
+    assert grouped[1] - grouped[0] > 4 * (alone[1] - alone[0])  # sqrt(20) = 4.5
+    assert interval(captions, owners) == grouped  # seeded
+
+
+def test_groups_of_different_sizes_weigh_by_their_items() -> None:
+    hits, owners = np.array([1] * 90 + [0] * 10), np.array([0] * 90 + list(range(1, 11)))
+    low, high = interval(hits, owners)
+    assert low == 0.0 and 0.9 < high <= 1.0  # the large group may be missing, or drawn many times
+
+
+def test_outcomes_all_alike_have_no_width() -> None:
+    assert interval(outcomes(9, 0)) == (1.0, 1.0)
+    assert interval(outcomes(0, 9)) == (0.0, 0.0)
+
+
+def test_mcnemar_against_known_values() -> None:
+    # Agresti, Categorical Data Analysis, table 10.1 holds 150 and 86 voters who changed their mind.
+    first = outcomes(150 + 794, 86 + 570)
+    second = np.array([0] * 150 + [1] * 794 + [1] * 86 + [0] * 570)
+    found = compare(first, second)
+    assert (found.only_first, found.only_second, found.items) == (150, 86, 1600)
+    assert found.p_value == pytest.approx(3.716e-05, rel=1e-3)  # exact two-sided binomial of 86 in 236
+    assert found.difference == pytest.approx(-0.04)
+    # Agresti's interval by Wald: -0.059 to -0.021.
+    assert (found.low, found.high) == pytest.approx((-0.0587, -0.0213), abs=0.002)
+    assert str(found).startswith("The second model is worse: 55.0% against 59.0% of 1,600 items: -4.0 points")
+
+
+def test_small_samples_decide_nothing() -> None:
+    found = compare(np.array([0, 0, 0, 0, 1]), np.array([1, 1, 1, 1, 1]))
+    assert found.p_value == pytest.approx(0.125)  # 2 x 0.5 ** 4
+    assert str(found).startswith("No difference can be told")
+
+
+def test_models_that_agree_everywhere_do_not_differ() -> None:
+    found = compare(outcomes(3, 2), outcomes(3, 2))
+    assert (found.p_value, found.difference, found.low, found.high) == (1.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("bad", [np.array([]), np.array([0.5]), np.array([[1, 0]]), np.array([0, np.nan])])
+def test_only_zeros_and_ones(bad: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="zeros and ones"):
+        interval(bad)
+
+
+def test_models_need_the_same_items() -> None:
+    with pytest.raises(ValueError, match="same items"):
+        compare(outcomes(1, 1), outcomes(2, 1))
