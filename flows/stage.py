@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,8 @@ def _as_one_of_many(name: str, package: str, settings: params.Params) -> None:
     if os.environ["RANK"] != "0":
         importlib.import_module(package).run(getattr(settings, name), reporter=SilentReporter())
         return
-    held = nullcontext() if LAUNCHED in os.environ else lock(name)
+    # The launcher's lock ends with it; a training that is still writing its checkpoint has one of its own.
+    held = lock(f"{name}-training", patience=60) if LAUNCHED in os.environ else lock(name)
     with held, _reporter(name, settings) as reporter:
         importlib.import_module(package).run(getattr(settings, name), reporter=reporter)
 

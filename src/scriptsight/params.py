@@ -19,6 +19,7 @@ from scriptsight.errors import InputError
 
 Split = Literal["train", "val", "test"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -577,7 +578,7 @@ class AdamW(Section):
     lr: Positive
     text_lr: Positive | None  # of the text encoder; null: lr
     weight_decay: NotNegative
-    betas: tuple[Share, Share] = Field(strict=False)
+    betas: tuple[Beta, Beta] = Field(strict=False)
     clip_norm: Positive
 
 
@@ -615,7 +616,8 @@ Schedule = Annotated[Cosine | Milestones, Field(discriminator="kind")]
 
 
 class Engine(Section):
-    """How a training is computed; nothing here is a choice of method."""
+    """How a training is computed; nothing here is a choice of method, but for `accumulate` where samples of a batch
+    look at one another: alignment then sees one part at a time."""
 
     processes: Count  # on this machine; over 1, or under torchrun, they share each batch
     strategy: Literal["ddp", "fsdp"]  # fsdp: weights and optimizer are spread over the processes

@@ -9,7 +9,7 @@ import torch
 from scriptsight import clips
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
-from scriptsight.pretrain.batches import TrainingBatches, training_batches, turns, validation_batches
+from scriptsight.pretrain.batches import TrainingBatches, ValidationBatches, training_batches, turns
 from scriptsight.pretrain.samplers import Clip, Cues
 from scriptsight.segments import Segment, Segments
 from tests import small
@@ -135,7 +135,7 @@ def test_each_source_has_epochs_of_its_own(segments, tmp_path):
 
 
 def test_validation_is_the_same_every_time(segments):
-    one, two = (validation_batches(sampler(segments), batch=2, samples=4, seed=0) for _ in range(2))
+    one, two = (ValidationBatches(sampler(segments), batch=2, samples=4, seed=0) for _ in range(2))
     assert [len(batch.frames) for batch in one] == [2, 2]
     assert all(
         torch.equal(a.frames, b.frames) and torch.equal(a.order, b.order) for a, b in zip(one, two, strict=True)

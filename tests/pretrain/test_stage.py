@@ -58,7 +58,7 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_bytes(world: Path, k
 def test_a_second_phase_mixes_pairs_with_scripts(world: Path) -> None:
     """Two of three batches are captioned clips of two frames; figures of both collections come out."""
     start = str(world / "first" / "last")
-    result = train(world, "second", settings(start_from=start, collections=PAIRS))
+    result = train(world, "second", settings(start_from=start, collections=PAIRS, steps=20))
     assert {"sort_accuracy", "t2v_r1", "pictures/t2v_r1", "pictures/t2v_chance"} <= set(result.val)
     written = json.loads((world / "second" / "pretrain.json").read_text())
     assert written["val"] == result.val

@@ -39,7 +39,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("together")
     for split, count in (("train", 20), ("val", 12)):
         small.told(folder / "segments", split, count, "narrated")
-    train(folder, "alone", settings())
+    train(folder, "alone", settings(ema=0.9, validate_every=3))
     return folder
 
 
@@ -55,7 +55,7 @@ def curve(folder: Path, name: str, which: str = "training") -> list[dict[str, fl
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_train_what_one_does(world: Path, strategy: str) -> None:
     """To float tolerance: sums are rounded in another order."""
-    done = together("-m", "tests.training.together", world, strategy, strategy)
+    done = together("-m", "tests.training.together", world, strategy, strategy, "ema=0.9", "validate_every=3")
     assert done.returncode == 0, done.stderr
     one, two = weights(world, "alone"), weights(world, strategy)
     torch.testing.assert_close(two, one, atol=2e-4, rtol=2e-3)
@@ -66,15 +66,16 @@ def test_two_processes_train_what_one_does(world: Path, strategy: str) -> None:
 
 def test_a_killed_pair_of_processes_goes_on_as_one(world: Path) -> None:
     """Kill both after a checkpoint; one process, with the whole batch, ends like the uninterrupted run."""
-    done = together("-m", "tests.training.together", world, "killed", "ddp", KILL_AT="10")
+    same = ("ema=0.9", "validate_every=3")
+    done = together("-m", "tests.training.together", world, "killed", "ddp", *same, KILL_AT="10")
     assert done.returncode != 0
     (kept,) = {path.parent for path in (world / "killed" / "checkpoints").rglob("0000000008.pt")}
     assert not (world / "killed" / "last").exists()
-    result = train(world, "killed", settings())
+    result = train(world, "killed", settings(ema=0.9, validate_every=3))
     assert result.speed["samples_per_second"] > 0
     assert not kept.exists()
     torch.testing.assert_close(weights(world, "killed"), weights(world, "alone"), atol=2e-4, rtol=2e-3)
-    assert [point["step"] for point in curve(world, "killed", "validation")] == [6, 12]
+    assert [point["step"] for point in curve(world, "killed", "validation")] == [3, 6, 9, 12]
 
 
 ALIGNMENT = """

@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
             "text_lr": 0.02,
             "weight_decay": 1e-4,
             "momentum": 0.9,
-            "clip_norm": 1.0,
+            "clip_norm": 100.0,
         },
         "schedule": {"warmup_steps": 2},
         "validate_every": 6,

@@ -18,7 +18,7 @@ from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file, write_json
 from scriptsight.models import bundle, text, warm
 from scriptsight.pretrain import pictures, samplers
-from scriptsight.pretrain.batches import Batch, TrainingBatches, training_batches, validation_batches
+from scriptsight.pretrain.batches import Batch, TrainingBatches, ValidationBatches, training_batches
 from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
@@ -78,6 +78,8 @@ def run(
         digests += [split.digest() for _, split in learned]
         digests += [digest(path) for path in _starts(params)]
         state = checkpoint.Checkpoints(checkpoints, _key(params, digests, machine), params.keep_checkpoints)
+        if others := state.others():
+            reporter.message(f"{len(others)} unfinished runs of other settings have checkpoints in {checkpoints}")
         reporter.message(f"pretrain {params.objective} on {machine}, {processes.world()} process(es)")
         outcome = train(
             objective,
@@ -131,6 +133,13 @@ def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
     that `params` says."""
     assert params.start_from is not None
     encoder = bundle.load(params.start_from)
+    kind = encoder.text.config["kind"]
+    if kind != params.text.kind:
+        raise InputError(
+            f"pretrain.start_from: the model in {params.start_from} brings a text encoder of kind {kind!r}, and "
+            f"pretrain.text is of kind {params.text.kind!r}: make it the same."
+        )
+    encoder.text.buckets = getattr(params.text, "buckets", 1)
     wanted = {**params.video.shape, "size": params.size, "frames": params.frames}
     found = encoder.video.config
     differing = [
@@ -146,23 +155,20 @@ def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
 
 def _held_out(
     params: parameters.Pretrain, segments: Path, reporter: Reporter
-) -> tuple[dict[str, list[Batch]], list[str]]:
+) -> tuple[dict[str, Sequence[Batch]], list[str]]:
     """Validation batches by the prefix of their figures, and the digests of what they come from.
 
     The first collection must have a validation split: it says which weights are best.
     """
-    batches: dict[str, list[Batch]] = {}
+    batches: dict[str, Sequence[Batch]] = {}
     digests = []
     for number, (name, source) in enumerate(params.collections.items()):
-        try:
-            split = Segments(segments, name, "val")
-        except InputError:
-            if number == 0:
-                raise
+        if number and not (segments / name / "val").is_dir():
             reporter.message(f"{name} has no validation split: no figures of it")
             continue
+        split = Segments(segments, name, "val")
         sampler = samplers.build(split, source, params)
-        batches[name if number else ""] = validation_batches(
+        batches[name if number else ""] = ValidationBatches(
             sampler, batch=params.batch, samples=params.validation_samples, seed=params.seed
         )
         digests.append(split.digest())
@@ -174,7 +180,9 @@ def _starts(params: parameters.Pretrain) -> list[Path]:
     stored = isinstance(params.text, parameters.VectorText) and params.text.path
     files = [Path(params.start_from) / name for name in ("model.safetensors", MEMORY)] if params.start_from else []
     files += [Path(path) for path in (params.video.init, stored) if path]
-    return [path for path in files if path.is_file()]
+    files += [Path(params.text.name)] if isinstance(params.text, parameters.HuggingFaceText) else []
+    whole = [sorted(path.rglob("*")) if path.is_dir() else [path] for path in files]
+    return [path for paths in whole for path in paths if path.is_file()]
 
 
 def _remember(objective: Objective, params: parameters.Pretrain) -> None:

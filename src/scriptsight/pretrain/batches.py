@@ -6,10 +6,12 @@ samples whatever the number of processes and of loader workers.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,8 +128,14 @@ def training_batches(dataset: TrainingBatches, first_step: int, workers: int) ->
         pin_memory=torch.cuda.is_available(),
         # Forked workers of a process with threads can deadlock; spawned ones start clean.
         multiprocessing_context="spawn",
+        worker_init_fn=_deaf_to_ctrl_c,
     )
     return iter(loader)
+
+
+def _deaf_to_ctrl_c(_worker: int) -> None:
+    """Ctrl-C is for the training, which ends its step first and still needs batches for that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _ahead(dataset: TrainingBatches, items: range) -> Iterator[Batch]:
@@ -140,15 +148,24 @@ def _ahead(dataset: TrainingBatches, items: range) -> Iterator[Batch]:
             yield batch
 
 
-def validation_batches(sampler: Sampler, *, batch: int, samples: int, seed: int) -> list[Batch]:
-    """A fixed set of held-out samples: the same at every validation; middle frames, whole patches."""
-    rows = np.random.default_rng([seed, 3]).permutation(sampler.eligible)[:samples]
-    batches = []
-    for start in range(0, len(rows), batch):
-        part = [int(row) for row in rows[start : start + batch]]
-        rngs = [np.random.default_rng([seed, 4, start + place]) for place in range(len(part))]
-        batches.append(assemble(sampler, part, rngs, training=False))
-    return batches
+class ValidationBatches(Sequence[Batch]):
+    """A fixed set of held-out samples: the same at every validation; middle frames, whole patches. They are read
+    when they are asked for, so that no process holds them all."""
+
+    def __init__(self, sampler: Sampler, *, batch: int, samples: int, seed: int) -> None:
+        self.sampler, self.batch, self.seed = sampler, batch, seed
+        self.rows = np.random.default_rng([seed, 3]).permutation(sampler.eligible)[:samples]
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch)
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        start = number * self.batch
+        part = [int(row) for row in self.rows[start : start + self.batch]]
+        rngs = [np.random.default_rng([self.seed, 4, start + place]) for place in range(len(part))]
+        return assemble(self.sampler, part, rngs, training=False)
 
 
 def assemble(sampler: Sampler, rows: Sequence[int], rngs: Sequence[np.random.Generator], *, training: bool) -> Batch:

@@ -32,7 +32,8 @@ def write(history: History, val: dict[str, Any], plots: Path, reporter: Reporter
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, rows[0])
+        # Batches of pairs have figures of their own: what a row lacks stays empty.
+        table = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         table.writeheader()
         table.writerows(rows)
 
@@ -51,14 +52,15 @@ def _draw_curves(path: Path, history: History, val: dict[str, Any]) -> None:
     else it reports if there is none."""
     steps = [point["step"] for point in history.training]
     held_out = [point["step"] for point in history.validation]
-    losses_of = [name for name in history.training[0] if name.endswith("loss") and name != "loss"] or ["loss"]
+    named = dict.fromkeys(name for point in history.training for name in point)
+    losses_of = [name for name in named if name.endswith("loss") and name != "loss"] or ["loss"]
     with picture(path, width=11, height=4) as figure:
         losses, sorting = figure.subplots(1, 2)
         for name, colour in zip(losses_of, cycle(COLOURS), strict=False):
-            losses.plot(steps, [point[name] for point in history.training], color=colour, label=name)
+            losses.plot(steps, [point.get(name, np.nan) for point in history.training], color=colour, label=name)
         losses.set(title="Training losses", xlabel="optimizer step", ylim=(0, None))
-        for name in (name for name in history.training[0] if "accuracy" in name):
-            values = [point[name] for point in history.training]
+        for name in (name for name in named if "accuracy" in name):
+            values = [point.get(name, np.nan) for point in history.training]
             sorting.plot(steps, values, color=COLOURS[0], alpha=0.35, label=f"{name}, training")
         accuracies = [name for name in history.validation[0] if "accuracy" in name]
         others = [name for name in history.validation[0] if name != "step" and not name.endswith("chance")]

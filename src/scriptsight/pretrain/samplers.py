@@ -119,7 +119,7 @@ class Spans(Sampler):
 
     def __init__(self, segments: Segments, clip: Clip, k: int, choice: params.SpanSampling) -> None:
         self.k, self.choice = k, choice
-        found = [bool(self._starts(*_words(segment))) for segment in segments]
+        found = [any(True for _ in self._starts(*_words(segment))) for segment in segments]
         super().__init__(segments, clip, np.flatnonzero(found))
         if not len(self.eligible):
             raise InputError(
@@ -138,17 +138,17 @@ class Spans(Sampler):
             start = rng.uniform(low, high - whole)
             if texts := self._texts(words, moments, start, length):
                 return texts, (start, start + whole)
-        starts = self._starts(words, moments, (low, high))
+        starts = list(self._starts(words, moments, (low, high)))
         start, length = starts[int(rng.integers(len(starts)))], self.choice.min_seconds
         return self._texts(words, moments, start, length), (start, start + self.k * length + (self.k - 1) * gap)
 
-    def _starts(self, words: Sequence[str], moments: np.ndarray, stretch: Stretch) -> list[float]:
+    def _starts(self, words: Sequence[str], moments: np.ndarray, stretch: Stretch) -> Iterator[float]:
         """The starts of a grid at which K spans of the shortest length have text."""
         low, high = stretch
         length = self.choice.min_seconds
         last = high - self.k * length - (self.k - 1) * self.choice.gap_seconds
         grid = np.arange(low, last + 1e-9, GRID_SECONDS)
-        return [float(start) for start in grid if self._texts(words, moments, float(start), length)]
+        return (float(start) for start in grid if self._texts(words, moments, float(start), length))
 
     def _texts(self, words: Sequence[str], moments: np.ndarray, start: float, length: float) -> list[str]:
         """The K transcripts of spans that begin at `start`; none if one of them is no transcript."""

@@ -69,7 +69,16 @@ class Checkpoints:
 
     def remove(self) -> None:
         """The run has ended well: its outputs are all that is needed."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        gone = self.folder.with_name(f".gone-{self.folder.name}")
+        if self.folder.is_dir():
+            self.folder.rename(gone)  # at once: half of it would be no run to resume
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def others(self) -> list[Path]:
+        """The folders of runs with other parameters, data or code that never ended."""
+        return [
+            path for path in sorted(self.folder.parent.glob("[0-9a-f]*")) if path.is_dir() and path != self.folder
+        ]
 
     def _states(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.pt"), reverse=True)

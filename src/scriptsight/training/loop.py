@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,7 +106,9 @@ def train(
     stream = batches(first)
     with _stop_signals() as stopped, _memory_told():
         for step in reporter.progress(range(first, plan.steps), "pretrain"):
-            training.step(step, stream)
+            started = time.perf_counter()
+            training.step(step, stream)  # it ends by looking at the loss, so that a GPU is done by then
+            training.wall += time.perf_counter() - started
             done = step + 1
             if done % LOG_EVERY == 0 or done == plan.steps:
                 training.log(done)
@@ -117,7 +120,7 @@ def train(
                 if stopping:
                     reporter.message(f"Stopped after step {done}; run again to go on from there.")
                     raise SystemExit(128 + (stopped or [signal.SIGTERM])[0])
-    with training.average.applied():
+    with training.averaged():
         weights = processes.full_weights(training.model)
     return Outcome(training.history, training.val, weights, training.speed())
 
@@ -143,9 +146,10 @@ class _Training:
         self.history, self.val = History(), dict[str, Any]()
         self.clock = Clock(arithmetic.device)
         self.peak_rate = arithmetic.matrix_rate()
-        self.operations = 0  # of a step in this process
-        self.steps, self.seconds = 0, dict[str, float]()  # done in this process, and where the time went
-        self.parts: dict[str, Tensor] = {}  # the last step's figures
+        self.costs: dict[tuple[int, ...], int] = {}  # operations of a part, by the shape of its clips
+        self.steps, self.operations = 0, 0  # done in this process
+        self.wall, self.seconds = 0.0, dict[str, float]()  # time of all steps, and of their parts
+        self.recent: list[dict[str, Tensor]] = []  # figures of the steps since the last point of the curve
 
     def step(self, step: int, stream: Iterator[Any]) -> None:
         # --------------------------------------------------------------------------------- one step
@@ -162,15 +166,14 @@ class _Training:
             with clock("data", host=True):
                 batch = next(stream).to(self.arithmetic.device)
             ids += batch.segment_ids
-            if not self.operations:
-                self.operations = plan.accumulate * self._operations(batch, self._draw(step, part))
+            self.operations += self._operations(batch, self._draw(step, part))
             with processes.without_exchange(self.model, last=part == plan.accumulate - 1):
                 with clock("forward"), self.arithmetic.autocast():
                     losses = self.model("losses", batch, self._draw(step, part))
                 with clock("backward"):
                     (losses["loss"] / plan.accumulate).backward()
             figures.append({name: value.detach() for name, value in losses.items()})
-        self.parts = {name: sum(part[name] for part in figures) / len(figures) for name in figures[-1]}  # type: ignore[misc]
+        self.recent.append({name: sum(part[name] for part in figures) / len(figures) for name in figures[-1]})  # type: ignore[misc]
         with clock("optimizer"):
             norm = processes.whole(nn.utils.clip_grad_norm_(self.parameters, plan.optimizer.clip_norm))
             self._check_finite(step, norm, ids)
@@ -189,14 +192,17 @@ class _Training:
 
     def _operations(self, batch: Any, draw: Draw) -> int:
         """Floating-point operations of one part: a forward pass is counted, and twice as much for backward."""
+        if (shape := tuple(batch.frames.shape) if hasattr(batch, "frames") else ()) in self.costs:
+            return self.costs[shape]
         self.model.eval()  # the extra pass must leave no trace in running statistics
         with torch.no_grad(), self.arithmetic.autocast(), FlopCounterMode(display=False) as counter:
             self.model("losses", batch, draw)
         self.model.train()
-        return 3 * counter.get_total_flops()
+        self.costs[shape] = 3 * counter.get_total_flops()
+        return self.costs[shape]
 
     def _check_finite(self, step: int, norm: Tensor, ids: list[str]) -> None:
-        loss = self.parts["loss"]
+        loss = self.recent[-1]["loss"]
         if not processes.anywhere(not (bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)))):
             return
         found = processes.collect((loss.item(), ids))
@@ -208,8 +214,22 @@ class _Training:
             "look at these segments."
         )
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model has the averaged weights inside the block."""
+        processes.forget_gathered(self.model)
+        with self.average.applied():
+            yield
+            processes.forget_gathered(self.model)
+
     def log(self, done: int) -> None:
-        point = processes.mean({name: float(value) for name, value in self.parts.items()})
+        # The mean over the steps that have a figure: with several collections not all have the same.
+        names = dict.fromkeys(name for figures in self.recent for name in figures)
+        means = {}
+        for name in names:
+            values = [float(figures[name]) for figures in self.recent if name in figures]
+            means[name] = sum(values) / len(values)
+        self.recent, point = [], processes.mean(means)
         for name, seconds in self.clock.lap().items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         lr = self.optimizer.param_groups[0]["lr"]
@@ -222,21 +242,21 @@ class _Training:
 
     def speed(self) -> dict[str, float]:
         """How fast this process trained so far, validation not counted."""
-        total = sum(self.seconds.values())
+        total = self.wall
         if not total:
             return {}
         parts = {f"{name}_ms": 1000 * seconds / self.steps for name, seconds in self.seconds.items()}
         return {
             "samples_per_second": self.plan.batch * self.steps / total,
-            "data_wait_share": self.seconds["data"] / total,
+            "data_wait_share": self.seconds.get("data", 0.0) / total,
             **parts,
-            "mfu": self.operations * self.steps / total / self.peak_rate,
+            "mfu": self.operations / total / self.peak_rate,
             "peak_mb": peak_mb(self.arithmetic.device),
         }
 
     def validate(self, done: int, held_out: Mapping[str, Sequence[Any]]) -> None:
         self.val = {}
-        with self.average.applied():
+        with self.averaged():
             for name, batches in held_out.items():
                 found = self._validated(batches)
                 self.val |= {f"{name}/{key}" if name else key: value for key, value in found.items()}
@@ -268,7 +288,7 @@ class _Training:
 
     def save(self, done: int) -> None:
         state = {**processes.full_state(self.model, self.optimizer), "memory": self.objective.memory()}
-        with self.average.applied():
+        with self.averaged():
             average = processes.full_weights(self.model) if self.plan.ema else None
         if processes.rank() == 0:
             curves = {"training": self.history.training, "validation": self.history.validation}
@@ -326,6 +346,7 @@ def _memory_told() -> Iterator[None]:
         if not known and "DefaultCPUAllocator" not in str(error):  # the processor's has no exception of its own
             raise
         raise InputError(
-            f"Memory ran out while training ({str(error).splitlines()[0]}). Raise pretrain.engine.accumulate, set "
-            "pretrain.engine.checkpoint_activations, or lower pretrain.batch, frames, size or keep."
+            f"Memory ran out while training ({str(error).partition(chr(10))[0] or type(error).__name__}). Set "
+            "pretrain.engine.checkpoint_activations, lower pretrain.batch, frames, size or keep, or raise "
+            "pretrain.engine.accumulate (alignment then sees a part of the batch at a time)."
         ) from error

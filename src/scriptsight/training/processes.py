@@ -65,7 +65,7 @@ def wrap(objective: nn.Module, strategy: Literal["ddp", "fsdp"], device: torch.d
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (world(),))
-    for module in list(objective.modules()):
+    for module in reversed(list(objective.modules())):  # the innermost first
         if isinstance(module, nn.ModuleList):
             for unit in module:
                 fully_shard(unit, mesh=mesh)
@@ -134,7 +134,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous()
+        gradient = gradient.clone(memory_format=torch.contiguous_format)  # what comes in may be somebody else's too
         dist.all_reduce(gradient)
         return gradient[rank() * ctx.rows : (rank() + 1) * ctx.rows]
 
@@ -179,6 +179,13 @@ def _reduced(values: Tensor, how: Any) -> Tensor:
     values = values.cuda() if on_gpu else values
     dist.all_reduce(values, how)
     return values.cpu()
+
+
+def forget_gathered(model: nn.Module) -> None:
+    """FSDP keeps what it gathered of the outermost module: after its weights were exchanged that must go."""
+    engine: Any = model
+    if hasattr(model, "reshard"):
+        engine.reshard()
 
 
 def whole(value: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -142,6 +143,7 @@ class Tvts(Objective):
             "sort_exact": right.all(-1).float().mean().item(),
             "sort_accuracy_blank": (found["blank"] == found["order"]).float().mean().item(),
             "chance": 1 / self.k,
+            "chance_exact": 1 / math.factorial(self.k),
             **recall(found["v"], found["t"]),
             # [true position, predicted position]
             "confusion": cells.bincount(minlength=self.k**2).view(self.k, self.k).tolist(),
