@@ -1,0 +1,25 @@
+"""The benchmark of a training step still runs, and both formulations still compute the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_the_step_benchmark_compares_equal_computations() -> None:
+    done = subprocess.run(
+        [sys.executable, "benchmarks/step.py", "--tiny"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert set(figures) == {"speedup", "max_abs_diff", "data_wait_share", "peak_mb", "reference_peak_mb"}
+    assert figures["max_abs_diff"] < 1e-5
