@@ -358,9 +358,11 @@ def _wait(device: torch.device) -> None:
 
 def _table(rows: dict[str, dict[str, float]]) -> None:
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    print("".join(f"{name:>12.12}" for name in ["", *columns]))
+    widths = {name: max(10, len(name) + 2) for name in columns}
+    print(" " * 16 + "".join(f"{name:>{width}}" for name, width in widths.items()))
     for title, row in rows.items():
-        print(f"{title:>12}" + "".join(f"{row[name]:12.3f}" if name in row else " " * 12 for name in columns))
+        cells = (f"{row[name]:{width}.3f}" if name in row else " " * width for name, width in widths.items())
+        print(f"{title:>16}" + "".join(cells))
     sys.stdout.flush()
 
 

@@ -149,7 +149,7 @@ class _Training:
         self.costs: dict[tuple[int, ...], int] = {}  # operations of a part, by the shape of its clips
         self.steps, self.operations = 0, 0  # done in this process
         self.wall, self.seconds = 0.0, dict[str, float]()  # time of all steps, and of their parts
-        self.recent: list[dict[str, Tensor]] = []  # figures of the steps since the last point of the curve
+        self.recent: list[Mapping[str, Any]] = []  # figures of the steps since the last point of the curve
 
     def step(self, step: int, stream: Iterator[Any]) -> None:
         # --------------------------------------------------------------------------------- one step
@@ -173,7 +173,7 @@ class _Training:
                 with clock("backward"):
                     (losses["loss"] / plan.accumulate).backward()
             figures.append({name: value.detach() for name, value in losses.items()})
-        self.recent.append({name: sum(part[name] for part in figures) / len(figures) for name in figures[-1]})  # type: ignore[misc]
+        self.recent.append({name: sum(part[name] for part in figures) / len(figures) for name in figures[-1]})
         with clock("optimizer"):
             norm = processes.whole(nn.utils.clip_grad_norm_(self.parameters, plan.optimizer.clip_norm))
             self._check_finite(step, norm, ids)
@@ -290,9 +290,10 @@ class _Training:
         state = {**processes.full_state(self.model, self.optimizer), "memory": self.objective.memory()}
         with self.averaged():
             average = processes.full_weights(self.model) if self.plan.ema else None
+        recent = [processes.mean({name: float(value) for name, value in one.items()}) for one in self.recent]
         if processes.rank() == 0:
             curves = {"training": self.history.training, "validation": self.history.validation}
-            self.checkpoints.save(done, {"step": done, **state, "average": average, **curves})
+            self.checkpoints.save(done, {"step": done, **state, "average": average, "recent": recent, **curves})
         processes.collect(None)  # nobody goes on, or ends, before it is written
 
     def resume(self) -> int:
@@ -306,7 +307,7 @@ class _Training:
             self.average = optimizers.Average(self.parameters, self.plan.ema)
         processes.load_state(self.model, self.optimizer, state)
         self.objective.remember(state["memory"])
-        self.history = History(state["training"], state["validation"])
+        self.history, self.recent = History(state["training"], state["validation"]), state["recent"]
         for name, curve in (("train", self.history.training), ("val", self.history.validation)):
             for point in curve:  # what records this run has only the rest of it otherwise
                 figures = {f"{name}/{key}": point[key] for key in point if key != "step"}
