@@ -6,7 +6,7 @@ from __future__ import annotations
 from scriptsight.media.addresses import exists, fingerprint, local, shown
 from scriptsight.media.audio import audio, audio_blocks
 from scriptsight.media.isolation import Failed, isolated
-from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at, frames_at_rate, probe
+from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at, frames_at_rate, probe, refusal
 from scriptsight.media.subtitles import embedded_cues
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "isolated",
     "local",
     "probe",
+    "refusal",
     "shown",
 ]

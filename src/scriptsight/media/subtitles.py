@@ -19,7 +19,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from scriptsight.catalogue import Cue
-from scriptsight.media.reader import MediaError, words
+from scriptsight.media.reader import UNREADABLE, MediaError, words
 
 # ISO 639-2 codes, as tracks carry them, that don't begin with the two letters of ISO 639-1.
 _THREE_LETTERS = {
@@ -65,7 +65,7 @@ def embedded_cues(path: str | Path, language: str | None = None) -> list[Cue]:
                     return cues
             except _OtherFormat:
                 unknown = unknown or kind == "subtitle"  # other data are not what is looked for
-    except (av.FFmpegError, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         raise MediaError(path, "unreadable subtitle track", words(error)) from error
     if unknown:
         raise MediaError(path, "unreadable subtitle track", "it is in no format that is known here")
