@@ -185,6 +185,22 @@ def test_members_of_archives(make_video, tmp_path: Path, temporary: Path) -> Non
         assert reason(f"{kind}://a.mp4::{tmp_path}/words.{kind}") == "unreadable archive"
 
 
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_member_may_have_any_name(kind: str, tmp_path: Path, temporary: Path) -> None:
+    name = "35034348999@N01: why?.mp4"  # DiDeMo's videos are named after Flickr's users
+    (tmp_path / "a").write_bytes(b"a video")
+    if kind == "tar":
+        with tarfile.open(tmp_path / "a.tar", "w") as archive:
+            archive.add(tmp_path / "a", name)
+    else:
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            archive.write(tmp_path / "a", name)
+    uri = f"{kind}://{name}::{tmp_path}/a.{kind}"
+    assert shown(uri) == uri
+    with local(uri) as file:
+        assert file.read_bytes() == b"a video"
+
+
 def test_an_archive_that_changed_is_opened_again(tmp_path: Path, temporary: Path) -> None:
     for content in (b"first", b"second"):
         (tmp_path / "a.mp4").write_bytes(content)
@@ -315,6 +331,12 @@ with local("http://{web}/a.mp4"):
         ("videos/what?is@this.mp4", "videos/what?is@this.mp4"),
         ("s3://key:secret@bucket/a@b.mp4", "s3://***@bucket/a@b.mp4"),
         ("s3://bucket/a#b.mp4", "s3://bucket/a#b.mp4"),
+        ("s3://bucket/why?.mp4", "s3://bucket/why?.mp4"),
+        ("s3://bucket/a.mp4?x=1&X-Amz-Signature=1", "s3://bucket/a.mp4?***"),
+        ("HTTPS://word@host/a.mp4?token=1", "HTTPS://***@host/a.mp4?***"),
+        ("tar://35034348999@N01_606.mp4::videos/0.tar", "tar://35034348999@N01_606.mp4::videos/0.tar"),
+        ("zip://a:b@c?d.mp4::zip://x@y.zip::s3://b/z.zip", "zip://a:b@c?d.mp4::zip://x@y.zip::s3://b/z.zip"),
+        ("tar://a@b.mp4::https://me:w::rd@host/b.tar", "tar://a@b.mp4::https://***@host/b.tar"),
         ("https://host:8080/@channel/a.mp4", "https://host:8080/@channel/a.mp4"),
         ("https://me:word@host/a.mp4?X-Amz-Signature=1#t", "https://***@host/a.mp4?***"),
         ("https://host/a.mp4#token", "https://host/a.mp4#***"),
