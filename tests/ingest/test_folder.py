@@ -14,6 +14,7 @@ from scriptsight.catalogue import Reject, Video
 from scriptsight.errors import InputError
 from scriptsight.ingest import folder
 from scriptsight.ingest.describe import describe
+from scriptsight.ingest.sources import Entry
 from scriptsight.params import FolderCollection
 from tests import small
 
@@ -78,6 +79,16 @@ def test_a_name_that_is_not_utf8_is_refused(videos: Path) -> None:
     found, rejects = read(videos)
     assert set(found) == {"a.mp4", "b.mp4", "c.mp4", "deep/a.mp4"}
     assert [(reject.uri, reject.reason) for reject in rejects] == [(f"{videos}/\\udcff.mp4", "name is not UTF-8")]
+
+
+@pytest.mark.parametrize("place", ["uri", "script"])
+def test_an_address_with_a_secret_is_not_kept(place: str, videos: Path) -> None:
+    rejects: list[Reject] = []
+    given = {"uri": str(videos / "a.mp4"), "script": None, place: "https://host/a.vtt?token=SECRET"}
+    params = small.ingest_params({"mine": {"kind": "folder", "path": "v"}})
+    assert describe("mine", Entry("a", "train", **given), params, rejects, Counter()) is None  # type: ignore[arg-type]
+    assert [reject.reason for reject in rejects] == ["secret in the address"]
+    assert "SECRET" not in str(rejects)
 
 
 def test_what_is_known_of_a_video(videos: Path) -> None:

@@ -32,7 +32,7 @@ def describe(
     Raises:
         InputError, OSError: what is no fault of the video: a model that can't be loaded, a full disk.
     """
-    if shown(entry.uri) != entry.uri:
+    if any(shown(address) != address for address in (entry.uri, entry.script or "")):
         detail = "credentials come from the environment: an address with them would be kept in the catalogue"
         rejects.append(Reject(collection, shown(entry.uri), "secret in the address", detail))
         return None
