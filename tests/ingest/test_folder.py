@@ -61,6 +61,18 @@ def test_captions_beside_a_video(videos: Path) -> None:
     assert rejects == []
 
 
+def test_tracks_in_other_languages_are_told(videos: Path, shared_data: Path) -> None:
+    film = shared_data / "scripted_videos/exoplayer_embedded_subs/sample_with_srt.mkv"
+    shutil.copy(film, videos / "e.mkv")
+    found, rejects = read(videos, language="en")
+    assert len(found["e.mkv"].cues) == 1
+    assert rejects == []
+    found, rejects = read(videos, language="fr")
+    assert found["e.mkv"].cues == ()
+    assert [(reject.uri, reject.reason) for reject in rejects] == [(f"{videos}/e.mkv", "captions in other languages")]
+    assert "tracks are in en, none in fr" in rejects[0].detail
+
+
 def test_captions_with_a_suffix_in_capitals(videos: Path) -> None:
     (videos / "a.VTT").write_text(CUES.format("plain"))
     (videos / "b.en.Srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nenglish\n")

@@ -11,13 +11,14 @@ from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.files import digest
 from scriptsight.ingest import captions, cleaning
 from scriptsight.ingest.captions import Script
+from scriptsight.ingest.datasets.tracks import OTHER_LANGUAGES
 from scriptsight.ingest.sources import Entry
 from scriptsight.ingest.transcription import Transcriber
-from scriptsight.media import MediaError, MediaInfo, embedded_cues, local, probe, refusal, shown
+from scriptsight.media import MediaError, MediaInfo, embedded_cues, embedded_languages, local, probe, refusal, shown
 
 TRANSCRIPTS = Path(".transcripts")  # what was heard is kept from run to run: hearing takes hours
 # Reasons that refuse nothing, or a part only: neither a video nor a whole file of captions.
-FINDINGS = frozenset({"cues dropped", "cues seem shifted", "cues seem stretched"})
+FINDINGS = frozenset({"cues dropped", "cues seem shifted", "cues seem stretched", OTHER_LANGUAGES})
 
 
 def describe(
@@ -99,6 +100,9 @@ def _script(
         if choice.transcription is not None and info.has_audio:
             heard = Transcriber(choice.transcription, TRANSCRIPTS).transcript(path)
             return Script(list(heard.cues), 0, heard.language)
+        if entry.embedded and entry.language and (languages := embedded_languages(path)):
+            detail = f"its tracks are in {', '.join(languages)}, none in {entry.language}"
+            rejects.append(Reject(collection, source, OTHER_LANGUAGES, detail))
     except captions.CaptionError as error:
         rejects.append(Reject(collection, source, "unreadable captions", str(error)))
     except MediaError as error:

@@ -7,7 +7,7 @@ from scriptsight.media.addresses import exists, fingerprint, local, shown
 from scriptsight.media.audio import audio, audio_blocks
 from scriptsight.media.isolation import Failed, isolated
 from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at, frames_at_rate, probe, refusal
-from scriptsight.media.subtitles import embedded_cues
+from scriptsight.media.subtitles import embedded_cues, embedded_languages
 
 __all__ = [
     "Failed",
@@ -17,6 +17,7 @@ __all__ = [
     "audio",
     "audio_blocks",
     "embedded_cues",
+    "embedded_languages",
     "exists",
     "fingerprint",
     "frames_at",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Mapping, Sequence
 
+OTHER_LANGUAGES = "captions in other languages"  # than those that were asked for: the reason of a reject
+
 
 def choose(
     beside: Mapping[str, str], languages: Sequence[str], own: str | None, manual: Container[str]
