@@ -468,8 +468,13 @@ def test_yt_dlp(tmp_path: Path) -> None:
     found, _ = read(**keys, languages=["fr", "en"], description=True)
     assert [Path(found[key].script or "").name for key in ("a1", "c3")] == ["A [a1].en.vtt", "C.en-GB.vtt"]
     assert found["a1"].captions == ("long text",)
-    found, _ = read(**keys, languages=["fr"])
-    assert (found["a1"].script, found["a1"].embedded, found["b2"].embedded) == (None, False, True)
+    found, rejects = read(**keys, languages=["fr"])
+    looked_into = {key: (e.script, e.embedded, e.language) for key, e in found.items()}
+    assert looked_into == dict.fromkeys(["a1", "b2", "c3"], (None, True, "fr"))
+    assert [uri for reason, uri in rejects if reason == "captions in other languages"] == [
+        f"{tmp_path}/A [a1].mp4",
+        f"{tmp_path}/C.mp4",
+    ]
 
 
 def test_yt_dlp_with_an_open_choice_of_language(tmp_path: Path) -> None:
@@ -521,6 +526,8 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
             "c.mp4": b"",
             "c.en.vtt": b"WEBVTT",
             "c.de.vtt": b"WEBVTT",
+            "e.mp4": b"",
+            "e.pt-BR.vtt": b"WEBVTT",
             "lost.json": b'{"status": "failed_to_download"}',
             "bad.mp4": b"",
             "bad.json": b"{",
@@ -537,6 +544,7 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
     found, rejects = read(kind="webdataset", path=str(tmp_path / "d"), splits=table, languages=["de"])
     assert splits(found) == {
         "train_00000_c": "train",
+        "train_00000_e": "train",
         "train_00000_x_b": "train",
         "train_00000___a": "train",
         "val_00000_a": "val",
@@ -548,7 +556,14 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
         assert file.read() == video
     assert found["train_00000_c"].script == f"tar://c.de.vtt::{archive}"
     assert (found["train_00000_x_b"].label, found["train_00000_x_b"].uri) == ("7", f"tar://x/b.JPG::{archive}")
+    assert {key: e.language for key, e in found.items() if e.embedded} == {
+        "train_00000_e": "de",
+        "train_00000_x_b": "de",
+        "val_00000_a": "de",
+    }
     assert sorted(rejects) == [
+        ("captions in other languages", f"tar://a.mp4::{tmp_path}/d/val/00000.tar"),
+        ("captions in other languages", f"tar://e.mp4::{archive}"),
         ("missing video", f"{archive}#lost"),
         ("no split", f"{tmp_path}/d/else.tar"),
         ("unreadable archive", f"{tmp_path}/d/zip/1.tar"),

@@ -58,6 +58,38 @@ def test_captions_beside_a_video(videos: Path) -> None:
     in_german, rejects = read(videos, language="de")
     assert [cue.text for cue in in_german["c.mp4"].cues] == ["deutsch"]
     assert in_german["b.mp4"].cues == ()
+    assert [(reject.reason, reject.uri) for reject in rejects] == [("captions in other languages", f"{videos}/b.mp4")]
+
+
+def test_a_caption_file_of_another_video_is_none_of_this_one(videos: Path) -> None:
+    shutil.copy(videos / "a.mp4", videos / "a.two.mp4")
+    (videos / "a.two.vtt").write_text(CUES.format("of the second"))
+    (videos / "a.two.en.vtt").write_text(CUES.format("of the second, in English"))
+    found, rejects = read(videos)
+    assert found["a.mp4"].cues == ()
+    assert [cue.text for cue in found["a.two.mp4"].cues] == ["of the second"]
+    assert rejects == []
+    english, _ = read(videos, language="en")
+    assert [cue.text for cue in english["a.two.mp4"].cues] == ["of the second, in English"]
+
+
+@pytest.mark.parametrize("language", ["en", None])
+def test_a_language_in_any_spelling(language: str | None, videos: Path) -> None:
+    for name in ("a.EN.vtt", "b.en-US.vtt", "c.eng.vtt"):
+        (videos / name).write_text(CUES.format(name))
+    (videos / "b.raw.json").write_text('{"made": "by a camera"}')
+    found, rejects = read(videos, language=language)
+    said = {name: [cue.text for cue in video.cues] for name, video in found.items()}
+    assert said == {"a.mp4": ["a.EN.vtt"], "b.mp4": ["b.en-US.vtt"], "c.mp4": ["c.eng.vtt"], "deep/a.mp4": []}
+    assert rejects == []
+
+
+def test_subtitles_with_the_marks_of_media_servers(videos: Path) -> None:
+    for name in ("a.en.sdh.vtt", "a.en.forced.vtt", "b.en.vtt", "b.en.sdh.vtt", "b.en.forced.vtt", "c.cc.vtt"):
+        (videos / name).write_text(CUES.format(name))
+    found, rejects = read(videos, language="en")
+    said = {name: [cue.text for cue in video.cues] for name, video in found.items()}
+    assert said == {"a.mp4": ["a.en.sdh.vtt"], "b.mp4": ["b.en.vtt"], "c.mp4": ["c.cc.vtt"], "deep/a.mp4": []}
     assert rejects == []
 
 
