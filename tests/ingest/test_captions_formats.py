@@ -14,7 +14,7 @@ import pytest
 from scriptsight.catalogue import Cue, Word
 from scriptsight.ingest import captions
 from scriptsight.ingest.captions import records
-from scriptsight.ingest.captions.script import CaptionError, Script
+from scriptsight.ingest.captions.script import Script
 
 
 def parse(name: str, content: Any) -> Script:
@@ -320,13 +320,13 @@ def test_a_whole_video_is_aligned_in_well_under_a_second() -> None:
     assert exact > 0.98 * len(clean)
 
 
-def test_too_long_a_text_is_refused_and_not_swallowed() -> None:
-    record = {
-        "subtitles": [{"word": "a", "time": i} for i in range(20_000)],
-        "denoised": [{"cleanasr": "a " * 20_000}],
-    }
-    with pytest.raises(CaptionError, match="20000 heard and 20000 clean words"):
-        parse("a.json", record)
+def test_of_too_long_a_text_the_heard_words_are_taken() -> None:
+    spoken = {"subtitles": [{"word": f"a{i}", "time": i} for i in range(20_000)]}
+    script = parse("a.json", spoken | {"denoised": [{"cleanasr": "b " * 20_000}]})
+    assert script.cues == parse("a.json", spoken | {"denoised": []}).cues
+    assert script.dropped == 20_000
+    with pytest.raises(ValueError, match="20000 heard and 20000 clean words"):
+        records.align(["a"] * 20_000, ["b"] * 20_000)
 
 
 def test_yt_temporal_of_a_real_video(shared_data: Path) -> None:

@@ -363,7 +363,7 @@ SPOKEN = {
     "zz": {"start": [0.5, 3], "end": [3, 4.25], "text": ["take a bolt", "and turn it"]},
     "aa": {"start": [], "end": [], "text": []},
     "short": {"start": [1.0], "end": [], "text": ["x"]},
-    "odd": {"start": ["1"], "end": [2], "text": ["x"]},
+    "odd": {"start": ["1", 4, None], "end": [2, 5, 6], "text": ["x\0", None, "y"]},
     "list": [1, 2],
     "lost": {"start": [1], "end": [2], "text": ["x"]},
 }
@@ -376,9 +376,12 @@ def test_howto100m_all_that_is_in_the_captions(tmp_path: Path) -> None:
     found, rejects = read(**keys)
     assert {key: entry.cues for key, entry in found.items()} == {
         "aa": (),
+        "odd": (
+            Cue(1.0, 2.0, "x"),
+        ),  # YouTube's silence is a cue without text; a time that is none belongs to no cue
         "zz": (Cue(0.5, 3.0, "take a bolt"), Cue(3.0, 4.25, "and turn it")),
     }
-    assert rejects == [("bad row", f"{captions}#{key}") for key in ("short", "odd", "list")] + [
+    assert rejects == [("bad row", f"{captions}#{key}") for key in ("short", "list")] + [
         ("missing video", f"{captions}#lost")
     ]
     (tmp_path / "cut.json").write_bytes((tmp_path / "raw_caption.json").read_bytes()[:60])

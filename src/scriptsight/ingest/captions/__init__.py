@@ -112,7 +112,7 @@ def clean(script: Script) -> Script:
     return replace(script, cues=sound, dropped=script.dropped + len(cues) - len(sound))
 
 
-def howto100m(record: Mapping[str, Any]) -> tuple[Cue, ...]:
+def howto100m(record: Any) -> tuple[Cue, ...]:
     """The cues of one video of HowTo100M's `raw_caption.json`; see `records.howto100m`."""
     return tuple(_ordered(records.howto100m(record).cues))
 
