@@ -3,7 +3,7 @@ sound and embedded cues, and workers that may die."""
 
 from __future__ import annotations
 
-from scriptsight.media.addresses import exists, fingerprint, local, shown
+from scriptsight.media.addresses import fingerprint, local, shown
 from scriptsight.media.audio import audio, audio_blocks
 from scriptsight.media.isolation import Failed, isolated
 from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at, frames_at_rate, probe, refusal
@@ -18,7 +18,6 @@ __all__ = [
     "audio_blocks",
     "embedded_cues",
     "embedded_languages",
-    "exists",
     "fingerprint",
     "frames_at",
     "frames_at_rate",

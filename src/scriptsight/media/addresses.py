@@ -87,21 +87,6 @@ def local(uri: str | Path) -> Iterator[Path]:
         yield copy
 
 
-def exists(uri: str | Path) -> bool:
-    """Whether there is a file at this address.
-
-    Raises:
-        MediaError: it can't be told: "no access", "unreachable", "unreadable archive" or "unknown address".
-    """
-    try:
-        fingerprint(uri)
-    except MediaError as error:
-        if error.reason == "missing video":
-            return False
-        raise
-    return True
-
-
 def fingerprint(uri: str | Path) -> tuple[int, str]:
     """Size in bytes (0 where a server does not say), and a mark that changes with the content, without reading it.
 
