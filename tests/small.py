@@ -13,6 +13,7 @@ import torch
 
 from scriptsight import params
 from scriptsight.catalogue import Cue
+from scriptsight.ingest import captions
 from scriptsight.models import bundle
 from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
@@ -29,6 +30,11 @@ def ingest_params(collections: dict[str, Any], **keys: Any) -> params.Ingest:
     """The project's own ingest section with other collections."""
     section = params.read_yaml(PROJECT / "params.yaml")["ingest"]
     return params.Ingest.model_validate(section | {"collections": collections} | keys)
+
+
+def script(path: Path) -> captions.Script:
+    """What a caption file says."""
+    return captions.parse(path.read_bytes(), str(path))
 
 
 def frames(colour: Sequence[int], count: int = 6, side: int = 16, seed: int = 0) -> list[bytes]:

@@ -9,6 +9,7 @@ import pytest
 
 from scriptsight.catalogue import Cue, Word
 from scriptsight.ingest import captions
+from tests import small
 
 VTT = """WEBVTT - a title
 
@@ -49,7 +50,7 @@ def write(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_vtt(newline: str, tmp_path: Path) -> None:
-    script = captions.read_script(write(tmp_path / "a.vtt", VTT.replace("\n", newline)))
+    script = small.script(write(tmp_path / "a.vtt", VTT.replace("\n", newline)))
     words = (Word(3.0, 3.2, "one"), Word(3.2, 3.6, "two"), Word(3.6, 4.0, "three"))
     sound = [
         Cue(1.0, 2.5, "Hello there, Tom & Jerry"),
@@ -57,14 +58,12 @@ def test_vtt(newline: str, tmp_path: Path) -> None:
         Cue(3.0, 4.0, "one two three", words),
     ]
     assert script == captions.Script([*sound, Cue(8.0, 7.0, "backwards")], dropped=1)  # one without readable times
-    assert captions.clean(script) == captions.Script(sound, dropped=2)
-    assert captions.read(tmp_path / "a.vtt") == sound
 
 
 def test_srt(tmp_path: Path) -> None:
     text = "1\n00:00:01,000 --> 00:00:02,000\n{\\an8}<b>Up</b> there\n\n"
     text += "2\n00:00:03,000 --> 00:00:04,000\nand <font color='red'>down</font>\n"
-    script = captions.read_script(write(tmp_path / "a.srt", text))
+    script = small.script(write(tmp_path / "a.srt", text))
     assert script.cues == [Cue(1.0, 2.0, "Up there"), Cue(3.0, 4.0, "and down")]
     assert script.dropped == 0
 
@@ -88,7 +87,7 @@ def test_srt(tmp_path: Path) -> None:
     ],
 )
 def test_what_only_looks_like_markup_is_speech(name: str, text: str, expected: list[str], tmp_path: Path) -> None:
-    assert [cue.text for cue in captions.read(write(tmp_path / name, text))] == expected
+    assert [cue.text for cue in small.script(write(tmp_path / name, text)).cues] == expected
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
@@ -117,22 +116,17 @@ def test_encodings(encoding: str) -> None:
 )
 def test_what_is_no_caption_file_is_named(name: str, content: str | bytes, tmp_path: Path) -> None:
     with pytest.raises(captions.CaptionError, match=name):
-        captions.read_script(write(tmp_path / name, content))
+        small.script(write(tmp_path / name, content))
 
 
 def test_a_file_without_cues_is_empty_and_no_error(tmp_path: Path) -> None:
-    assert captions.read_script(write(tmp_path / "a.vtt", "WEBVTT\n")) == captions.Script([], 0)
+    assert small.script(write(tmp_path / "a.vtt", "WEBVTT\n")) == captions.Script([], 0)
     assert captions.parse(b"", "a.srt") == captions.parse(b"[]", "a.json") == captions.Script([], 0)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(captions.CaptionError, match=r"nowhere\.vtt"):
-        captions.read_script(tmp_path / "nowhere.vtt")
 
 
 def test_two_formats_of_one_transcript_agree(shared_data: Path) -> None:
     folder = shared_data / "transcripts/whisper_ctranslate2/e2e-tests/ref-small-transcribe-vad"
-    assert captions.read_script(folder / "gossos.vtt") == captions.read_script(folder / "gossos.srt")
+    assert small.script(folder / "gossos.vtt") == small.script(folder / "gossos.srt")
 
 
 @pytest.mark.parametrize(

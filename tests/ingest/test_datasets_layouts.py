@@ -363,7 +363,7 @@ SPOKEN = {
     "zz": {"start": [0.5, 3], "end": [3, 4.25], "text": ["take a bolt", "and turn it"]},
     "aa": {"start": [], "end": [], "text": []},
     "short": {"start": [1.0], "end": [], "text": ["x"]},
-    "odd": {"start": ["1"], "end": [2], "text": ["x"]},
+    "odd": {"start": ["1", 4, None], "end": [2, 5, 6], "text": ["x\0", None, "y"]},
     "list": [1, 2],
     "lost": {"start": [1], "end": [2], "text": ["x"]},
 }
@@ -376,9 +376,12 @@ def test_howto100m_all_that_is_in_the_captions(tmp_path: Path) -> None:
     found, rejects = read(**keys)
     assert {key: entry.cues for key, entry in found.items()} == {
         "aa": (),
+        "odd": (
+            Cue(1.0, 2.0, "x"),
+        ),  # YouTube's silence is a cue without text; a time that is none belongs to no cue
         "zz": (Cue(0.5, 3.0, "take a bolt"), Cue(3.0, 4.25, "and turn it")),
     }
-    assert rejects == [("bad row", f"{captions}#{key}") for key in ("short", "odd", "list")] + [
+    assert rejects == [("bad row", f"{captions}#{key}") for key in ("short", "list")] + [
         ("missing video", f"{captions}#lost")
     ]
     (tmp_path / "cut.json").write_bytes((tmp_path / "raw_caption.json").read_bytes()[:60])
@@ -468,8 +471,13 @@ def test_yt_dlp(tmp_path: Path) -> None:
     found, _ = read(**keys, languages=["fr", "en"], description=True)
     assert [Path(found[key].script or "").name for key in ("a1", "c3")] == ["A [a1].en.vtt", "C.en-GB.vtt"]
     assert found["a1"].captions == ("long text",)
-    found, _ = read(**keys, languages=["fr"])
-    assert (found["a1"].script, found["a1"].embedded, found["b2"].embedded) == (None, False, True)
+    found, rejects = read(**keys, languages=["fr"])
+    looked_into = {key: (e.script, e.embedded, e.language) for key, e in found.items()}
+    assert looked_into == dict.fromkeys(["a1", "b2", "c3"], (None, True, "fr"))
+    assert [uri for reason, uri in rejects if reason == "captions in other languages"] == [
+        f"{tmp_path}/A [a1].mp4",
+        f"{tmp_path}/C.mp4",
+    ]
 
 
 def test_yt_dlp_with_an_open_choice_of_language(tmp_path: Path) -> None:
@@ -521,6 +529,8 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
             "c.mp4": b"",
             "c.en.vtt": b"WEBVTT",
             "c.de.vtt": b"WEBVTT",
+            "e.mp4": b"",
+            "e.pt-BR.vtt": b"WEBVTT",
             "lost.json": b'{"status": "failed_to_download"}',
             "bad.mp4": b"",
             "bad.json": b"{",
@@ -537,6 +547,7 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
     found, rejects = read(kind="webdataset", path=str(tmp_path / "d"), splits=table, languages=["de"])
     assert splits(found) == {
         "train_00000_c": "train",
+        "train_00000_e": "train",
         "train_00000_x_b": "train",
         "train_00000___a": "train",
         "val_00000_a": "val",
@@ -548,7 +559,14 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
         assert file.read() == video
     assert found["train_00000_c"].script == f"tar://c.de.vtt::{archive}"
     assert (found["train_00000_x_b"].label, found["train_00000_x_b"].uri) == ("7", f"tar://x/b.JPG::{archive}")
+    assert {key: e.language for key, e in found.items() if e.embedded} == {
+        "train_00000_e": "de",
+        "train_00000_x_b": "de",
+        "val_00000_a": "de",
+    }
     assert sorted(rejects) == [
+        ("captions in other languages", f"tar://a.mp4::{tmp_path}/d/val/00000.tar"),
+        ("captions in other languages", f"tar://e.mp4::{archive}"),
         ("missing video", f"{archive}#lost"),
         ("no split", f"{tmp_path}/d/else.tar"),
         ("unreadable archive", f"{tmp_path}/d/zip/1.tar"),

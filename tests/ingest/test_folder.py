@@ -14,6 +14,7 @@ from scriptsight.catalogue import Reject, Video
 from scriptsight.errors import InputError
 from scriptsight.ingest import folder
 from scriptsight.ingest.describe import describe
+from scriptsight.ingest.sources import Entry
 from scriptsight.params import FolderCollection
 from tests import small
 
@@ -57,7 +58,51 @@ def test_captions_beside_a_video(videos: Path) -> None:
     in_german, rejects = read(videos, language="de")
     assert [cue.text for cue in in_german["c.mp4"].cues] == ["deutsch"]
     assert in_german["b.mp4"].cues == ()
+    assert [(reject.reason, reject.uri) for reject in rejects] == [("captions in other languages", f"{videos}/b.mp4")]
+
+
+def test_a_caption_file_of_another_video_is_none_of_this_one(videos: Path) -> None:
+    shutil.copy(videos / "a.mp4", videos / "a.two.mp4")
+    (videos / "a.two.vtt").write_text(CUES.format("of the second"))
+    (videos / "a.two.en.vtt").write_text(CUES.format("of the second, in English"))
+    found, rejects = read(videos)
+    assert found["a.mp4"].cues == ()
+    assert [cue.text for cue in found["a.two.mp4"].cues] == ["of the second"]
     assert rejects == []
+    english, _ = read(videos, language="en")
+    assert [cue.text for cue in english["a.two.mp4"].cues] == ["of the second, in English"]
+
+
+@pytest.mark.parametrize("language", ["en", None])
+def test_a_language_in_any_spelling(language: str | None, videos: Path) -> None:
+    for name in ("a.EN.vtt", "b.en-US.vtt", "c.eng.vtt"):
+        (videos / name).write_text(CUES.format(name))
+    (videos / "b.raw.json").write_text('{"made": "by a camera"}')
+    found, rejects = read(videos, language=language)
+    said = {name: [cue.text for cue in video.cues] for name, video in found.items()}
+    assert said == {"a.mp4": ["a.EN.vtt"], "b.mp4": ["b.en-US.vtt"], "c.mp4": ["c.eng.vtt"], "deep/a.mp4": []}
+    assert rejects == []
+
+
+def test_subtitles_with_the_marks_of_media_servers(videos: Path) -> None:
+    for name in ("a.en.sdh.vtt", "a.en.forced.vtt", "b.en.vtt", "b.en.sdh.vtt", "b.en.forced.vtt", "c.cc.vtt"):
+        (videos / name).write_text(CUES.format(name))
+    found, rejects = read(videos, language="en")
+    said = {name: [cue.text for cue in video.cues] for name, video in found.items()}
+    assert said == {"a.mp4": ["a.en.sdh.vtt"], "b.mp4": ["b.en.vtt"], "c.mp4": ["c.cc.vtt"], "deep/a.mp4": []}
+    assert rejects == []
+
+
+def test_tracks_in_other_languages_are_told(videos: Path, shared_data: Path) -> None:
+    film = shared_data / "scripted_videos/exoplayer_embedded_subs/sample_with_srt.mkv"
+    shutil.copy(film, videos / "e.mkv")
+    found, rejects = read(videos, language="en")
+    assert len(found["e.mkv"].cues) == 1
+    assert rejects == []
+    found, rejects = read(videos, language="fr")
+    assert found["e.mkv"].cues == ()
+    assert [(reject.uri, reject.reason) for reject in rejects] == [(f"{videos}/e.mkv", "captions in other languages")]
+    assert "tracks are in en, none in fr" in rejects[0].detail
 
 
 def test_captions_with_a_suffix_in_capitals(videos: Path) -> None:
@@ -78,6 +123,16 @@ def test_a_name_that_is_not_utf8_is_refused(videos: Path) -> None:
     found, rejects = read(videos)
     assert set(found) == {"a.mp4", "b.mp4", "c.mp4", "deep/a.mp4"}
     assert [(reject.uri, reject.reason) for reject in rejects] == [(f"{videos}/\\udcff.mp4", "name is not UTF-8")]
+
+
+@pytest.mark.parametrize("place", ["uri", "script"])
+def test_an_address_with_a_secret_is_not_kept(place: str, videos: Path) -> None:
+    rejects: list[Reject] = []
+    given = {"uri": str(videos / "a.mp4"), "script": None, place: "https://host/a.vtt?token=SECRET"}
+    params = small.ingest_params({"mine": {"kind": "folder", "path": "v"}})
+    assert describe("mine", Entry("a", "train", **given), params, rejects, Counter()) is None  # type: ignore[arg-type]
+    assert [reject.reason for reject in rejects] == ["secret in the address"]
+    assert "SECRET" not in str(rejects)
 
 
 def test_what_is_known_of_a_video(videos: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from scriptsight import params
 from scriptsight.catalogue import Reject
-from scriptsight.ingest import captions, folder, world
+from scriptsight.ingest import folder, world
 from scriptsight.ingest.describe import describe
 from tests import small
 
@@ -55,7 +55,7 @@ def test_videos_are_h264_files_with_scripts(narrated):
             assert stream.codec_context.name == "h264"
             assert (stream.width, stream.height, stream.average_rate) == (64, 64, 4)
         assert len(frames_of(video.uri)) == 3 * (4 * 2 + 2) * 4 == video.duration * video.fps
-        from_file = captions.read(Path(video.uri).with_suffix(".vtt"))
+        from_file = small.script(Path(video.uri).with_suffix(".vtt")).cues
         assert [cue.text for cue in from_file] == [cue.text for cue in video.cues]
         assert [cue.start for cue in from_file] == pytest.approx([cue.start for cue in video.cues], abs=0.001)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,18 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from scriptsight.media import Frame, MediaError, frames_at, frames_at_rate, hdr, probe, reader
+from scriptsight.errors import InputError
+from scriptsight.media import (
+    Frame,
+    MediaError,
+    audio_blocks,
+    frames_at,
+    frames_at_rate,
+    hdr,
+    probe,
+    reader,
+    refusal,
+)
 from scriptsight.media.reader import STILL_SECONDS
 
 # A truncated or a never-ending list is not wanted here: every kind of container and codec once.
@@ -415,3 +427,43 @@ def write(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def test_a_stream_that_turns_up_late_breaks_the_file_there(tmp_path: Path) -> None:
+    def part(sound: bool) -> bytes:
+        with av.open(str(tmp_path / "part.ts"), "w") as container:
+            picture = container.add_stream("libx264", rate=8)
+            picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+            noise = container.add_stream("aac", rate=8000) if sound else None
+            for i in range(96):
+                frame = av.VideoFrame(64, 48, "yuv420p")
+                frame.pts, frame.time_base = i, Fraction(1, 8)
+                container.mux(picture.encode(frame))
+                if noise:
+                    samples = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), "fltp", "mono")
+                    samples.sample_rate, samples.pts = 8000, 1000 * i
+                    container.mux(noise.encode(samples))
+            container.mux(picture.encode())
+            if noise:
+                container.mux(noise.encode())
+        return (tmp_path / "part.ts").read_bytes()
+
+    # FFmpeg looks for streams at the start and, for the duration, at the end: the padding keeps it off the middle.
+    silent, padding = part(sound=False), (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 2000
+    path = tmp_path / "late.ts"
+    path.write_bytes(silent + part(sound=True) + padding + silent)
+    assert not probe(path).has_audio
+    frames: list[Frame] = []
+    with pytest.raises(MediaError) as caught:
+        frames.extend(frames_at_rate(path, 2, 16))
+    assert (caught.value.reason, len(frames)) == ("broken stretch", 24)
+    assert list(audio_blocks(path, 60.0)) == []
+
+
+def test_an_error_nobody_foresaw_is_of_one_video_and_a_full_disk_of_all() -> None:
+    assert refusal(MediaError("a", "odd shape", "1 x 99 pixels")) == ("odd shape", "1 x 99 pixels")
+    assert refusal(IndexError("\ud800" + "x" * 999)) == ("unexpected error", "IndexError: \\ud800" + "x" * 299)
+    assert refusal(PermissionError(13, "no"))[0] == "unreadable video"
+    for error in (OSError(errno.ENOSPC, "full"), InputError("no such model")):
+        with pytest.raises(type(error)):
+            refusal(error)

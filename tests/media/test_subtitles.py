@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
 
-from scriptsight.media import MediaError, embedded_cues, subtitles
+from scriptsight.media import MediaError, embedded_cues, embedded_languages, languages, subtitles
 
 EMBEDDED = "scripted_videos/exoplayer_embedded_subs"
 
@@ -33,6 +34,42 @@ def test_matroska(name: str, end: float, text: str, shared_data: Path) -> None:
 
 def test_no_cues_in_another_language(shared_data: Path) -> None:
     assert embedded_cues(shared_data / EMBEDDED / "sample_with_srt.mkv", "fr") == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "language"),
+    [("bul", "bg"), ("slo", "sk"), ("slk", "sk"), ("rum", "ro"), ("gre", "el"), ("per", "fa"), ("ben", "bn"),
+     ("en", "eng"), ("eng", "EN-gb"), ("fil", "fil")],
+)  # fmt: skip
+def test_a_language_by_any_of_its_codes(tag: str, language: str, tmp_path: Path) -> None:
+    path = in_language(tmp_path, tag)
+    assert [cue.text for cue in embedded_cues(path, language)] == ["Hello"]
+    assert embedded_languages(path) == [languages.language(language)]
+
+
+@pytest.mark.parametrize(("tag", "language"), [("slo", "sl"), ("fil", "fi"), ("tgl", "fil"), ("eng", "sl")])
+def test_languages_with_codes_alike_are_told_apart(tag: str, language: str, tmp_path: Path) -> None:
+    assert embedded_cues(in_language(tmp_path, tag), language) == []
+
+
+def in_language(folder: Path, tag: str) -> Path:
+    """A film with a subtitle track whose language is `tag`."""
+    (folder / "a.srt").write_text("1\n00:00:00,500 --> 00:00:01,000\nHello\n")
+    with av.open(str(folder / "a.srt")) as source, av.open(str(folder / "a.mkv"), "w") as target:
+        picture = target.add_stream("libx264", rate=8)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        stream = target.add_stream_from_template(source.streams.subtitles[0])
+        stream.metadata["language"] = tag
+        for i in range(16):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = i, Fraction(1, 8)
+            target.mux(picture.encode(frame))
+        target.mux(picture.encode())
+        for packet in source.demux(source.streams.subtitles[0]):
+            if packet.pts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    return folder / "a.mkv"
 
 
 def test_webvtt_in_fragmented_mp4(shared_data: Path) -> None:

@@ -11,13 +11,14 @@ from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.files import digest
 from scriptsight.ingest import captions, cleaning
 from scriptsight.ingest.captions import Script
+from scriptsight.ingest.datasets.tracks import OTHER_LANGUAGES
 from scriptsight.ingest.sources import Entry
 from scriptsight.ingest.transcription import Transcriber
-from scriptsight.media import MediaError, MediaInfo, embedded_cues, local, probe, shown
+from scriptsight.media import MediaError, MediaInfo, embedded_cues, embedded_languages, local, probe, refusal, shown
 
 TRANSCRIPTS = Path(".transcripts")  # what was heard is kept from run to run: hearing takes hours
 # Reasons that refuse nothing, or a part only: neither a video nor a whole file of captions.
-FINDINGS = frozenset({"cues dropped", "cues seem shifted", "cues seem stretched"})
+FINDINGS = frozenset({"cues dropped", "cues seem shifted", "cues seem stretched", OTHER_LANGUAGES})
 
 
 def describe(
@@ -28,27 +29,33 @@ def describe(
     Args:
         rejects: gets what was refused and why; a video whose captions were refused stays, without cues.
         cleaned: gets how many cues each rule of cleaning changed or took out.
+
+    Raises:
+        InputError, OSError: what is no fault of the video: a model that can't be loaded, a full disk.
     """
-    if shown(entry.uri) != entry.uri:
+    if any(shown(address) != address for address in (entry.uri, entry.script or "")):
         detail = "credentials come from the environment: an address with them would be kept in the catalogue"
         rejects.append(Reject(collection, shown(entry.uri), "secret in the address", detail))
         return None
     try:
-        with local(entry.uri) as path:
-            info = probe(path)
-            seconds = _seconds(entry, info.duration)
-            if seconds <= 0 and (entry.start, entry.end) != (None, None):
-                detail = f"{entry.start} to {entry.end} s of the {info.duration:.2f} s of its file"
-                rejects.append(Reject(collection, entry.uri, "not in the file", detail))
-                return None
-            script = _script(collection, entry, path, info, choice, rejects)
-            size, code = path.stat().st_size, digest(path)
-    except MediaError as error:
-        rejects.append(Reject(collection, entry.uri, error.reason, error.detail))
+        return _described(collection, entry, choice, rejects, cleaned)
+    except Exception as error:
+        rejects.append(Reject(collection, entry.uri, *refusal(error)))
         return None
-    except OSError as error:
-        rejects.append(Reject(collection, entry.uri, "unreadable video", str(error)))
-        return None
+
+
+def _described(
+    collection: str, entry: Entry, choice: params.Ingest, rejects: list[Reject], cleaned: Counter[str]
+) -> Video | None:
+    with local(entry.uri) as path:
+        info = probe(path)
+        seconds = _seconds(entry, info.duration)
+        if seconds <= 0 and (entry.start, entry.end) != (None, None):
+            detail = f"{entry.start} to {entry.end} s of the {info.duration:.2f} s of its file"
+            rejects.append(Reject(collection, entry.uri, "not in the file", detail))
+            return None
+        script = _script(collection, entry, path, info, choice, rejects)
+        size, code = path.stat().st_size, digest(path)
     return Video(
         video_id=entry.video_id,
         collection=collection,
@@ -93,6 +100,9 @@ def _script(
         if choice.transcription is not None and info.has_audio:
             heard = Transcriber(choice.transcription, TRANSCRIPTS).transcript(path)
             return Script(list(heard.cues), 0, heard.language)
+        if entry.embedded and entry.language and (languages := embedded_languages(path)):
+            detail = f"its tracks are in {', '.join(languages)}, none in {entry.language}"
+            rejects.append(Reject(collection, source, OTHER_LANGUAGES, detail))
     except captions.CaptionError as error:
         rejects.append(Reject(collection, source, "unreadable captions", str(error)))
     except MediaError as error:

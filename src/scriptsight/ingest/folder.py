@@ -15,14 +15,17 @@ from fsspec.utils import glob_translate
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest import captions
-from scriptsight.ingest.datasets import listing
+from scriptsight.ingest.datasets import listing, tracks
 from scriptsight.ingest.sources import Entry
 from scriptsight.media import MediaError, local
+from scriptsight.media.languages import known
 from scriptsight.params import FolderCollection
 
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")  # as file names have it: clip.en-GB.vtt
+_MARKS = {"cc", "default", "forced", "sdh"}  # of subtitles, as Plex, Jellyfin and Kodi know them
+_OF_ANYTHING = {".csv", ".json", ".tsv", ".xml"}
 
 
 def read(name: str, collection: FolderCollection) -> Iterator[Entry | Reject]:
@@ -54,13 +57,13 @@ def read(name: str, collection: FolderCollection) -> Iterator[Entry | Reject]:
             continue
         script, language, problem = _caption_file(relative, collection.language, scripts)
         if problem is not None:
-            yield Reject(name, uri, "captions in several languages", problem)
+            yield Reject(name, uri, *problem)
         yield Entry(
             video_id=ids[relative],
             split=split,
             uri=uri,
             script=None if script is None else listing.address(root, script),
-            embedded=script is None and problem is None,
+            embedded=script is None and (problem is None or problem[0] == tracks.OTHER_LANGUAGES),
             language=language,
             title=row.get("title"),
             captions=(row["caption"],) if "caption" in row else (),
@@ -204,31 +207,59 @@ def _caption_files(files: Sequence[str]) -> dict[str, dict[str, str]]:
     """The caption files among `files`: by their video without its suffix, then by language ("" where the name has
     none).
 
-    Of two in one language, the format that comes first in `PARSERS` is taken.
+    Of two in one language, all that is said goes before lines of a foreign language alone (`forced`), and then the
+    format that comes first in `PARSERS`. A file that is named like a video is that video's alone.
     """
     suffixes = {suffix: place for place, suffix in enumerate(captions.PARSERS)}
+    stems = {file.rpartition(".")[0] for file in files if Path(file).suffix.lower() in listing.VIDEOS}
+    ranked: list[tuple[bool, bool, int, str, str, str]] = []
+    for file in files:
+        whole, _, suffix = file.rpartition(".")
+        place = suffixes.get(f".{suffix.lower()}")
+        if place is None:
+            continue
+        if whole in stems:
+            ranked.append((False, False, place, file, whole, ""))
+            continue
+        stem, marks = _unmarked(whole)
+        video, _, code = stem.rpartition(".")
+        if stem not in stems and _is_language(code, f".{suffix.lower()}"):
+            stem, tag = video, code
+        else:
+            tag = ""
+        ranked.append(("forced" in marks, bool(marks), place, file, stem, tag))
     beside: dict[str, dict[str, str]] = defaultdict(dict)
-    paths = [(suffixes.get(Path(file).suffix.lower()), file) for file in files]
-    for _, file in sorted((place, file) for place, file in paths if place is not None):
-        whole = file.rpartition(".")[0]
-        beside[whole].setdefault("", file)
-        stem, _, language = whole.rpartition(".")
-        beside[stem].setdefault(language, file)
+    for *_, file, stem, tag in sorted(ranked):
+        beside[stem].setdefault(tag, file)
     return beside
 
 
+def _unmarked(whole: str) -> tuple[str, set[str]]:
+    """A file name without the marks at its end that media servers know (`clip.en.sdh`), and these marks."""
+    marks = set()
+    while (mark := whole.rpartition(".")[2].lower()) in _MARKS:
+        marks.add(mark)
+        whole = whole.rpartition(".")[0]
+    return whole, marks
+
+
+def _is_language(code: str, suffix: str) -> bool:
+    """Whether the end of a name is a language. Beside a video lie tables and JSON of many kinds (`clip.raw.json`):
+    of them only the languages of ISO 639-1 are believed."""
+    return _LANGUAGE.fullmatch(code) is not None and (suffix not in _OF_ANYTHING or known(code))
+
+
 def _caption_file(
-    video: str, language: str | None, files: dict[str, dict[str, str]]
-) -> tuple[str | None, str | None, str | None]:
-    """The caption file beside a video, its language where the name says it, and why none was taken."""
+    video: str, wanted: str | None, files: dict[str, dict[str, str]]
+) -> tuple[str | None, str | None, tuple[str, str] | None]:
+    """The caption file beside a video, its language where that is known, and the reason and detail of a reject where
+    there are files and none was taken."""
     beside = files.get(video.rpartition(".")[0], {})
-    if language is not None and language in beside:
-        return beside[language], language, None
-    if "" in beside:
-        return beside[""], language, None
-    if language is not None:
-        return None, language, None
-    spoken = {code: path for code, path in beside.items() if _LANGUAGE.fullmatch(code)}
-    if len(spoken) > 1:
-        return None, None, f"choose one by the collection's `language`: {', '.join(sorted(spoken))}"
-    return next(((path, code, None) for code, path in spoken.items()), (None, None, None))
+    plain = beside.get("")
+    if wanted is None and plain is not None:
+        return plain, None, None
+    named = {code: file for code, file in beside.items() if code}
+    script, code, problem = tracks.choose(named, [wanted] if wanted else [], None, manual=())
+    if script is None and plain is not None:
+        return plain, wanted, None
+    return script, wanted or code, problem

@@ -3,11 +3,11 @@ sound and embedded cues, and workers that may die."""
 
 from __future__ import annotations
 
-from scriptsight.media.addresses import exists, fingerprint, local, shown
+from scriptsight.media.addresses import fingerprint, local, shown
 from scriptsight.media.audio import audio, audio_blocks
 from scriptsight.media.isolation import Failed, isolated
-from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at, frames_at_rate, probe
-from scriptsight.media.subtitles import embedded_cues
+from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at, frames_at_rate, probe, refusal
+from scriptsight.media.subtitles import embedded_cues, embedded_languages
 
 __all__ = [
     "Failed",
@@ -17,12 +17,13 @@ __all__ = [
     "audio",
     "audio_blocks",
     "embedded_cues",
-    "exists",
+    "embedded_languages",
     "fingerprint",
     "frames_at",
     "frames_at_rate",
     "isolated",
     "local",
     "probe",
+    "refusal",
     "shown",
 ]

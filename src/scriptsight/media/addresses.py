@@ -38,6 +38,8 @@ T = TypeVar("T")
 # What an address may name: it often comes from a file that somebody else wrote, and fsspec knows protocols
 # that run commands, log in to other machines or read templates.
 _PROTOCOLS = frozenset({"abfs", "az", "file", "gcs", "gs", "http", "https", "s3", "s3a", "tar", "zip"})
+# Elsewhere a question mark belongs to the name, unless what follows is what signs a request.
+_SIGNED = r"\?.*(?:credential|key|sig|signature|token)=.*"
 _REMAINS_FREE = 256 * 2**20  # bytes of the temporary folder's disk that a copy leaves to others
 _SECONDS = 60  # without a byte from a web server
 _COPY = "scriptsight-copy-"
@@ -46,10 +48,18 @@ _COPY = "scriptsight-copy-"
 def shown(uri: str | Path) -> str:
     """An address for messages and records: without a user's name, password, signature or token."""
     text = str(uri)
+    # Members of archives and paths have no secrets: what looks like some is part of their names.
+    members = re.match(r"(?:(?:tar|zip)://.*?::)*", text, flags=re.DOTALL)
+    inside = members[0] if members else ""
+    return inside + _shown(text[len(inside) :])
+
+
+def _shown(text: str) -> str:
     if "://" not in text:
-        return text  # a path: what looks like a query is part of its name
-    text = re.sub(r"\?.*", "?***", text, flags=re.DOTALL)
-    text = re.sub(r"(https?://[^#]*)#.*", r"\1#***", text, flags=re.DOTALL)
+        return text
+    text = re.sub(r"(https?://[^?]*)\?.*", r"\1?***", text, flags=re.DOTALL | re.IGNORECASE)
+    text = re.sub(_SIGNED, "?***", text, flags=re.DOTALL | re.IGNORECASE)
+    text = re.sub(r"(https?://[^#]*)#.*", r"\1#***", text, flags=re.DOTALL | re.IGNORECASE)
     text = re.sub(r"(\w+://)[^/]*@", r"\1***@", text)
     # A password with an unescaped slash: what follows the colon is no port.
     return re.sub(r"(\w+://)[^/@:]*:(?!\d*(?:/|$))(?!:).*@", r"\1***@", text, flags=re.DOTALL)
@@ -75,21 +85,6 @@ def local(uri: str | Path) -> Iterator[Path]:
     with _temporary(path) as copy:
         _told(uri, lambda: _fetch(uri, system, path, copy))
         yield copy
-
-
-def exists(uri: str | Path) -> bool:
-    """Whether there is a file at this address.
-
-    Raises:
-        MediaError: it can't be told: "no access", "unreachable", "unreadable archive" or "unknown address".
-    """
-    try:
-        fingerprint(uri)
-    except MediaError as error:
-        if error.reason == "missing video":
-            return False
-        raise
-    return True
 
 
 def fingerprint(uri: str | Path) -> tuple[int, str]:

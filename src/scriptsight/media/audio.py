@@ -11,7 +11,7 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
-from scriptsight.media.reader import MediaError, open_media, presentation_time, words
+from scriptsight.media.reader import UNREADABLE, MediaError, open_media, presentation_time, words
 
 SAMPLE_RATE = 16_000  # samples a second
 
@@ -107,7 +107,7 @@ def _frames(container: InputContainer, stream: Any, path: str | Path) -> Iterato
                     good += 1
                     end = presentation_time(frame, container) + frame.samples / frame.sample_rate
                     yield frame
-    except av.FFmpegError as error:
+    except UNREADABLE as error:
         if not good:
             raise MediaError(path, "unreadable audio", words(error)) from error
         raise MediaError(path, "broken stretch", f"after {end:.2f} s: {words(error)}", time=end) from error

@@ -8,6 +8,7 @@ standard ones (see `hdr`), oblong pixels as square ones.
 from __future__ import annotations
 
 import ctypes
+import errno
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from scriptsight.errors import InputError
 from scriptsight.media.hdr import as_standard
 
 STILL_SECONDS = 0.04  # how long a still picture lasts; not 0, so that it is a stretch of time like any other
@@ -33,6 +35,9 @@ STILL_SECONDS = 0.04  # how long a still picture lasts; not 0, so that it is a s
 _ROUNDED = 4e-4  # seconds that a time may be off by its rounding
 _OBLONG = 4.0  # pixels longer or wider than this are an error of the header
 _LONGEST = 50  # sides of the longest picture
+
+# What PyAV raises of a file that it can't read on: a stream that turns up late is out of its list of streams.
+UNREADABLE = (av.FFmpegError, IndexError)
 
 # Containers in which decord and PyAV were seen to give the same frames. In transport streams, program streams
 # and FLV decord gives wrong ones, without an error.
@@ -54,6 +59,24 @@ class MediaError(ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:  # exceptions with arguments of their own don't pickle otherwise
         return type(self), (self.path, self.reason, self.detail, self.time)
+
+
+def refusal(error: Exception) -> tuple[str, str]:
+    """Reason and detail with which a video is refused on which work ended in `error`: one that nobody foresaw, too,
+    for among millions of files there is always another, and it must not end the stage.
+
+    Raises:
+        InputError, OSError: `error` itself, where it is no fault of the video: the message tells the user what to
+            do, or the disk is full.
+    """
+    if isinstance(error, MediaError):
+        return error.reason, error.detail
+    if isinstance(error, InputError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    if isinstance(error, OSError):
+        return "unreadable video", str(error)
+    told = f"{type(error).__name__}: {str(error)[:300]}"
+    return "unexpected error", told.encode(errors="backslashreplace").decode()  # no table holds half a surrogate pair
 
 
 @dataclass(frozen=True)
@@ -290,15 +313,16 @@ def _duration(container: InputContainer, stream: Any, origin: float) -> float:
 
 def _scanned_duration(path: str | Path) -> float:
     """Where the last packet ends, for streams that announce no duration; reads the whole file."""
-    with av.open(str(path), metadata_errors="replace") as container:
+    last = 0.0
+    with open_media(path, "video") as container:
         origin = (container.start_time or 0) / av.time_base
-        stream = _video_stream(container)
-        ends = [
-            float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            for packet in container.demux(stream)
-            if packet.pts is not None and packet.time_base is not None
-        ]
-    return max(ends, default=origin) - origin
+        try:
+            for packet in container.demux(_video_stream(container)):
+                if packet.pts is not None and packet.time_base is not None:
+                    last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base) - origin)
+        except UNREADABLE:  # as decoding will say, too
+            pass
+    return last
 
 
 def _decoded(container: InputContainer, stream: Any, path: str) -> Iterator[av.VideoFrame]:
@@ -320,7 +344,7 @@ def _decoded(container: InputContainer, stream: Any, path: str) -> Iterator[av.V
                     raise MediaError(path, "broken stretch", f"damaged picture after {end:.2f} s", time=end)
                 end = presentation_time(frame, container) + float((frame.duration or 0) * stream.time_base)
                 yield frame
-    except av.FFmpegError as error:
+    except UNREADABLE as error:
         if end is not None:
             detail = f"after {end:.2f} s: {words(error)}"
             raise MediaError(path, "broken stretch", detail, time=end) from error

@@ -19,22 +19,9 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from scriptsight.catalogue import Cue
-from scriptsight.media.reader import MediaError, words
+from scriptsight.media.languages import language as language_of
+from scriptsight.media.reader import UNREADABLE, MediaError, words
 
-# ISO 639-2 codes, as tracks carry them, that don't begin with the two letters of ISO 639-1.
-_THREE_LETTERS = {
-    "cs": {"ces", "cze"},
-    "de": {"deu", "ger"},
-    "es": {"spa"},
-    "id": {"ind"},
-    "ja": {"jpn"},
-    "nl": {"nld", "dut"},
-    "pl": {"pol"},
-    "pt": {"por"},
-    "sv": {"swe"},
-    "tr": {"tur"},
-    "zh": {"zho", "chi"},
-}
 _TEXT = {"ass", "mov_text", "ssa", "srt", "subrip", "text", "webvtt"}  # FFmpeg's decoders that give text
 _WVTT_BOXES = {b"vttc", b"vtte", b"vtta", b"vttx", b"iden", b"sttg", b"payl", b"vsid", b"ctim"}
 _SAME = 0.002  # seconds between the end and the start of cues that touch
@@ -65,11 +52,25 @@ def embedded_cues(path: str | Path, language: str | None = None) -> list[Cue]:
                     return cues
             except _OtherFormat:
                 unknown = unknown or kind == "subtitle"  # other data are not what is looked for
-    except (av.FFmpegError, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         raise MediaError(path, "unreadable subtitle track", words(error)) from error
     if unknown:
         raise MediaError(path, "unreadable subtitle track", "it is in no format that is known here")
     return []
+
+
+def embedded_languages(path: str | Path) -> list[str]:
+    """The languages of the text tracks of `path`, sorted; those that name none are left out.
+
+    Raises:
+        MediaError: the file can't be read.
+    """
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            tracks = [stream for stream in _tracks(container, None) if stream.type == "subtitle"]
+            return sorted({_spoken(stream) for stream in tracks} - {""})
+    except (*UNREADABLE, OSError) as error:
+        raise MediaError(path, "unreadable subtitle track", words(error)) from error
 
 
 def _tracks(container: InputContainer, language: str | None) -> list[Any]:
@@ -85,11 +86,14 @@ def _tracks(container: InputContainer, language: str | None) -> list[Any]:
     tracks.sort(key=lambda stream: bool(stream.disposition & Disposition.forced))
     if language is None:
         return tracks
-    wanted = language.lower().split("-")[0]
-    spoken = {stream.index: (stream.metadata.get("language") or "").lower() for stream in tracks}
-    known = _THREE_LETTERS.get(wanted, set())
-    named = [s for s in tracks if spoken[s.index].startswith(wanted) or spoken[s.index] in known]
-    return named + [s for s in tracks if s not in named and spoken[s.index] in ("", "und")]
+    named = [stream for stream in tracks if _spoken(stream) == language_of(language)]
+    return named + [stream for stream in tracks if stream not in named and not _spoken(stream)]
+
+
+def _spoken(stream: Any) -> str:
+    """The language of a track; empty where it names none."""
+    spoken = language_of(stream.metadata.get("language") or "")
+    return "" if spoken == "und" else spoken
 
 
 def _cues(path: str | Path, index: int) -> list[Cue]:

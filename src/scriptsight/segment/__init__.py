@@ -24,7 +24,7 @@ from scriptsight import parts
 from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file, whole_folder, write_json
-from scriptsight.media import Failed, Frame, MediaError, frames_at_rate, local
+from scriptsight.media import Failed, Frame, MediaError, frames_at_rate, local, refusal
 from scriptsight.params import Segment as Params
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
@@ -270,8 +270,8 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
                 yield from _decoded(video, path, params, rejects)
             else:
                 rejects.append(reject)
-    except MediaError as error:
-        rejects.append(Reject(video.collection, video.uri, error.reason, error.detail))
+    except Exception as error:
+        rejects.append(Reject(video.collection, video.uri, *refusal(error)))
 
 
 def _decoded(video: Video, path: Path, params: Params, rejects: list[Reject]) -> Iterator[Segment]:

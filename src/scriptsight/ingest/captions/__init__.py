@@ -13,9 +13,9 @@ table.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from scriptsight.catalogue import Cue, Word
@@ -28,12 +28,8 @@ __all__ = [
     "CaptionError",
     "NotCaptions",
     "Script",
-    "clean",
     "howto100m",
     "parse",
-    "read",
-    "read_script",
-    "yt_temporal",
 ]
 
 # By suffix; where a video has several, the first is taken. A parser raises ValueError for what it can't read.
@@ -57,25 +53,6 @@ PARSERS: dict[str, Callable[[bytes], Script]] = {
 
 # A file name that says what it is for, with or without a language: clip.chapters.vtt, clip_descriptions_en.vtt.
 _KIND = re.compile(r"[._-](chapters|descriptions?|metadata)(?:[._-][A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)?)?$")
-
-
-def read(path: str | Path) -> list[Cue]:
-    """The cues of a caption file that make sense in time; see `read_script`."""
-    return clean(read_script(path)).cues
-
-
-def read_script(path: str | Path) -> Script:
-    """Read a caption file: see `parse`.
-
-    Raises:
-        CaptionError: as `parse`, or the file can't be opened.
-    """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CaptionError(f"{path} can't be read: {error}") from error
-    return parse(data, str(path))
 
 
 def parse(data: bytes, name: str) -> Script:
@@ -105,21 +82,9 @@ def parse(data: bytes, name: str) -> Script:
     return replace(script, cues=_ordered(script.cues))
 
 
-def clean(script: Script) -> Script:
-    """A script without what makes no sense in time: entries that begin before 0 or end before they begin."""
-    cues = _ordered(script.cues)
-    sound = [cue for cue in cues if 0 <= cue.start < cue.end]
-    return replace(script, cues=sound, dropped=script.dropped + len(cues) - len(sound))
-
-
-def howto100m(record: Mapping[str, Any]) -> tuple[Cue, ...]:
+def howto100m(record: Any) -> tuple[Cue, ...]:
     """The cues of one video of HowTo100M's `raw_caption.json`; see `records.howto100m`."""
     return tuple(_ordered(records.howto100m(record).cues))
-
-
-def yt_temporal(record: Mapping[str, Any]) -> tuple[Cue, ...]:
-    """The cues of one video of YT-Temporal-180M, sentences with word times; see `records.yt_temporal`."""
-    return tuple(_ordered(records.yt_temporal(record).cues))
 
 
 def _ordered(cues: list[Cue]) -> list[Cue]:

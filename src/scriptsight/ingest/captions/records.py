@@ -21,12 +21,13 @@ MAX_CUE_WORDS = 30  # of a sentence without an end
 SENTENCE_END = re.compile(r"[.?!…。？！][\"')”’]*$")  # noqa: RUF001
 
 
-def howto100m(record: Mapping[str, Any]) -> Script:
+def howto100m(record: Any) -> Script:
     """One video of HowTo100M's `raw_caption.json`: lists `start`, `end` (seconds) and `text` of equal length.
 
     Raises:
         ValueError: the record lacks a list, or they differ in length.
     """
+    record = record if isinstance(record, dict) else {}
     starts, ends, texts = (record.get(key) for key in ("start", "end", "text"))
     if not isinstance(starts, list) or not isinstance(ends, list) or not isinstance(texts, list):
         raise ValueError("a record needs lists start, end and text")
@@ -50,10 +51,11 @@ def yt_temporal(record: Mapping[str, Any]) -> Script:
     (`subtitles`) and the text that a language model made of them (`denoised`), which has none.
 
     Each clean word gets the time of the heard word it is paired with; see `align`. Cues are sentences. Without
-    `denoised`, the heard words are taken.
+    `denoised` the heard words are taken, and where there are too many words to be aligned; the clean words, which
+    then have no times, count as dropped.
 
     Raises:
-        ValueError: `subtitles` is no list, or the texts are too long to be aligned.
+        ValueError: `subtitles` is no list.
     """
     heard: list[tuple[float, str]] = []
     dropped = 0
@@ -74,6 +76,8 @@ def yt_temporal(record: Mapping[str, Any]) -> Script:
     if not heard:
         return Script([], dropped + len(clean))
     times = [time for time, _ in heard]
+    if len(heard) * len(clean) > MAX_CELLS:
+        dropped, clean = dropped + len(clean), []
     if clean:
         times = [times[i] for i in align([word for _, word in heard], clean)]
     info = record.get("info")

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scriptsight.catalogue import Cue, Reject
+from scriptsight.ingest import captions
 from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, share_split
 from scriptsight.ingest.datasets.listing import Listing
@@ -58,11 +59,13 @@ def _claims(name: str, collection: HowTo100mCollection) -> Iterator[Claim | Reje
             if key not in wanted:
                 continue
             where, label = wanted.pop(key)
-        cues = None if script else _cues(spoken)
-        if script is None and cues is None:
-            detail = "start, end and text must be lists of one length, of numbers, numbers and texts"
-            yield Reject(name, f"{collection.captions}#{key}", tables.BAD_ROW, detail)
-            continue
+        cues = None
+        if script is None:
+            try:
+                cues = captions.howto100m(spoken)
+            except ValueError as error:
+                yield Reject(name, f"{collection.captions}#{key}", tables.BAD_ROW, str(error))
+                continue
         yield _claim(collection, key, where, script, cues, label)
     for key, (where, label) in (wanted or {}).items():
         yield _claim(collection, key, where, None, None, label)
@@ -90,16 +93,3 @@ def _captions(path: str) -> Iterator[tuple[str, str, str | None, Any]]:
     for relative in files:
         script = files.address(relative)
         yield relative.rsplit("/", 1)[-1].rsplit(".", 1)[0], script, script, None
-
-
-def _cues(spoken: Any) -> tuple[Cue, ...] | None:
-    """The cues of one video's lists; None where they have another form."""
-    lists = [spoken.get(key) for key in ("start", "end", "text")] if isinstance(spoken, dict) else [None]
-    if not all(isinstance(one, list) for one in lists) or len({len(one) for one in lists if one is not None}) != 1:
-        return None
-    cues = []
-    for start, end, text in zip(*lists, strict=True):
-        if type(start) not in (int, float) or type(end) not in (int, float) or not isinstance(text, str):
-            return None
-        cues.append(Cue(float(start), float(end), text))
-    return tuple(cues)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from urllib.parse import urlsplit
 
 import fsspec
 
 from scriptsight.errors import InputError
+from scriptsight.media import shown
 
 VIDEOS = frozenset(
     {".3g2", ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"}
@@ -27,21 +27,17 @@ def address(folder: str, relative: str) -> str:
 
 
 def check_address(given: str) -> None:
-    """Refuse an address that holds a password or a signature: it would go into the catalogue with every video.
+    """Refuse an address that may hold a secret, such as a password or a token: it would go into the catalogue with
+    every video.
 
     Raises:
         InputError: it does; the message does not repeat it.
     """
-    for link in given.split("::"):
-        try:
-            parts = urlsplit(link)
-        except ValueError:  # brackets in a local path
-            continue
-        if parts.scheme and (parts.password or "signature=" in parts.query.lower()):
-            raise InputError(
-                f"A {parts.scheme}:// address of a collection holds a password or a signature: take it out, "
-                "credentials come from the environment."
-            )
+    if shown(given) != given:
+        raise InputError(
+            f"The address {shown(given)} of a collection holds what may be a password or a token: take out what is "
+            "*** here, credentials come from the environment."
+        )
 
 
 def unsafe(name: str) -> bool:

@@ -5,7 +5,8 @@ Layout (WebDataset's and video2dataset's documentation; no sample at hand): `000
 label), `KEY.vtt` or `KEY.LANG.vtt` (captions with times), `KEY.json`. Of the JSON are read `caption`, `title`,
 `status` and what video2dataset keeps of YouTube: `yt_meta_dict` with `info` (title, language) and `subtitles`
 (`{LANG: [{"start": "00:00:01.000", "end": ..., "lines": [...]}]}`, or that list alone), which become the cues where
-no caption file is there. In params.yaml:
+no caption file is there. A video without any in these languages is looked into for an embedded track. In
+params.yaml:
 
     webvid_tars:
       kind: webdataset
@@ -113,20 +114,23 @@ def _claim(
     scripts = _scripts(sample)
     spoken = {} if scripts else _subtitles(youtube.get("subtitles"))
     # One choice for both: what is chosen is a member's name, or the language of the JSON's cues.
-    track, language, open_choice = tracks.choose(
+    track, language, problem = tracks.choose(
         scripts or {code: code for code in spoken}, collection.languages, own, manual=()
     )
-    if open_choice:
-        yield Reject(name, where, "captions in several languages", open_choice)
+    uri = f"tar://{sample[media[0]].name}::{archive}"
+    if problem:
+        yield Reject(name, uri, *problem)
+    looked_into = track is None and (problem is None or problem[0] == tracks.OTHER_LANGUAGES)
     caption = caption or _string(meta.get("caption"))
     identity = f"{relative.removesuffix('.tar')}/{key}"
     entry = Entry(
         identity,
         split or share_split(identity, collection.val_share, collection.test_share),
-        f"tar://{sample[media[0]].name}::{archive}",
+        uri,
         script=f"tar://{track}::{archive}" if scripts and track else None,
         cues=spoken[track] if spoken and track is not None else None,
-        language=language or own,
+        embedded=looked_into,
+        language=language or (collection.languages[0] if collection.languages and looked_into else own),
         title=_string(meta.get("title")) or _string(info.get("title")),
         captions=(caption,) if caption else (),
         label=label,

@@ -5,7 +5,7 @@ Layout (yt-dlp's documentation and files it wrote): `NAME.mp4` (or another suffi
 `NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by --sub-format). The id is the video's,
 its title the title; the subtitles are those in the first of `languages` that there are, by hand before automatic
 (yt-dlp calls the spoken language's automatic ones `en-orig`). Without `languages` it is the video's own language.
-A video without subtitle files is looked into for an embedded track (--embed-subs). In params.yaml:
+A video without subtitle files in these languages is looked into for an embedded track (--embed-subs). In params.yaml:
 
     lectures:
       kind: yt_dlp
@@ -93,19 +93,20 @@ def _claim(
     key = _text(info, "id") or stem
     by_hand = info.get("subtitles")
     scripts = _subtitles(stem, beside)
-    script, language, open_choice = tracks.choose(
+    script, language, problem = tracks.choose(
         scripts, collection.languages, _text(info, "language"), by_hand if isinstance(by_hand, dict) else ()
     )
-    if open_choice:
-        yield Reject(name, uri, "captions in several languages", open_choice)
+    if problem:
+        yield Reject(name, uri, *problem)
+    looked_into = not scripts or (problem is not None and problem[0] == tracks.OTHER_LANGUAGES)
     description = _text(info, "description") if collection.description else None
     entry = Entry(
         key,
         share_split(key, collection.val_share, collection.test_share),
         uri,
         script=None if script is None else listing.address(script),
-        embedded=not scripts,
-        language=language or (collection.languages[0] if collection.languages and not scripts else None),
+        embedded=looked_into,
+        language=language or (collection.languages[0] if collection.languages and looked_into else None),
         title=_text(info, "title"),
         captions=(description,) if description else (),
     )
