@@ -110,7 +110,9 @@ def _is_final(result: Any, items: Sequence[Any]) -> bool:
 def _outcome(future: ProcessFuture[B], timeout: float) -> B | Failed:
     try:
         return future.result()
-    except TimeoutError:
+    except TimeoutError as error:
+        if isinstance(error.errno, int):  # not pebble's, but ETIMEDOUT, which a file system raised in the work
+            raise
         return Failed("timed out", f"not done after {timeout:g} s")
     except ProcessExpired as error:
         return Failed("crashed", f"the worker process ended with exit code {error.exitcode}")
