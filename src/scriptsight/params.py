@@ -308,6 +308,7 @@ class Ingest(Spread):
     collections: dict[Name, Collection] = Field(min_length=1)
     transcription: Transcription | None = None  # null: videos without cues stay so
     cleaning: Cleaning
+    timeout_seconds: Positive  # for opening and hashing one video, which may lie on another machine
     max_reject_share: Share  # of a collection's videos; over it the stage fails
 
 

@@ -52,6 +52,11 @@ def test_only_the_bad_item_is_lost() -> None:
     assert "exit code 3" in next(r.detail for _, r in results if isinstance(r, Failed))
 
 
+def test_a_chunk_has_the_time_of_all_its_items() -> None:
+    chunk = ["slow", "slow", "slow"]  # half a second each
+    assert list(isolated(misbehave, [chunk], workers=1, timeout=1)) == [(0, [(chunk, chunk)])]
+
+
 def test_one_crash_is_forgiven(tmp_path: Path) -> None:
     item = f"crash once:{tmp_path / 'mark'}"
     assert list(isolated(misbehave, [[item]], workers=1, timeout=30)) == [(0, [([item], [item])])]

@@ -36,8 +36,7 @@ from scriptsight.reporting import ConsoleReporter, Reporter
 __all__ = ["Part", "Result", "merge", "plan", "run", "work"]
 
 CHUNK_VIDEOS = 16
-PROBE_SECONDS = 300.0  # for one video: hashing a large file over a network takes long, too
-HEARING_SECONDS = 6 * 3600.0  # for one video, where what is said in it must be heard first
+HEARING_SECONDS = 6 * 3600.0  # more for one video, where what is said in it must be heard first
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,8 @@ def run(
             catalogue is then not written: its old version, if any, stays, and the message shows the refusals.
     """
     reporter = reporter or ConsoleReporter()
-    other = {"workers", "runner", "dask_address", "max_reject_share"}  # what makes no difference to a part
+    # What makes no difference to a part.
+    other = {"timeout_seconds", "workers", "runner", "dask_address", "max_reject_share"}
     folder = parts.work_folder(work_root, params.model_dump_json(exclude=other), world.as_posix())
     chunks, videos = plan(params, folder, world)
     _check(params, videos, Counter(), _source_rejects(folder))  # before hours of work, what is lost anyway
@@ -188,7 +188,7 @@ def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
 
 def _job(params: Ingest, folder: Path) -> Work[Part]:
     do = partial(work, params=params, folder=folder)
-    limit = PROBE_SECONDS if params.transcription is None else HEARING_SECONDS
+    limit = params.timeout_seconds + (0.0 if params.transcription is None else HEARING_SECONDS)
     return Work(folder, Path.cwd(), do, _refused, Part, limit)
 
 
