@@ -23,10 +23,9 @@ from scriptsight import parts
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file, write_json
-from scriptsight.ingest import folder
+from scriptsight.ingest import describe, folder
 from scriptsight.ingest import world as narrated_world
 from scriptsight.ingest.datasets import READERS
-from scriptsight.ingest.describe import FINDINGS, describe
 from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.media import Failed
 from scriptsight.params import Collection, FolderCollection, Ingest, WorldCollection
@@ -168,7 +167,7 @@ def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
     if isinstance(collection, WorldCollection):
         videos = narrated_world.render(name, collection, entries, folder / "world" / name)
     else:
-        found = [describe(name, entry, params, rejects, cleaned) for entry in entries]
+        found = [describe.describe(name, entry, params, rejects, cleaned) for entry in entries]
         videos = [video for video in found if video is not None]
     if not videos:
         return Part(name, None, rejects=tuple(rejects))
@@ -266,7 +265,7 @@ def _check(params: Ingest, videos: dict[str, int], kept: Counter[str], rejects: 
     reasons: dict[str, Counter[str]] = {name: Counter() for name in params.collections}
     first: dict[str, list[Reject]] = {name: [] for name in params.collections}
     for reject in rejects:
-        if reject.reason not in FINDINGS:
+        if reject.reason not in describe.FINDINGS:
             reasons[reject.collection][reject.reason] += 1
             first[reject.collection] += [reject] if len(first[reject.collection]) < 5 else []
     for name, why in reasons.items():
