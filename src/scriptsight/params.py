@@ -57,7 +57,8 @@ class WorldCollection(Section):
 
 
 class FolderCollection(Section):
-    """Videos in a folder, each with a .vtt or .srt beside it or embedded."""
+    """Videos in a folder, each with captions beside it, in any format that `scriptsight.ingest.captions` reads, or
+    embedded."""
 
     kind: Literal["folder"]
     path: str  # a folder, or an fsspec address such as s3://bucket/talks
