@@ -6,10 +6,10 @@ whatever machine the task runner puts it. What tasks exchange is paths: all mach
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from math import ceil
+from queue import SimpleQueue
 from typing import Any
 
 from flows import server
@@ -38,13 +38,16 @@ def mapper(name: str, params: Spread) -> Mapper:
 
         @flow(name=f"{name} chunks", flow_run_name=f"{name} chunks", task_runner=runner, persist_result=False)
         def tasks() -> Iterator[int]:  # without parameters, which Prefect would put on the record item by item
-            running: deque[tuple[Any, int]] = deque()
+            running: dict[Any, int] = {}  # future -> its chunks
+            done: SimpleQueue[Any] = SimpleQueue()  # futures, whichever is first: a long one holds up no other
             while bundle := list(islice(todo.value, ceil(total / MOST_TASKS))):
                 if len(running) == AHEAD * params.workers:
-                    yield _finished(*running.popleft())
-                running.append((_task().submit(work, bundle), len(bundle)))
+                    yield _finished(running, done.get())
+                future = _task().submit(work, bundle)
+                running[future] = len(bundle)
+                future.add_done_callback(done.put)
             while running:
-                yield _finished(*running.popleft())
+                yield _finished(running, done.get())
 
         return tasks()
 
@@ -61,9 +64,9 @@ class _Here:
         return type(self), (None,)
 
 
-def _finished(future: Any, count: int) -> int:
+def _finished(running: dict[Any, int], future: Any) -> int:
     future.result()
-    return count
+    return running.pop(future)
 
 
 def _task() -> Any:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -69,3 +73,27 @@ def test_cues_of_other_videos_are_told(tmp_path: Path) -> None:
     (tmp_path / "a/cues.parquet").rename(tmp_path / "b/cues.parquet")
     with pytest.raises(InputError, match="run the ingest stage again"):
         list(catalogue.read(tmp_path / "b"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read as Linux tells it")
+def test_memory_is_flat_in_the_number_of_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "_CUE_ROWS", 2048)  # long cues, few of them a row group: 4 MB of the file
+    # Not getrusage: its peak is that of the process that started this one, where that was larger.
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom scriptsight import catalogue\n"
+        "assert sum(1 for _ in catalogue.read(sys.argv[1])) == int(sys.argv[2])\n"
+        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
+    )
+    rng = random.Random(0)
+    long = tuple(Cue(i, i + 1, rng.randbytes(1000).hex()) for i in range(20))
+    peaks = []
+    for count in (200, 2000):
+        folder = tmp_path / str(count)
+        said = (tuple(replace(cue, text=f"{i} {cue.text}") for cue in long) for i in range(count))
+        told = (catalogue.told([replace(video(i), cues=cues)]) for i, cues in enumerate(said))
+        catalogue.write(folder, told, [])
+        command = [sys.executable, "-c", code, str(folder), str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        peaks.append(int(done.stdout) / 1024)
+    assert (folder / "cues.parquet").stat().st_size > 70e6
+    assert peaks[1] < peaks[0] + 45  # MB

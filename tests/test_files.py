@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,12 +31,39 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 def test_a_folder_is_replaced_and_the_rest_of_a_killed_process_removed(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "old").touch()
-    (tmp_path / ".partial-123-b").mkdir()
-    (tmp_path / ".partial-123-my-b").mkdir()  # another output's
+    code = """
+import os, signal, sys
+from pathlib import Path
+from scriptsight.files import whole_folder
+with whole_folder(sys.argv[1]) as partial:
+    (partial / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    for name in ("b", "my-b"):  # what was left of another output stays
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=False)  # noqa: S603
+    assert len(list(tmp_path.glob(".partial-*/half"))) == 2
     with whole_folder(tmp_path / "b") as partial:
         (partial / "new").touch()
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["new"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-123-my-b", "b"]
+    assert [path.name.endswith("-my-b") for path in sorted(tmp_path.iterdir())] == [True, False]
+
+
+def test_who_writes_the_same_meanwhile_is_not_disturbed(tmp_path):
+    """Other machines have processes of the same number."""
+    code = "import sys\nfrom scriptsight.files import whole_folder\nwith whole_folder(sys.argv[1]): pass"
+    with whole_folder(tmp_path / "b") as one:
+        (one / "mine").touch()
+        elsewhere = one.with_name(re.sub("-[0-9a-f]{8}-", "-00000000-", one.name, count=1))
+        elsewhere.mkdir()
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "b")], check=True)  # noqa: S603
+        assert elsewhere.is_dir()
+        assert (one / "mine").exists()
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["mine"]
+    with whole_file(tmp_path / "a") as first, whole_file(tmp_path / "a") as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "a").read_text() == "first"
 
 
 def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path):

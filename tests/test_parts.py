@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from scriptsight import ingest, parts, segment
+from scriptsight.errors import InputError
 from scriptsight.params import Segment
 from scriptsight.parts import Chunk, Work
 from scriptsight.reporting import ConsoleReporter
@@ -188,6 +190,23 @@ def test_the_limit_of_rejects_can_be_raised_without_doing_the_work_again() -> No
     counting = Counting()
     ingest.run(small.ingest_params(MINE, max_reject_share=0.9), mapper=counting)
     assert counting.chunks == 0
+
+
+def test_what_failed_in_passing_is_tried_again_and_nothing_else() -> None:
+    def hasty(work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
+        for number, chunk in enumerate(chunks):
+            hurried = replace(work, timeout=0.001) if number < 2 else work
+            yield from parts.processes(hurried, [chunk], 1, workers=1)
+
+    Path("v/05.mp4").write_text("no video")
+    collections = {"mine": MINE["mine"] | {"pattern": "0[0-5].mp4"}}
+    with pytest.raises(InputError, match="2 x timed out"):
+        ingest.run(small.ingest_params(collections, max_reject_share=0.3), mapper=hasty)
+    counting = Counting()
+    patient = small.ingest_params(collections, max_reject_share=0.3, timeout_seconds=600)
+    result = ingest.run(patient, mapper=counting)
+    assert counting.chunks == 2
+    assert (result.videos, result.rejects) == (5, 1)
 
 
 def test_the_stamp_of_an_archives_member_is_the_archives(tmp_path: Path) -> None:

@@ -248,7 +248,8 @@ def read(folder: str | Path) -> Iterator[Video]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(path) as file:
+    # With pre_buffer, which is on by default, what was read of the file stays in memory to the end.
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         for batch in file.iter_batches(batch_size=1024):
             yield from batch.to_pylist()
 

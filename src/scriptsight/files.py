@@ -6,14 +6,25 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from scriptsight.errors import InputError
+
+# Folders are shared by machines, on which process numbers repeat.
+_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def partial_path(path: Path) -> Path:
+    """A name beside `path`, hidden and with its suffix, that nobody else uses, on this machine or another."""
+    # The suffix is kept: writers such as matplotlib choose the format by it.
+    return path.with_name(f".partial-{_MACHINE}-{os.getpid()}-{uuid4().hex[:8]}-{path.name}")
 
 
 @contextmanager
@@ -25,8 +36,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept: writers such as matplotlib choose the format by it.
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = partial_path(path)
     with _cleaned_up(partial, path):
         yield partial
         with partial.open("rb") as file:
@@ -38,23 +48,42 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; it replaces `path` if the block succeeds.
 
+    What processes of this machine left of it when they were killed is removed.
+
     Raises:
         InputError: the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(".partial-*"):  # left by a killed process
-        if re.fullmatch(rf"\.partial-\d+-(old-)?{re.escape(path.name)}", stale.name):
-            shutil.rmtree(stale, ignore_errors=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    for other in path.parent.glob(f".partial-{_MACHINE}-*"):
+        found = re.fullmatch(rf"\.partial-{_MACHINE}-(\d+)-[0-9a-f]{{8}}(-old)?-{re.escape(path.name)}", other.name)
+        if found and not _at_work(int(found[1])):
+            shutil.rmtree(other, ignore_errors=True)
+    partial = partial_path(path)
     with _cleaned_up(partial, path):
         partial.mkdir()
         yield partial
-        old = path.with_name(f".partial-{os.getpid()}-old-{path.name}")
+        old = partial.with_name(partial.name.removesuffix(path.name) + f"old-{path.name}")
         if path.exists():
             path.replace(old)  # a kill from here to the next line leaves no folder, never half of one
         partial.replace(path)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _at_work(process: int) -> bool:
+    """Whether another process of this machine may have that number; none of our own writes a folder twice at once,
+    but in a container the next run often has the number of the last."""
+    if process == os.getpid():
+        return False
+    if os.name != "posix":  # where a signal of 0 is not harmless
+        return True
+    try:
+        os.kill(process, 0)  # sends nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager

@@ -58,7 +58,8 @@ class WorldCollection(Section):
 
 
 class FolderCollection(Section):
-    """Videos in a folder, each with a .vtt or .srt beside it or embedded."""
+    """Videos in a folder, each with captions beside it, in any format that `scriptsight.ingest.captions` reads, or
+    embedded."""
 
     kind: Literal["folder"]
     path: str  # a folder, or an fsspec address such as s3://bucket/talks
@@ -309,6 +310,7 @@ class Ingest(Spread):
     collections: dict[Name, Collection] = Field(min_length=1)
     transcription: Transcription | None = None  # null: videos without cues stay so
     cleaning: Cleaning
+    timeout_seconds: Positive  # for opening and hashing one video, which may lie on another machine
     max_reject_share: Share  # of a collection's videos; over it the stage fails
 
 

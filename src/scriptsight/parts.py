@@ -3,7 +3,8 @@
 A *plan* is a file with a line for every item (a video), cut into chunks. A chunk becomes a *part*: files, and
 a summary `KEY.json` that is written last. All lie in a work folder, which is named after the stage's parameters and
 this package's code, and KEY is a digest of the chunk's lines. So a part that is there is what doing its chunk again
-would give: it is not done again. Parts are put together in the order of the plan, whoever made them, whenever.
+would give, and is not done again; but where something was refused for a reason that may have passed by then, such as
+a server that did not answer, it is. Parts are put together in the order of the plan, whoever made them, whenever.
 """
 
 from __future__ import annotations
@@ -16,17 +17,29 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter
 
+from scriptsight.catalogue import Reject
 from scriptsight.files import whole_file
 from scriptsight.media import Failed, MediaError, fingerprint, isolated
 from scriptsight.reporting import Reporter
 
-P = TypeVar("P")
+# Reasons of rejects that a later run may not meet.
+PASSING = frozenset({"crashed", "disk full", "no access", "timed out", "unreachable"})
+
+
+class Refusing(Protocol):
+    """A part says what was refused in its chunk."""
+
+    @property
+    def rejects(self) -> Sequence[Reject]: ...
+
+
+P = TypeVar("P", bound=Refusing)
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,7 @@ class Work(Generic[P]):
         do: from the lines of a chunk, or of a part of it, to its part; runs in a process that may die.
         refuse: the part of a line whose processes did not survive it.
         part: the type P.
-        timeout: seconds for a chunk, and for each of its items if it did not hold them.
+        timeout: seconds for an item; a chunk has as many times that as it has items.
     """
 
     folder: Path
@@ -148,7 +161,10 @@ def write_plan(folder: Path, chunks: Iterable[tuple[str, Sequence[bytes]]]) -> P
 
 
 def finish(work: Work[Any], plan: Plan, mapper: Mapper, label: str, reporter: Reporter) -> None:
-    """Have every chunk of the plan done that is not done yet."""
+    """Have every chunk of the plan done that is not done yet, or in which something failed that may have passed."""
+    for chunk in plan:
+        if work.summary(chunk).is_file() and _may_have_passed(work, chunk):
+            work.summary(chunk).unlink()
     there = sum(work.summary(chunk).is_file() for chunk in plan)
     if there:
         reporter.message(f"{label}: {there} of {plan.chunks} parts are there from an interrupted run")
@@ -157,6 +173,10 @@ def finish(work: Work[Any], plan: Plan, mapper: Mapper, label: str, reporter: Re
     finished = (1 for count in mapper(work, missing, left) for _ in range(count)) if left else ()
     for _ in reporter.progress(finished, label, left):
         pass
+
+
+def _may_have_passed(work: Work[Any], chunk: Chunk) -> bool:
+    return any(reject.reason in PASSING for part in work.parts([chunk]) for reject in part.rejects)
 
 
 def processes(work: Work[Any], chunks: Iterable[Chunk], total: int, *, workers: int) -> Iterator[int]:
@@ -208,7 +228,7 @@ def _local_stamp(path: str) -> str:
     return f"{found.st_size}:{found.st_mtime_ns}"
 
 
-@cache
+@lru_cache(maxsize=1024)  # the members of an archive, which share its stamp, come one after the other
 def _remote_stamp(address: str) -> str:
     try:
         size, mark = fingerprint(address)

@@ -16,8 +16,10 @@ from flows import runners
 from scriptsight import ingest, segment
 from scriptsight.errors import InputError
 from scriptsight.params import Ingest, Segment
+from scriptsight.parts import Work, write_plan
 from tests import small
 from tests.conftest import MakeVideo
+from tests.flows import waiting
 
 VIDEOS = 6
 
@@ -88,6 +90,15 @@ def test_threads_and_dask_end_with_the_same_bytes_as_processes(videos: None) -> 
     assert not list(Path(".work").glob("*"))
 
 
+def test_a_long_chunk_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("others").mkdir()
+    plan = write_plan(tmp_path, [("group", [str(number).encode()]) for number in range(6)])
+    work = Work(tmp_path, tmp_path, waiting.do, waiting.refuse, waiting.Part, timeout=90)
+    spread = runners.mapper("ingest", ingest_params(runner="threads", workers=2))
+    assert list(spread(work, plan, plan.chunks)) == [1] * 6
+
+
 def test_a_killed_dask_worker_costs_nothing(videos: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On an existing scheduler with two workers, one is killed while it is at work: each chunk is there once."""
     import dask
@@ -102,7 +113,8 @@ def test_a_killed_dask_worker_costs_nothing(videos: None, monkeypatch: pytest.Mo
     ):
         victim = psutil.Process(int(next(iter(cluster.workers.values())).pid))
         killed: list[psutil.Process] = []
-        killer = threading.Thread(target=_kill_at_work, args=(victim, tmp_path / ".work/ingest", killed))
+        work = tmp_path / ".work/ingest"
+        killer = threading.Thread(target=_kill_at_work, args=(victim, work, killed), daemon=True)
         killer.start()
         run("ingest", runner="dask", dask_address=cluster.scheduler_address)
         killer.join()
@@ -113,7 +125,10 @@ def test_a_killed_dask_worker_costs_nothing(videos: None, monkeypatch: pytest.Mo
 
 def _kill_at_work(victim: psutil.Process, folder: Path, killed: list[psutil.Process]) -> None:
     """Kill a worker with SIGKILL once the first part is there and it has processes that decode."""
+    deadline = time.monotonic() + 60
     while not (list(folder.glob("*/??/[0-9a-f]*.json")) and victim.children()):
+        if time.monotonic() > deadline:
+            return
         time.sleep(0.01)
     killed += [victim, *victim.children(recursive=True)]
     victim.kill()
@@ -125,7 +140,7 @@ def test_a_dask_scheduler_that_is_not_there_is_told() -> None:
 
 
 def test_only_what_may_pass_by_itself_is_tried_again() -> None:
-    from prefect.states import Failed
+    from prefect import states
 
     errors = (OSError("stale file handle"), InputError("the disk is full"), AssertionError("a mistake"))
-    assert [runners._may_pass(None, None, Failed(data=error)) for error in errors] == [True, False, False]
+    assert [runners._may_pass(None, None, states.Failed(data=error)) for error in errors] == [True, False, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,9 @@ def misbehave(items: Sequence[str]) -> list[str]:
                 mark.touch()
                 os._exit(3)
         if item == "raise":
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if item == "nfs":
+            raise OSError(errno.ETIMEDOUT, "Connection timed out")
     return list(items)
 
 
@@ -47,6 +50,11 @@ def test_only_the_bad_item_is_lost() -> None:
         (["hang"], "timed out"),
     ]
     assert "exit code 3" in next(r.detail for _, r in results if isinstance(r, Failed))
+
+
+def test_a_chunk_has_the_time_of_all_its_items() -> None:
+    chunk = ["slow", "slow", "slow"]  # half a second each
+    assert list(isolated(misbehave, [chunk], workers=1, timeout=1)) == [(0, [(chunk, chunk)])]
 
 
 def test_one_crash_is_forgiven(tmp_path: Path) -> None:
@@ -78,4 +86,9 @@ def test_chunks_are_taken_as_they_are_needed() -> None:
 def test_an_error_of_the_work_itself_is_raised() -> None:
     with pytest.raises(OSError, match="No space left") as caught:
         list(isolated(misbehave, [["raise"], ["slow"]], workers=1, timeout=30))
-    assert caught.value.errno == 28
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_file_system_that_timed_out_is_no_slow_item() -> None:
+    with pytest.raises(TimeoutError, match="Connection timed out"):
+        list(isolated(misbehave, [["nfs"]], workers=1, timeout=30))

@@ -23,10 +23,9 @@ from scriptsight import parts
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file, write_json
-from scriptsight.ingest import folder
+from scriptsight.ingest import describe, folder
 from scriptsight.ingest import world as narrated_world
 from scriptsight.ingest.datasets import READERS
-from scriptsight.ingest.describe import FINDINGS, describe
 from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.media import Failed
 from scriptsight.params import Collection, FolderCollection, Ingest, WorldCollection
@@ -36,8 +35,7 @@ from scriptsight.reporting import ConsoleReporter, Reporter
 __all__ = ["Part", "Result", "merge", "plan", "run", "work"]
 
 CHUNK_VIDEOS = 16
-PROBE_SECONDS = 300.0  # for one video: hashing a large file over a network takes long, too
-HEARING_SECONDS = 6 * 3600.0  # for one video, where what is said in it must be heard first
+HEARING_SECONDS = 6 * 3600.0  # more for one video, where what is said in it must be heard first
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,8 @@ def run(
             catalogue is then not written: its old version, if any, stays, and the message shows the refusals.
     """
     reporter = reporter or ConsoleReporter()
-    other = {"workers", "runner", "dask_address", "max_reject_share"}  # what makes no difference to a part
+    # What makes no difference to a part.
+    other = {"timeout_seconds", "workers", "runner", "dask_address", "max_reject_share"}
     folder = parts.work_folder(work_root, params.model_dump_json(exclude=other), world.as_posix())
     chunks, videos = plan(params, folder, world)
     _check(params, videos, Counter(), _source_rejects(folder))  # before hours of work, what is lost anyway
@@ -168,7 +167,7 @@ def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
     if isinstance(collection, WorldCollection):
         videos = narrated_world.render(name, collection, entries, folder / "world" / name)
     else:
-        found = [describe(name, entry, params, rejects, cleaned) for entry in entries]
+        found = [describe.describe(name, entry, params, rejects, cleaned) for entry in entries]
         videos = [video for video in found if video is not None]
     if not videos:
         return Part(name, None, rejects=tuple(rejects))
@@ -188,7 +187,7 @@ def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
 
 def _job(params: Ingest, folder: Path) -> Work[Part]:
     do = partial(work, params=params, folder=folder)
-    limit = PROBE_SECONDS if params.transcription is None else HEARING_SECONDS
+    limit = params.timeout_seconds + (0.0 if params.transcription is None else HEARING_SECONDS)
     return Work(folder, Path.cwd(), do, _refused, Part, limit)
 
 
@@ -266,7 +265,7 @@ def _check(params: Ingest, videos: dict[str, int], kept: Counter[str], rejects: 
     reasons: dict[str, Counter[str]] = {name: Counter() for name in params.collections}
     first: dict[str, list[Reject]] = {name: [] for name in params.collections}
     for reject in rejects:
-        if reject.reason not in FINDINGS:
+        if reject.reason not in describe.FINDINGS:
             reasons[reject.collection][reject.reason] += 1
             first[reject.collection] += [reject] if len(first[reject.collection]) < 5 else []
     for name, why in reasons.items():

@@ -28,7 +28,6 @@ All is drawn from numpy generators seeded by (seed, split, number): equal parame
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ import pysubs2
 from PIL import Image
 
 from scriptsight.catalogue import Cue, Video
-from scriptsight.files import digest, whole_folder
+from scriptsight.files import digest, partial_path, whole_folder
 from scriptsight.ingest.sources import Entry
 from scriptsight.params import WorldCollection
 
@@ -152,7 +151,7 @@ def render(name: str, collection: WorldCollection, entries: Sequence[Entry], int
             drawn = {(entry.split, first): _draw(collection, entry.split, first)}
         frames, cues, title, label = drawn[entry.split, first][number - first]
         path = into / f"{entry.video_id}.mp4"
-        partial = into / f".partial-{os.getpid()}.mp4"
+        partial = partial_path(path)
         write_mp4(partial, frames)
         partial.replace(path)
         if cues:

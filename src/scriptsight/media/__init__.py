@@ -1,5 +1,5 @@
-"""Reading media files safely: wherever they lie: what they hold, their frames,
-sound and embedded cues, and workers that may die."""
+"""Reading media safely, wherever they lie: what a file holds, its frames, its sound and its embedded cues, in
+processes that may die."""
 
 from __future__ import annotations
 

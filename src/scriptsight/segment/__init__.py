@@ -99,7 +99,7 @@ def run(
     """
     reporter = reporter or ConsoleReporter()
     # What makes no difference to a part.
-    other = {"workers", "runner", "dask_address", "max_reject_share", "shard_mb"}
+    other = {"timeout_seconds", "workers", "runner", "dask_address", "max_reject_share", "shard_mb"}
     folder = parts.work_folder(work_root, params.model_dump_json(exclude=other))
     chunks = plan(catalogue_files.read(catalogue), folder)
     if not chunks.items:

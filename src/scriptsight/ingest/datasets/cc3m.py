@@ -87,7 +87,8 @@ def _img2dataset(name: str, folder: str, split: str) -> Iterator[_Image | Reject
         shard = relative.rsplit("/", 1)[-1].removesuffix(".parquet")
         number = 0
         try:
-            with fsspec.open(path, "rb") as file, pq.ParquetFile(file) as table:
+            # Without pre_buffer, which would keep in memory what was read of the shard.
+            with fsspec.open(path, "rb") as file, pq.ParquetFile(file, pre_buffer=False) as table:
                 for batch in table.iter_batches(columns=["key", "caption", "status"]):
                     for row in batch.to_pylist():
                         number += 1

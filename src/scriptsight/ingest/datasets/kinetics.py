@@ -14,6 +14,8 @@ says it. The papers report on validation, so that it is the test here. In params
       titles: k400/titles.csv   # for CPD; leave out for none
 
 `clips: whole` says that `ID.mp4` is the whole YouTube video: the clip is then its seconds time_start to time_end.
+That is slow: for each clip, both stages hash the whole file, and segment decodes all that lies before it. Where there
+is disk for it, cut the clips beforehand.
 Titles are a CSV with `youtube_id,title` or a JSON of {id: title}; the list that CPD used was not published.
 """
 
