@@ -118,12 +118,13 @@ def test_the_first_stage_leaves_the_language_model_and_nothing_else_as_it_was(wh
 
 def test_the_switch_shows_in_the_curves(whole):
     stages = {point["step"]: point["stage"] for point in curve(whole, "sgd")}
-    assert stages == {10: 2, 12: 2}
+    assert stages == pytest.approx({10: 1.4, 12: 2})  # a point is the mean of its steps: of ten, four in stage 2
     stay = {"joint_from": {"kind": "plateau", "validations": 1}}
     slow = ADAM | {"lr": 1e-9, "text_lr": 1e-9}  # so that no validation is better than the first
     choice = cpd(cpd=stay, optimizer=slow, text_hidden=None, steps=20, validate_every=8)
     train(whole, "plateau", choice)  # validates after 8 and 16 steps
-    assert {point["step"]: point["stage"] for point in curve(whole, "plateau")} == {10: 1, 20: 2}
+    stages = {point["step"]: point["stage"] for point in curve(whole, "plateau")}
+    assert stages == pytest.approx({10: 1, 20: 1.4})
 
 
 def test_a_plateau_is_a_number_of_validations_without_a_better_one():
