@@ -84,7 +84,7 @@ class Work(Generic[P]):
         do: from the lines of a chunk, or of a part of it, to its part; runs in a process that may die.
         refuse: the part of a line whose processes did not survive it.
         part: the type P.
-        timeout: seconds for an item; a chunk has as many times that as it has items.
+        timeout: seconds for an item; a chunk of several has twice that before they are done one by one.
     """
 
     folder: Path

@@ -52,7 +52,7 @@ def test_only_the_bad_item_is_lost() -> None:
     assert "exit code 3" in next(r.detail for _, r in results if isinstance(r, Failed))
 
 
-def test_a_chunk_has_the_time_of_all_its_items() -> None:
+def test_a_chunk_has_the_time_of_two_items() -> None:
     chunk = ["slow", "slow", "slow"]  # half a second each
     assert list(isolated(misbehave, [chunk], workers=1, timeout=1)) == [(0, [(chunk, chunk)])]
 

@@ -54,8 +54,8 @@ def isolated(
     """Apply `function` to each chunk in `workers` processes -> (number of the chunk, its outcomes), as they come.
 
     The outcomes are one (items, result) for the whole chunk; chunks share the cost of handing work over. A
-    chunk that takes over `timeout` seconds for each of its items or ends its process is repeated item by item, each
-    with `timeout` seconds, and has an outcome for each: only the item at fault is `Failed`. A crash of a single
+    chunk that takes over twice `timeout` seconds or ends its process is repeated item by item, each with `timeout`
+    seconds, and has an outcome for each: only the item at fault is `Failed`. A crash of a single
     item is given a second chance, a time-out is not. An exception of `function` itself is raised here.
 
     Only a few chunks a worker are taken from `chunks` at a time. `function` and the items must be picklable,
@@ -77,7 +77,7 @@ def isolated(
 
     def start(begun: _Begun[A, B], item: int | None) -> None:
         items = begun.items if item is None else [begun.items[item]]
-        running[pool.schedule(function, args=(items,), timeout=timeout * len(items))] = begun, item
+        running[pool.schedule(function, args=(items,), timeout=timeout * min(2, len(items)))] = begun, item
 
     coming = (_Begun[A, B](number, items) for number, items in enumerate(chunks))
     try:
