@@ -58,7 +58,9 @@ def test_search_answers_each_query_and_no_more_than_there_is(indexed: Path) -> N
     both = retrieve.search(["the red circle", "blue"], top=100, **where)  # type: ignore[arg-type]
     assert [len(found) for found in both] == [11, 11]
     alone = retrieve.search(["blue"], top=100, **where)[0]  # type: ignore[arg-type]
-    assert [moment.segment_id for moment in both[1]] == [moment.segment_id for moment in alone]
+    # Those that are equal but for rounding may change places.
+    assert {moment.segment_id for moment in both[1]} == {moment.segment_id for moment in alone}
+    assert [moment.score for moment in both[1]] == pytest.approx([moment.score for moment in alone], abs=1e-5)
     assert retrieve.search([], **where) == []  # type: ignore[arg-type]
 
 
