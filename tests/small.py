@@ -37,6 +37,25 @@ def script(path: Path) -> captions.Script:
     return captions.parse(path.read_bytes(), str(path))
 
 
+def segment_params(**keys: Any) -> params.Segment:
+    """How small videos are cut: segments of six seconds at four small frames a second."""
+    values = {
+        "fps": 4.0,
+        "short_side": 32,
+        "max_seconds": 6.0,
+        "max_gap_seconds": 1.0,
+        "pad_seconds": 0.5,
+        "jpeg_quality": 90,
+        "shard_mb": 100.0,
+        "timeout_seconds": 60.0,
+        "workers": 2,
+        "runner": "processes",
+        "dask_address": None,
+        "max_reject_share": 0.5,
+    }
+    return params.Segment.model_validate(values | keys)
+
+
 def frames(colour: Sequence[int], count: int = 6, side: int = 16, seed: int = 0) -> list[bytes]:
     """JPEG frames of one colour with a noisy texture."""
     rng = np.random.default_rng(seed)

@@ -24,20 +24,7 @@ from tests.conftest import MakeVideo
 
 VIDEOS = 24
 MINE = {"mine": {"kind": "folder", "path": "v", "splits": {"*": "train"}}}
-SEGMENT: dict[str, Any] = {
-    "fps": 8.0,
-    "short_side": 48,
-    "max_seconds": 6.0,
-    "max_gap_seconds": 1.0,
-    "pad_seconds": 0.5,
-    "jpeg_quality": 90,
-    "shard_mb": 100.0,
-    "timeout_seconds": 60.0,
-    "workers": 2,
-    "runner": "processes",
-    "dask_address": None,
-    "max_reject_share": 0.5,
-}
+SEGMENT: dict[str, Any] = small.segment_params(fps=8.0, short_side=48).model_dump()
 
 
 class Counting:

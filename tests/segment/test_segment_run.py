@@ -41,21 +41,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def params(**keys: Any) -> Segment:
-    values = {
-        "fps": 4.0,
-        "short_side": 32,
-        "max_seconds": 6.0,
-        "max_gap_seconds": 1.0,
-        "pad_seconds": 0.5,
-        "jpeg_quality": 90,
-        "shard_mb": 100.0,
-        "timeout_seconds": 60.0,
-        "workers": 2,
-        "runner": "processes",
-        "dask_address": None,
-        "max_reject_share": 0.5,
-    }
-    return Segment.model_validate(values | keys)
+    return small.segment_params(**keys)
 
 
 def ingest_folder(path: str = "v", **keys: Any) -> None:
