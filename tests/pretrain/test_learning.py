@@ -1,5 +1,6 @@
 """The claim, in its smallest honest form: sorting is learned from the video, and the words alone give nothing."""
 
+import csv
 import json
 
 import numpy as np
@@ -60,6 +61,26 @@ def test_an_untrained_model_is_at_chance(world):
     result = train(folder, settings, "untrained", steps=1, validate_every=1)
     assert abs(result.val["sort_accuracy"] - 0.25) < 0.08
     assert result.val["t2v_r1"] < 5 * result.val["t2v_chance"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "figure", "chance"),
+    [
+        ("contrastive", "t2v_r1", "t2v_chance"),
+        ("cpd", "t2v_r1", "t2v_chance"),
+        ("frame_order", "order_accuracy", "chance"),
+        ("masked_pixels", "masked_error", "masked_error_chance"),
+        ("joint", "tvts/sort_accuracy", "tvts/chance"),
+    ],
+)
+def test_the_loss_of_every_rival_falls(world, objective, figure, chance):
+    folder, settings = world
+    both = params.Joint(objectives={"tvts": 1.0, "cpd": 1.0})
+    result = train(folder, settings, objective, objective=objective, joint=both, steps=60, validate_every=60)
+    with (folder / objective / "plots" / "training.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < 0.97 * losses[0]
+    assert {figure, chance} <= set(result.val)
 
 
 def test_two_runs_give_the_same_bytes_and_a_bundle_that_loads(world):
