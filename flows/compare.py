@@ -127,7 +127,7 @@ class Comparison:
         )
 
     def _pool(self, collections: dict[str, Any]) -> dict[str, Any]:
-        one = {"workers": 1}  # several pools are made at once
+        one: dict[str, Any] = {"workers": 1}  # several pools are made at once
         ingest = self.base["ingest"] | {"collections": collections} | one
         return {"kind": "pool", "ingest": ingest, "segment": self.base["segment"] | one}
 
@@ -150,7 +150,12 @@ class Comparison:
 
     def _measurements(self, runs: Iterable[Run]) -> list[tuple[Path, dict[str, Any]]]:
         probed = standings.probe_section(self.base["probe"], CLIPS)
-        search = {"collection": "narrated", "split": "test", "index_splits": ["test"], "more_collections": []}
+        search: dict[str, Any] = {
+            "collection": "narrated",
+            "split": "test",
+            "index_splits": ["test"],
+            "more_collections": [],
+        }
         search |= {"map_points": 0, "queries": []}
         return [
             (
@@ -227,7 +232,7 @@ def main() -> None:
     )
     parser.add_argument("--preset", choices=PRESETS, default="quick", help="how much (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("compare"), metavar="DIR", help="where (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="entries at a time (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="entries at a time (%(default)s)")
     parser.add_argument("--table", action="store_true", help="only write the table of what is there")
     parser.add_argument("--out", type=Path, metavar="DIR", help="copy table and figure there as well, such as docs")
     options = parser.parse_args()

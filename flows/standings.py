@@ -102,9 +102,9 @@ def chance(comparison: Comparison) -> Figures:
 def spread(values: Sequence[float]) -> str:
     """Mean and range as text."""
     if not values:
-        return "–"
+        return "-"
     mean = statistics.mean(values)
-    return f"**{mean:.3f}** ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else f"**{mean:.3f}**"
+    return f"**{mean:.3f}** ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else f"**{mean:.3f}**"
 
 
 def ahead(standing: Standing, rival: str, figure: str) -> tuple[float, float, float] | None:

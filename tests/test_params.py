@@ -56,7 +56,12 @@ def test_a_missing_key(values):
             {"kind": "spans", "min_seconds": 5.0, "max_seconds": 3.0, "gap_seconds": 1.0},
             "min_seconds is over",
         ),
-        ("pretrain", "collections", {"narrated": {"frames": 4}}, "collections.narrated.frames is for pairs"),
+        (
+            "pretrain",
+            "collections",
+            {"narrated": {"frames": 4}},
+            "collections.narrated: frames and stride are for pairs",
+        ),
         (
             "pretrain",
             "collections",

@@ -27,6 +27,20 @@ def frame_indices(
     return np.clip(np.searchsorted(times, moments, side="right") - 1, 0, len(times) - 1)
 
 
+def strided_indices(
+    times: np.ndarray, start: float, end: float, frames: int, stride: int, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """M frames, each `stride` stored frames after the last, from a uniform start in [start, end] (CPD) -> int64 [M].
+
+    Without `rng` the clip lies in the middle, as in evaluation. A stretch that is too short ends with its last
+    frame, repeated.
+    """
+    first, last = np.clip(np.searchsorted(times, [start, end], side="right") - 1, 0, len(times) - 1)
+    room = max(0, last - first - (frames - 1) * stride)
+    begin = first + (room // 2 if rng is None else rng.integers(room + 1))
+    return np.minimum(begin + stride * np.arange(frames), last)
+
+
 def read(segment: Segment, indices: np.ndarray, size: int) -> np.ndarray:
     """Decode the frames at `indices`, short side scaled to `size`, centre crop -> uint8 [M, size, size, 3]."""
     return fit(segment.decode(indices.tolist()), size)

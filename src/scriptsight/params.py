@@ -474,6 +474,7 @@ class Source(Section):
     # one transcript and its stretch, or an untimed text and the whole segment
     share: Positive = 1.0  # of the batches, relative to the other collections
     frames: Count | None = None  # of clips of pairs, at most pretrain.frames (null); an image takes one tubelet
+    stride: Count | None = None  # of clips of pairs: stored frames from one to the next (CPD); null: evenly over all
 
 
 class CueSampling(Section):
@@ -707,8 +708,8 @@ class Pretrain(Section):
     @model_validator(mode="after")
     def _sources_fit(self) -> Pretrain:
         for name, source in self.collections.items():
-            if source.text == "script" and source.frames is not None:
-                raise ValueError(f"collections.{name}.frames is for pairs: scripts take all of pretrain.frames")
+            if source.text == "script" and (source.frames, source.stride) != (None, None):
+                raise ValueError(f"collections.{name}: frames and stride are for pairs; scripts take pretrain.frames")
             frames = source.frames or self.frames
             if frames > self.frames or frames % self.video.tubelet:
                 raise ValueError(

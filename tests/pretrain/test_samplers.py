@@ -120,6 +120,20 @@ def test_an_image_is_a_clip_of_one_frame_repeated(tmp_path):
     assert np.array_equal(sample.frames[0], sample.frames[1])
 
 
+def test_a_strided_clip_starts_anywhere_and_keeps_its_pace(tmp_path):
+    times = np.arange(40) / 4  # seconds
+    clip = Clip(frames=4, size=16, stride=3)
+    drawn = [clip.indices(times, (2.0, 8.0), np.random.default_rng(seed)) for seed in range(300)]
+    assert all(np.array_equal(np.diff(indices), [3, 3, 3]) for indices in drawn)
+    first = [indices[0] for indices in drawn]  # 8 to 32 are shown in the stretch, and a clip spans 10 frames
+    assert set(first) == set(range(8, 24))
+    assert clip.indices(times, (2.0, 8.0), None).tolist() == [15, 18, 21, 24]
+    assert clip.indices(times, (2.0, 3.0), np.random.default_rng(0)).tolist() == [8, 11, 12, 12]
+    small.told(tmp_path, "train", 1)
+    pairs = Pairs(Segments(tmp_path, "told", "train"), clip, "caption")
+    assert pairs.draw(0, np.random.default_rng(0), training=True).frames.shape == (4, 16, 16, 3)
+
+
 def test_half_of_the_training_clips_are_mirrored_if_asked(tmp_path):
     small.told(tmp_path, "train", 1)
     segments = Segments(tmp_path, "told", "train")

@@ -29,12 +29,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Clip:
-    """What a clip looks like: M frames of size x size pixels. `flip` mirrors half of the training clips, which
-    turns left into right under words that say which: off by default."""
+    """What a clip looks like: M frames of size x size pixels, spread over a stretch or `stride` stored frames apart.
+    `flip` mirrors half of the training clips, which turns left into right under words that say which: off by
+    default."""
 
     frames: int
     size: int
     flip: bool = False
+    stride: int | None = None
+
+    def indices(self, times: np.ndarray, stretch: Stretch, rng: np.random.Generator | None) -> np.ndarray:
+        """Which of the frames at `times` are shown, int64 [M]; `rng` draws them, None takes the middle."""
+        if self.stride is None:
+            return clips.frame_indices(times, *stretch, self.frames, rng)
+        return clips.strided_indices(times, *stretch, self.frames, self.stride, rng)
 
 
 class Sampler:
@@ -61,9 +69,8 @@ class Sampler:
             InputError: the frames of the segment are damaged.
         """
         segment = self.segments[row]
-        texts, (start, end) = self._choose(segment, rng, training)
-        times = segment.frame_times
-        indices = clips.frame_indices(times, start, end, self.clip.frames, rng if training else None)
+        texts, stretch = self._choose(segment, rng, training)
+        indices = self.clip.indices(segment.frame_times, stretch, rng if training else None)
         try:
             frames = clips.read(segment, indices, self.clip.size)
         except ValueError as error:  # simplejpeg's, or frames of several sizes
@@ -196,7 +203,7 @@ class Pairs(Sampler):
 
 def build(segments: Segments, source: params.Source, choice: params.Pretrain) -> Sampler:
     """The sampler that the parameters ask for."""
-    clip = Clip(source.frames or choice.frames, choice.size, choice.flip)
+    clip = Clip(source.frames or choice.frames, choice.size, choice.flip, source.stride)
     if source.text != "script":
         return Pairs(segments, clip, source.text)
     if isinstance(choice.sampling, params.SpanSampling):
