@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from scriptsight import clips, features
+from scriptsight.clips import View
 from scriptsight.errors import InputError
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.segments import Segments
@@ -22,25 +23,27 @@ def segments(tmp_path: Path) -> Segments:
 
 def test_features_are_those_of_each_segment_alone(segments: Segments) -> None:
     encoder = small.tiny_encoder()
-    found = features.extract(encoder, segments, 4, REPORTER, "test")
+    found = features.extract(encoder, segments, 4, REPORTER, "test", precision="fp32")
     assert {name: values.shape for name, values in found.items()} == {
-        "cls": (11, 32),
-        "mean": (11, 32),
-        "embedding": (11, 8),
+        "cls": (11, 1, 32),
+        "mean": (11, 1, 32),
+        "embedding": (11, 1, 8),
     }
     for row, segment in enumerate(segments):
-        frames = torch.from_numpy(clips.whole(segment, 4, 16))[None]
+        frames = torch.from_numpy(clips.views(segment, View(), 4, 16))
         alone = {**encoder.features(frames), "embedding": encoder.encode_video(frames)}
         for name, values in found.items():
             assert values.dtype == np.float32
-            np.testing.assert_allclose(values[row], alone[name][0].numpy(), atol=1e-5)
+            np.testing.assert_allclose(values[row], alone[name].numpy(), atol=1e-5)
     assert np.ptp(found["cls"], axis=0).max() > 0.01  # the segments do differ
 
 
 @pytest.mark.parametrize("batch", [1, 3, 11, 50])
 def test_features_do_not_depend_on_the_batch_size(segments: Segments, batch: int) -> None:
     encoder = small.tiny_encoder()
-    one, other = (features.extract(encoder, segments, size, REPORTER, "test") for size in (4, batch))
+    one, other = (
+        features.extract(encoder, segments, size, REPORTER, "test", precision="fp32") for size in (4, batch)
+    )
     for name in one:
         np.testing.assert_allclose(one[name], other[name], atol=1e-5)
 
@@ -54,8 +57,8 @@ def test_two_extractions_are_equal_to_the_bit_and_leave_torch_as_it_was(segments
 
 def test_rows_choose_segments_in_order(segments: Segments) -> None:
     encoder = small.tiny_encoder()
-    every = features.extract(encoder, segments, 4, REPORTER, "test")["cls"]
-    some = features.extract(encoder, segments, 2, REPORTER, "test", rows=[7, 0, 3])["cls"]
+    every = features.extract(encoder, segments, 4, REPORTER, "test", precision="fp32")["cls"]
+    some = features.extract(encoder, segments, 2, REPORTER, "test", rows=[7, 0, 3], precision="fp32")["cls"]
     np.testing.assert_allclose(some, every[[7, 0, 3]], atol=1e-5)
 
 
@@ -76,7 +79,7 @@ def test_features_that_are_not_finite_are_refused(segments: Segments) -> None:
     encoder = small.tiny_encoder()
     with torch.no_grad():
         encoder.video.norm.weight[0] = float("nan")
-    with pytest.raises(InputError, match=r"not finite.*small/v0/0"):
+    with pytest.raises(InputError, match=r"small/v0/0 are not finite"):
         features.extract(encoder, segments, 4, REPORTER, "test")
 
 

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
 import numpy as np
 from PIL import Image
 
 from scriptsight.segments import Segment
+
+Order = Literal["forward", "shuffled", "reversed", "first_frame"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How a segment is looked at: V = stretches * crops clips, whose features or scores are then averaged.
+
+    TVTS tests with 2 stretches and 3 crops, CPD with 10 and 3.
+
+    Attributes:
+        stretches: equal parts of the segment's time, each a clip of M middle frames.
+        crops: 1, the centre square, or 3 squares along the longer side: its two ends and the centre.
+        order: of each clip's frames. The others than "forward" take time away, to see what was learned of it:
+            "shuffled" permutes them by a draw from the segment's id alone and leaves no clip of two frames or more
+            as it was, "reversed" runs backward, and "first_frame" shows the clip's first frame M times.
+    """
+
+    stretches: int = 1
+    crops: Literal[1, 3] = 1
+    order: Order = "forward"
+
+    @property
+    def clips(self) -> int:
+        """V."""
+        return self.stretches * self.crops
 
 
 def frame_indices(
@@ -46,24 +77,60 @@ def read(segment: Segment, indices: np.ndarray, size: int) -> np.ndarray:
     return fit(segment.decode(indices.tolist()), size)
 
 
-def whole(segment: Segment, frames: int, size: int) -> np.ndarray:
-    """The evaluation view of a whole segment: M middle frames -> uint8 [M, size, size, 3]."""
-    return read(segment, frame_indices(segment.frame_times, segment.start, segment.end, frames), size)
+def views(segment: Segment, view: View, frames: int, size: int) -> np.ndarray:
+    """What evaluation sees of a segment -> uint8 [V, M, size, size, 3], the crops of the first stretch first.
+
+    Three crops of square frames would be one and the same, so of those there is one: V = stretches.
+    """
+    edges = np.linspace(segment.start, segment.end, view.stretches + 1).tolist()
+    indices = np.stack([frame_indices(segment.frame_times, *stretch, frames) for stretch in pairwise(edges)])[
+        :, arrangement(view.order, frames, segment.segment_id)
+    ]  # [stretches, M]
+    shown, places = np.unique(indices, return_inverse=True)
+    images = _scale(segment.decode(shown.tolist()), size)  # a frame of several clips is decoded once
+    squares = np.stack([_crop(images, size, share) for share in _shares(images, view.crops)])  # [crops, F, ...]
+    clips = squares[:, places.reshape(indices.shape)]  # [crops, stretches, M, size, size, 3]
+    return np.ascontiguousarray(clips.swapaxes(0, 1)).reshape(-1, frames, size, size, 3)
+
+
+def arrangement(order: Order, frames: int, segment_id: str) -> np.ndarray:
+    """Which of a clip's M frames is shown at each place -> int64 [M]."""
+    forward = np.arange(frames)
+    if order == "first_frame":
+        return np.zeros_like(forward)
+    if order == "reversed":
+        return forward[::-1]
+    if order == "forward" or frames == 1:
+        return forward
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(segment_id.encode()).digest()))
+    while (shuffled := rng.permutation(frames)).tolist() == forward.tolist():
+        pass
+    return shuffled
 
 
 def fit(frames: np.ndarray, size: int) -> np.ndarray:
     """Scale the short side of uint8 [M, H, W, 3] to `size` pixels and crop the centre square."""
+    return _crop(_scale(frames, size), size, 0.5)
+
+
+def _scale(frames: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [M, H, W, 3] with a short side of `size` pixels."""
     height, width = frames.shape[1:3]
-    if (height, width) == (size, size):
+    if min(height, width) == size:
         return frames
     scale = size / min(height, width)
     shape = (max(size, round(width * scale)), max(size, round(height * scale)))  # PIL: width first
-    top, left = (shape[1] - size) // 2, (shape[0] - size) // 2
-    return np.stack(
-        [
-            np.asarray(Image.fromarray(frame).resize(shape, Image.Resampling.BILINEAR))[
-                top : top + size, left : left + size
-            ]
-            for frame in frames
-        ]
-    )
+    return np.stack([np.asarray(Image.fromarray(frame).resize(shape, Image.Resampling.BILINEAR)) for frame in frames])
+
+
+def _crop(frames: np.ndarray, size: int, share: float) -> np.ndarray:
+    """A square of `size` pixels with this `share` of what is left over before it, on either axis."""
+    height, width = frames.shape[1:3]
+    top, left = int((height - size) * share), int((width - size) * share)
+    return frames[:, top : top + size, left : left + size]
+
+
+def _shares(frames: np.ndarray, crops: int) -> tuple[float, ...]:
+    """Where the squares lie: at the start, in the middle and at the end of the longer side."""
+    square = frames.shape[1] == frames.shape[2]
+    return (0.5,) if crops == 1 or square else (0.0, 0.5, 1.0)

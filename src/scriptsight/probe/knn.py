@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from scriptsight.probe.cosine import unit
+from scriptsight.probe.cosine import pooled
+from scriptsight.probe.predictions import Predictions
 
 CHUNK = 256  # queries at a time: bounds the memory of the similarities
+
+
+def predict(train: np.ndarray, classes: np.ndarray, test: np.ndarray, k: int, temperature: float) -> Predictions:
+    """Predict by weighted vote; scores are the votes. For the arguments see `votes`."""
+    return Predictions(votes(train, classes, test, k, temperature))
 
 
 def votes(train: np.ndarray, classes: np.ndarray, test: np.ndarray, k: int, temperature: float) -> np.ndarray:
@@ -17,11 +23,11 @@ def votes(train: np.ndarray, classes: np.ndarray, test: np.ndarray, k: int, temp
     in `train` vote.
 
     Args:
-        train, test: features [N_train, D], [N, D].
+        train, test: features [N_train, D], [N, D], or of several views [N_train, V, D], [N, V, D], which are pooled.
         classes: of `train`, int64 [N_train], from 0 to C - 1.
         k: neighbours; all of `train` where it has fewer.
     """
-    train, test = unit(train), unit(test)
+    train, test = pooled(train), pooled(test)
     member = np.eye(classes.max() + 1)[classes]  # [N_train, C]
     k = min(k, len(train))
     found = []
@@ -38,13 +44,5 @@ def votes(train: np.ndarray, classes: np.ndarray, test: np.ndarray, k: int, temp
 
 
 def accuracy(votes: np.ndarray, classes: np.ndarray) -> float:
-    """Share of the queries whose class has more votes than any other; a tie counts as a miss.
-
-    Args:
-        votes: [N, C].
-        classes: the right ones, int64 [N].
-    """
-    own = np.take_along_axis(votes, classes[:, None], axis=1)[:, 0]
-    others = votes.copy()
-    np.put_along_axis(others, classes[:, None], -np.inf, axis=1)
-    return float((own > others.max(axis=1)).mean())
+    """Share of the queries whose class, int64 [N], has more votes [N, C] than any other; a tie counts as a miss."""
+    return Predictions(votes).accuracy(classes)

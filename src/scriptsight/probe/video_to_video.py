@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scriptsight.probe.cosine import unit
+from scriptsight.probe.cosine import pooled
 
 CHUNK = 256  # queries at a time: bounds the memory of the similarities
 
@@ -16,10 +16,10 @@ def first_hits(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
     before an equally similar one of the query's class. A video alone in its class never hits.
 
     Args:
-        features: [N, D].
+        features: [N, D], or of several views [N, V, D], which are pooled.
         classes: [N].
     """
-    features = unit(features)
+    features = pooled(features)
     ranks = []
     for start in range(0, len(features), CHUNK):
         queries = np.arange(start, min(start + CHUNK, len(features)))

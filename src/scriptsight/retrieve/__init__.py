@@ -73,7 +73,8 @@ class _Shelf:
             rows = [number - first for number in numbers if first <= number < first + len(part)]
             if rows:
                 label = f"encode {collection}/{split}"
-                found.append(features.extract(encoder, part, batch, reporter, label, rows)["embedding"])
+                seen = features.extract(encoder, part, batch, reporter, label, rows, kinds=("embedding",))
+                found.append(seen["embedding"][:, 0])
             first += len(part)
         return np.concatenate(found)
 
