@@ -63,7 +63,7 @@ PRESETS = {
         seeds=(0, 1, 2),
         steps=2400,
         films=(208, 12, 12),
-        clips=(2000, 1000),
+        clips=(1500, 750),
     ),
 }
 
@@ -163,8 +163,8 @@ class Comparison:
                 {
                     "kind": "measurement",
                     "bundle": "../models/pretrained",
-                    "films": "../../data/segments",
-                    "clips": f"../../../clips-{run.seed}/data/segments",
+                    "films": "../../data",
+                    "clips": f"../../../clips-{run.seed}/data",
                     "probe": probed,
                     "retrieve": self.base["retrieve"] | search,
                 },

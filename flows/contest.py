@@ -91,14 +91,21 @@ def _untrained(entry: Entry) -> dict[str, Any]:
 
 
 def _measurement(entry: Entry) -> dict[str, Any]:
-    """Probe a model and search with it -> the content of both metrics files."""
+    """Probe a model on each kind of clips, and search with it -> what both found."""
     from scriptsight import probe, retrieve
 
-    shared: dict[str, Any] = {"bundle": entry["bundle"], "reporter": SilentReporter()}
-    probed = probe.run(params.Probe.model_validate(entry["probe"]), segments=entry["clips"], **shared)
-    retrieve.run(params.Retrieve.model_validate(entry["retrieve"]), segments=entry["films"], **shared)
-    shutil.rmtree("models/index")
-    return {"probe": probed.metrics, "retrieve": read(Path("metrics/retrieve.json"))}
+    silent, model = SilentReporter(), Path(entry["bundle"])
+    choice, clips = params.Probe.model_validate(entry["probe"]), Path(entry["clips"])
+    probed = {
+        test: probe.measure(
+            model, choice, test, segments=clips / "segments", catalogue=clips / "catalogue", reporter=silent
+        )
+        for test in choice.tests
+    }
+    search = params.Retrieve.model_validate(entry["retrieve"])
+    retrieve.run(search, segments=Path(entry["films"]) / "segments", bundle=model, reporter=silent)
+    shutil.rmtree("models")  # the index
+    return {"probe": probed, "retrieve": read(Path("metrics/retrieve.json"))}
 
 
 _KINDS: dict[str, Callable[[Entry], dict[str, Any]]] = {

@@ -56,7 +56,7 @@ Standing = dict[str, list[Figures]]  # objective -> a seed's figures each
 
 def probe_section(base: Mapping[str, Any], clips: Sequence[str]) -> dict[str, Any]:
     """The probe's parameters for a comparison: linear probe and video-to-video recall on both kinds of clips."""
-    tests = {name: {"collections": [name], "train_split": "train", "test_split": "test"} for name in clips}
+    tests = {name: {"collections": [name]} for name in clips}
     return {**base, "tests": tests, "protocols": ["linear", "video_to_video"]}
 
 
@@ -87,8 +87,16 @@ def _figures(comparison: Comparison, run: Run) -> Figures:
     return figures | _probed(measured["probe"]) | {"t2v": measured["retrieve"]["t2v"]["r1"]}
 
 
-def _probed(metrics: Mapping[str, Any]) -> Figures:
-    raise NotImplementedError(metrics)
+def _probed(measured: Mapping[str, Any]) -> Figures:
+    figures = {"v2v": measured["loop"]["v2v_r1"]}
+    for clips, found in measured.items():
+        order = found["order"]
+        figures |= {
+            clips: found["linear_top1"],
+            f"{clips}_shuffled": order["shuffled_top1"],
+            f"{clips}_first": order["first_frame_top1"],
+        }
+    return figures
 
 
 def chance(comparison: Comparison) -> Figures:
