@@ -16,12 +16,12 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import contest, server, stage, standings
+from flows import contest, server, stage, standings, tracking
 from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.files import write_json
@@ -225,6 +225,29 @@ def _make(folder: Path) -> str | None:
     return f"{folder} failed ({' '.join(last)}): see {folder / contest.LOG}"
 
 
+def record(comparison: Comparison, written: Sequence[Path]) -> None:
+    """Show the comparison as an MLflow experiment: a run for each training, and one with table and figure."""
+    title = f"comparison {comparison.root.name}"
+    with tracking.opened() as client:
+        experiment = tracking.experiment(client, title)
+        for earlier in tracking.runs(client, experiment):  # figures may have come since
+            client.delete_run(earlier.info.run_id)
+        for (world, budget), standing in standings.all_of(comparison).items():
+            for objective, seeds in standing.items():
+                for seed, figures in zip(comparison.preset.seeds, seeds, strict=False):
+                    told = {"world": world, "budget": budget, "objective": objective, "seed": seed}
+                    run = client.create_run(experiment, run_name=" ".join(str(value) for value in told.values()))
+                    for name, value in told.items():
+                        client.log_param(run.info.run_id, name, value)
+                    for name, value in figures.items():
+                        client.log_metric(run.info.run_id, name, value)
+                    client.set_terminated(run.info.run_id)
+        run = client.create_run(experiment, run_name="table and figure")
+        for path in written:
+            client.log_artifact(run.info.run_id, str(path))
+        client.set_terminated(run.info.run_id)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -244,6 +267,7 @@ def main() -> None:
             server.from_environment()
             compare(comparison, options.workers)
         written = standings.write(comparison)
+        record(comparison, written)
         print(written[0].read_text(encoding="utf-8"))
         if options.out:
             for path in written:

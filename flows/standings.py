@@ -13,6 +13,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from flows import contest
 from scriptsight.files import whole_file
+from scriptsight.ingest.world import VERBS
 from scriptsight.pictures import COLOURS, INK, picture
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ def probe_section(base: Mapping[str, Any], clips: Sequence[str]) -> dict[str, An
     return {**base, "tests": tests, "protocols": ["linear", "video_to_video"]}
 
 
+def all_of(comparison: Comparison) -> dict[tuple[str, str], Standing]:
+    """What is there of every world and budget."""
+    preset = comparison.preset
+    found = {(world, budget): read(comparison, world, budget) for world in preset.worlds for budget in preset.budgets}
+    return {key: standing for key, standing in found.items() if standing}
+
+
 def read(comparison: Comparison, world: str, budget: str) -> Standing:
     """What is there of a world and a budget. The reference is the same in both budgets."""
     from flows.compare import REFERENCE, STEPS, UNTRAINED, Run
@@ -103,7 +111,10 @@ def chance(comparison: Comparison) -> Figures:
     """What guessing gets, from the first measurement that is there."""
     for path in sorted(comparison.root.glob(f"*/*/measured/{contest.RESULT}")):
         measured = contest.read(path)
-        return {"sorting": 1 / 4, "sorting_blank": 1 / 4, "t2v": measured["retrieve"]["chance_r1"]}
+        verbs = 1 / len(VERBS)  # clips are balanced, and a query's own class is about so much of the others
+        clips = dict.fromkeys((*CONTROLS, "v2v"), verbs)
+        k = comparison.base["pretrain"]["k"]
+        return {"sorting": 1 / k, "sorting_blank": 1 / k, **clips, "t2v": measured["retrieve"]["chance_r1"]}
     return {}
 
 
@@ -129,12 +140,7 @@ def ahead(standing: Standing, rival: str, figure: str) -> tuple[float, float, fl
 
 def write(comparison: Comparison) -> list[Path]:
     """table.md, table.csv and bars.png in the comparison's folder."""
-    standings = {
-        (world, budget): read(comparison, world, budget)
-        for world in comparison.preset.worlds
-        for budget in comparison.preset.budgets
-    }
-    standings = {key: standing for key, standing in standings.items() if standing}
+    standings = all_of(comparison)
     paths = [comparison.root / name for name in ("table.md", "table.csv", "bars.png")]
     for path, text in zip(paths, (_markdown(comparison, standings), _csv(standings)), strict=False):
         with whole_file(path) as partial:

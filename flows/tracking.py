@@ -4,6 +4,10 @@ pretrain opens the run; probe and retrieve find it by the digest of the weights 
 talking is done in a process of its own (`python -m flows.tracking`, events as JSON lines on its input): its
 four seconds of imports overlap with those of the stage, no database write stops the training loop, and a
 training that is killed leaves a run marked FAILED, because its events end without a word.
+
+A figure has one name: `train/` and `val/` are curves, `probe/` and `retrieve/` what the model is worth, `speed/` what
+it costs, `data/` what it learned from. Parameters that this run did not use are not among its parameters; the
+artifact params.yaml has them all.
 """
 
 from __future__ import annotations
@@ -18,12 +22,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
+from flows import views
 from flows.server import answers, clean
 from scriptsight import files
 from scriptsight.errors import InputError
-from scriptsight.params import Params, read_yaml
+from scriptsight.params import Params, Pretrain, read_yaml
 from scriptsight.reporting import ConsoleReporter
 
 EXPERIMENT = "scriptsight"
@@ -32,6 +37,8 @@ DATA_PAGE = Path("plots/segment/report.html")
 STORE = Path("mlruns")
 SYSTEM_SECONDS = 5  # between two samples of processor, memory and GPU
 FLUSH_SECONDS = 2
+# Parameters of where and how fast, not of what: the same model comes out.
+MACHINE = {"workers", "loader_workers", "threads", "runner", "dask_address", "timeout_seconds", "keep_checkpoints"}
 FAILED_STAGE = "failed_stage"  # tag: the stage after pretrain that failed last, and has not succeeded since
 
 
@@ -113,21 +120,22 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
     Raises:
         InputError: MLflow can't be used, or the model that a run is looked up for does not exist.
     """
-    address = uri()
-    if address.startswith(("http://", "https://")) and not answers(address):
-        raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
+    _told_if_dead(uri())
     reporter = MlflowReporter(_opening(stage, params))
     status = "FAILED"
     try:
         yield reporter
-        published = {f"{stage}/{name}": value for name, value in _figures(stage).items()}
         if stage == "pretrain":
-            for earlier in ("ingest", "segment"):
-                published |= {f"data/{earlier}/{name}": value for name, value in _figures(earlier).items()}
             reporter.tags({"weights_digest": files.digest(WEIGHTS)})
             if DATA_PAGE.is_file():  # what the model learned from
                 reporter.figure(DATA_PAGE)
-        reporter.metrics(published)
+            for earlier in ("ingest", "segment"):
+                reporter.metrics({f"data/{earlier}/{name}": value for name, value in _figures(earlier).items()})
+            # The curves of val/ and speed/ end in the figures of the whole training.
+            last = {name if name.startswith("val/") else f"speed/{name}": v for name, v in _figures(stage).items()}
+            reporter.metrics(last, params.pretrain.steps)
+        else:
+            reporter.metrics({f"{stage}/{name}": value for name, value in _figures(stage).items()})
         status = "FINISHED"
     finally:
         reporter.end(status)
@@ -142,8 +150,35 @@ def _opening(stage: str, params: Params) -> dict[str, Any]:
         "stage": stage,
         "weights_digest": None if stage == "pretrain" else files.digest(WEIGHTS),
         "name": f"{learn.objective} K={learn.k} M={learn.frames} {learn.steps} steps seed {learn.seed}",
-        "params": {name: clean(value) for name, value in flat(params.model_dump(mode="json"), ".").items()},
+        "params": {name: clean(value) for name, value in used(params).items()},
+        "all_params": _cleaned(params.model_dump(mode="json")),
         "tags": _origin(),
+    }
+
+
+def _cleaned(value: Any) -> Any:
+    """Parameters without passwords of addresses."""
+    if isinstance(value, dict):
+        return {name: _cleaned(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(part) for part in value]
+    return clean(value) if isinstance(value, str) else value
+
+
+def used(params: Params) -> dict[str, Any]:
+    """The parameters that a run is told apart by: not those of other objectives, of the machine, or left open."""
+    kinds = set(get_args(Pretrain.model_fields["objective"].annotation)) - {params.pretrain.objective}
+    kinds -= set(params.pretrain.objectives)
+    if params.pretrain.objective == "contrastive":  # whose parameters are those of tvts
+        kinds.discard("tvts")
+    others = tuple(f"pretrain.{kind}." for kind in kinds)
+    values = flat(params.model_dump(mode="json"), ".")
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None
+        and not name.startswith((*others, "registry."))
+        and name.rpartition(".")[2] not in MACHINE
     }
 
 
@@ -198,6 +233,79 @@ def uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(STORE / 'mlflow.db').resolve()}"
 
 
+@contextmanager
+def opened() -> Iterator[Any]:
+    """An `MlflowClient` of `uri()`.
+
+    Raises:
+        InputError: MLflow can't be used, or refused something within the block.
+    """
+    address = uri()
+    _told_if_dead(address)
+    STORE.mkdir(exist_ok=True)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield MlflowClient(address)
+    except (MlflowException, SQLAlchemyError) as error:
+        raise InputError(f"MLflow at {clean(address)} can't be used: {clean(str(error))}") from None
+
+
+def _told_if_dead(address: str) -> None:
+    if address.startswith(("http://", "https://")) and not answers(address):
+        raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
+
+
+def experiment(client: Any, name: str = EXPERIMENT) -> str:
+    """The id of an experiment, by default the one of all models; it is made, and told how to look, if need be."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        at_home = "MLFLOW_TRACKING_URI" not in os.environ
+        location = (STORE / "artifacts").resolve().as_uri() if at_home else None
+        client.create_experiment(name, artifact_location=location)
+        found = client.get_experiment_by_name(name)
+    for tag, value in views.experiment_tags(found.experiment_id).items() if name == EXPERIMENT else ():
+        if tag not in found.tags:  # what a person has written there since is theirs
+            client.set_experiment_tag(found.experiment_id, tag, value)
+    return str(found.experiment_id)
+
+
+def runs(client: Any, experiment_id: str, condition: str = "") -> Iterator[Any]:
+    """The runs that meet a condition in MLflow's words, the newest first."""
+    page = None
+    while True:
+        found = client.search_runs(
+            [experiment_id], condition, order_by=["attributes.start_time DESC"], max_results=500, page_token=page
+        )
+        yield from found
+        page = found.token
+        if not page:
+            return
+
+
+def run_of(client: Any, weights_digest: str) -> Any:
+    """The newest run of these weights, or None."""
+    return next(runs(client, experiment(client), f"tags.weights_digest = '{weights_digest}'"), None)
+
+
+def model_version(client: Any, registered: str, named: str) -> Any:
+    """The version of a registered model with this number or alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if re.fullmatch(r"[0-9]{1,6}", named):  # longer ones are beginnings of runs
+            return client.get_model_version(registered, named)
+        if re.fullmatch(r"[A-Za-z0-9_-]+", named):
+            return client.get_model_version_by_alias(registered, named)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    return None
+
+
 # ------------------------------------------------------------------------- the process that talks to MLflow
 
 
@@ -217,45 +325,47 @@ class Record:
         self._waiting: list[Any] = []
         self._since = time.monotonic()
         self.message = ""
-        self._run_id = self._find(opening["weights_digest"]) or self._create(opening, Param)
+        self._experiment = experiment(self._client)
+        run = run_of(self._client, opening["weights_digest"]) if opening["weights_digest"] else None
+        self._ended = run.info.end_time if run else None  # its duration is that of the training, not of the week
+        self._run_id = run.info.run_id if run else self._create(opening, Param)
         self._client.update_run(self._run_id, status="RUNNING")
         self._system = None
         if self._stage == "pretrain":
             self._system = SystemMetricsMonitor(self._run_id, sampling_interval=SYSTEM_SECONDS, tracking_uri=address)
             self._system.start()
 
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found:
-            return str(found.experiment_id)
-        at_home = "MLFLOW_TRACKING_URI" not in os.environ
-        location = (STORE / "artifacts").resolve().as_uri() if at_home else None
-        return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
-
-    def _find(self, weights_digest: str | None) -> str | None:
-        """The newest run of these weights."""
-        if weights_digest is None:
-            return None
-        runs = self._client.search_runs(
-            [self._experiment()],
-            filter_string=f"tags.weights_digest = '{weights_digest}'",
-            order_by=["attributes.start_time DESC"],
-            max_results=1,
-        )
-        return runs[0].info.run_id if runs else None
-
     def _create(self, opening: Mapping[str, Any], param: Any) -> str:
-        run = self._client.create_run(self._experiment(), run_name=opening["name"], tags=opening["tags"])
+        run = self._client.create_run(self._experiment, run_name=opening["name"], tags=opening["tags"])
         params = [param(name, value) for name, value in opening["params"].items()]
         for start in range(0, len(params), 100):  # the most that MLflow takes at once
             self._client.log_batch(run.info.run_id, params=params[start : start + 100])
+        self._client.log_dict(run.info.run_id, opening["all_params"], "params.yaml")
+        self._add_data(run.info.run_id, opening["tags"])
         if opening["weights_digest"]:
-            self._client.set_tag(run.info.run_id, "weights_digest", opening["weights_digest"])
+            self._name_weights(run.info.run_id, opening["weights_digest"])
             self.message = (
                 "MLflow has no run of this model (it was trained elsewhere, or mlruns/ was removed): "
                 f"made a new one, {opening['name']!r}."
             )
         return str(run.info.run_id)
+
+    def _add_data(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """The column `Dataset` of MLflow's table: which segments the model learned from."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        digest = tags.get(f"input/{views.SEGMENTS}")
+        if digest:
+            data = Dataset(name=views.SEGMENTS, digest=digest.removesuffix(".dir"), source_type="dvc", source="{}")
+            context = InputTag("mlflow.data.context", "training")
+            self._client.log_inputs(run_id, [DatasetInput(dataset=data, tags=[context])])
+
+    def _name_weights(self, run_id: str, weights_digest: str) -> None:
+        """The run is found by its weights, and tells them in its name."""
+        self._client.set_tag(run_id, "weights_digest", weights_digest)
+        name = self._client.get_run(run_id).info.run_name
+        if not name.endswith(weights_digest[:8]):
+            self._client.update_run(run_id, name=f"{name} {weights_digest[:8]}")
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Store one event; figures are collected for some seconds."""
@@ -267,8 +377,10 @@ class Record:
         elif "figure" in event:
             self._client.log_artifact(self._run_id, event["figure"], self._stage)
         elif "tags" in event:
-            tags = [self._tag(name, value) for name, value in event["tags"].items()]
-            self._client.log_batch(self._run_id, tags=tags)
+            tags = dict(event["tags"])
+            if "weights_digest" in tags:
+                self._name_weights(self._run_id, tags.pop("weights_digest"))
+            self._client.log_batch(self._run_id, tags=[self._tag(name, value) for name, value in tags.items()])
 
     def flush(self) -> None:
         """Write the collected figures."""
@@ -288,7 +400,11 @@ class Record:
             elif self._client.get_run(self._run_id).data.tags.get(FAILED_STAGE) == self._stage:
                 self._client.delete_tag(self._run_id, FAILED_STAGE)
             status = "FINISHED"
-        self._client.set_terminated(self._run_id, status)
+        run = self._client.get_run(self._run_id)
+        note = run.data.tags.get(views.NOTE, views.RUN_NOTE)
+        if note.startswith(views.RUN_NOTE):  # what a person wrote instead is theirs
+            self._client.set_tag(self._run_id, views.NOTE, views.run_note(run.data.metrics))
+        self._client.set_terminated(self._run_id, status, end_time=self._ended)
 
 
 def main(events: IO[str], answer: IO[str]) -> None:

@@ -760,6 +760,14 @@ class Retrieve(Section):
     top: Count  # moments a query shows
 
 
+class Registry(Section):
+    """MLflow's registry of models, which keeps those that learned something; the best of them is its `champion`."""
+
+    enabled: bool
+    name: Name  # of the registered model
+    metric: str  # the figure of the probe (`linear_top1`) or of retrieval (`t2v/r1`) that decides which is better
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -768,6 +776,7 @@ class Params(Section):
     pretrain: Pretrain
     probe: Probe
     retrieve: Retrieve
+    registry: Registry
 
     @model_validator(mode="after")
     def _collections_exist(self) -> Params:

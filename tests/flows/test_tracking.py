@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows import tracking
+from flows import tracking, views
 from scriptsight import params
 from scriptsight.errors import InputError
 
@@ -64,10 +66,14 @@ def test_a_model_is_one_run(settings: params.Params, capsys: pytest.CaptureFixtu
     probe(settings)
     assert "MLflow has no run of this model" in capsys.readouterr().err
     newest, run = runs()
+    assert (newest.info.run_name[-8:], run.info.run_name[-8:]) == tuple(
+        hashlib.sha256(weights).hexdigest()[:8] for weights in (b"another model", b"a model")
+    )
     assert newest.data.metrics == {"probe/linear_top1": 0.5, "probe/random_init/linear_top1": 0.25}
     assert run.info.status == "FINISHED"
     assert run.data.metrics["train/loss"] == 1.0
-    assert run.data.metrics["pretrain/samples_per_second"] == 10.5
+    assert run.data.metrics["speed/samples_per_second"] == 10.5
+    assert run.data.metrics["val/chance"] == 0.25
     assert run.data.metrics["data/ingest/narrated/videos"] == 3
     assert run.data.metrics["probe/linear_top1"] == 0.5
     assert run.data.metrics["probe/random_init/linear_top1"] == 0.25
@@ -76,6 +82,56 @@ def test_a_model_is_one_run(settings: params.Params, capsys: pytest.CaptureFixtu
     assert len(run.data.tags["git_commit"]) == 40
     artifacts = Path("mlruns/artifacts") / run.info.run_id / "artifacts/pretrain/curves.csv"
     assert artifacts.read_text() == "step,loss\n"
+
+
+def test_a_probe_of_next_week_leaves_the_duration_of_the_training(settings: params.Params) -> None:
+    train(settings)
+    before = runs()[0].info
+    time.sleep(0.05)
+    probe(settings)
+    after = runs()[0].info
+    assert (after.start_time, after.end_time, after.status) == (before.start_time, before.end_time, "FINISHED")
+
+
+def test_parameters_are_those_that_tell_models_apart(settings: params.Params) -> None:
+    used = tracking.used(settings)
+    assert settings.pretrain.objective == "tvts"
+    assert {"pretrain.tvts.sort_weight", "pretrain.optimizer.lr"} <= used.keys()
+    assert not [name for name in used if name.startswith(("pretrain.cpd.", "pretrain.joint."))]  # not in use
+    assert not [name for name, value in used.items() if value is None or name.endswith((".workers", ".runner"))]
+    plain = settings.pretrain.model_copy(update={"objective": "contrastive"})
+    used = tracking.used(settings.model_copy(update={"pretrain": plain}))
+    assert "pretrain.tvts.align_weight" in used  # contrastive's weight is that of tvts
+    train(settings)
+    (run,) = runs()
+    everything = Path("mlruns/artifacts") / run.info.run_id / "artifacts/params.yaml"
+    assert params.load(everything) == settings
+
+
+def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: params.Params) -> None:
+    from mlflow import MlflowClient
+
+    Path("dvc.lock").write_text("stages: {segment: {outs: [{path: data/segments, md5: 0123456789abcdef.dir}]}}\n")
+    train(settings)
+    probe(settings)
+    client = MlflowClient(tracking.uri())
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    view = json.loads(experiment.tags["mlflow.sharedViewState.scriptsight"])
+    state = json.loads(view["state"])
+    assert (view["name"], experiment.tags["mlflow.experimentKind"]) == ("Compare models", "custom_model_development")
+    assert "metrics.`probe/linear_top1`" in state["selectedColumns"]
+    sections = {section["uuid"] for section in state["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} <= sections
+    assert views.address(experiment.experiment_id) in experiment.tags["mlflow.note.content"]
+    (run,) = runs()
+    assert "| linear probe, share right | 0.5 | untrained encoder 0.25 |" in run.data.tags["mlflow.note.content"]
+    data = run.inputs.dataset_inputs[0].dataset
+    assert (data.name, data.digest) == ("data/segments", "0123456789abcdef")
+    client.set_tag(run.info.run_id, "mlflow.note.content", "my own words")
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine, too")
+    probe(settings)
+    assert runs()[0].data.tags["mlflow.note.content"] == "my own words"
+    assert client.get_experiment(experiment.experiment_id).tags["mlflow.note.content"] == "mine, too"
 
 
 def test_a_failed_stage_leaves_a_failed_run(settings: params.Params) -> None:

@@ -94,6 +94,7 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
         "plots/failures.csv",
         "plots/failures.png",
         "plots/moments.png",
+        "plots/outcomes.csv",
         "plots/ranks.png",
         "retrieve.json",
     ]
@@ -134,6 +135,27 @@ def test_failures_are_listed_worst_first(workspace: Path, plain: params.Retrieve
     for row in rows:
         assert row["segment"] != row["found_segment"] and float(row["found_score"]) >= float(row["score"])
         assert row["text"].startswith("the ") and row["segment"].split("/")[1].split("-")[1] in row["text"]
+
+
+def test_outcomes_name_each_query_and_its_rank(workspace: Path, plain: params.Retrieve) -> None:
+    measured = run(workspace, plain).metrics
+    with (workspace / "out" / "plots" / "outcomes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({(row["direction"], row["query"]) for row in rows}) == len(rows) == 10
+    for direction in ("t2v", "v2t"):
+        ranks = [int(row["rank"]) for row in rows if row["direction"] == direction]
+        assert np.mean(np.array(ranks) <= 1) == measured[direction]["r1"]
+        assert np.mean(ranks) == measured[direction]["mean_rank"]
+    videos = [row["query"] for row in rows if row["direction"] == "v2t"]
+    assert sorted(videos) == sorted(f"small/test-{name}/0" for name in COLOURS)
+    assert [row["query"].partition("#")[0] for row in rows[:5]] == videos
+    changed = split_rows("test")
+    changed[0] = small.segment("test-red", colour=COLOURS["red"], texts=["another text"])
+    small.write_segments(workspace / "segments", "c", "test", changed)
+    run(workspace, plain, "changed")
+    with (workspace / "changed" / "plots" / "outcomes.csv").open(newline="") as file:
+        again = [row["query"] for row in csv.DictReader(file)]
+    assert [a == row["query"] for a, row in zip(again, rows, strict=True)] == [False] + 9 * [True]
 
 
 def test_dual_softmax_is_beside_the_figures_not_in_them(workspace: Path, plain: params.Retrieve) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 
 from scriptsight import features, params
 from scriptsight.errors import InputError
-from scriptsight.files import write_json
+from scriptsight.files import whole_file, write_json
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.reporting import ConsoleReporter, Reporter
@@ -99,7 +101,7 @@ def run(
     of its 95% bootstrap interval (`r1_low`, `r1_high`), the median and the mean rank; what was measured
     (`protocol`), the number of items in the `gallery` and of `texts`, and `chance_r1`, 1 / gallery. With
     `params.dual_softmax` the same again under `dual_softmax`: figures that know the whole query set. Ties count
-    against the model.
+    against the model. `outcomes.csv` beside the pictures has the rank of each query, to compare two models by.
 
     Raises:
         InputError: the model or the segments are missing or damaged, a split is empty, or fewer than two
@@ -134,6 +136,7 @@ def run(
         figures = [
             *_answers(encoder, params, shelf, made.vectors[:indexed], measured, plots, reporter),
             *_failures(measured, shelf, plots),
+            _outcomes(measured, shelf, plots / "outcomes.csv"),
         ]
         points = None if layout is None else layout.points()
         if points is not None:
@@ -302,6 +305,23 @@ def _failures(measured: _Measured, shelf: _Shelf, plots: Path) -> list[Path]:
         return [plots / "failures.csv"]
     pictures.failure_sheet(failures, plots / "failures.png")
     return [plots / "failures.csv", plots / "failures.png"]
+
+
+def _outcomes(measured: _Measured, shelf: _Shelf, path: Path) -> Path:
+    """The rank of each query: `t2v` or `v2t`, the query's name, the rank of its answer.
+
+    An item is named after its first segment; a text after its item and its words, so that tables of two models
+    can be joined, and don't fit where the texts are others.
+    """
+    names = [_item(shelf, measured, item)[0].segment_id for item in range(len(measured.gallery))]
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["direction", "query", "rank"])
+        for text, owner, rank in zip(measured.pairs.texts, measured.pairs.owners, measured.of_texts, strict=True):
+            words = hashlib.sha256("\n".join(text).encode()).hexdigest()[:8]
+            table.writerow(["t2v", f"{names[owner]}#{words}", rank])
+        table.writerows(["v2t", name, rank] for name, rank in zip(names, measured.of_videos, strict=True))
+    return path
 
 
 def _item(shelf: _Shelf, measured: _Measured, item: int) -> list[Segment]:

@@ -1,0 +1,97 @@
+"""A tiny comparison, made as the command makes it: by processes, as tasks of a real Prefect server."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows import compare, contest, standings, tracking
+from scriptsight import params
+from scriptsight.errors import InputError
+from tests.flows.test_commands import TINY
+
+PRESET = compare.Preset(
+    worlds=("undo",),
+    objectives=("tvts", "cpd"),
+    budgets=("steps", "seconds"),
+    seeds=(0,),
+    steps=4,
+    films=(2, 1, 1),
+    clips=(24, 12),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("PREFECT_API_URL", raising=False)
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with prefect_test_harness(server_startup_timeout=120):
+            yield
+
+
+def tiny(root: Path, **changes: object) -> compare.Comparison:
+    values = params.read_yaml(compare.PROJECT / "params.yaml")
+    changed = root.parent / "tiny.yaml"
+    changed.write_text(TINY)
+    base = params.merge(values, params.read_yaml(changed))
+    base["pretrain"] |= {"cpd": base["pretrain"]["cpd"] | {"noise": 8}, **changes}
+    return compare.Comparison(PRESET, root, base)
+
+
+def test_a_comparison_is_made_once_and_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    comparison = tiny(tmp_path / "tiny")
+    compare.compare(comparison, workers=2)
+    results = {path: path.read_bytes() for path in comparison.root.rglob(contest.RESULT)}
+    made = {path.parent.relative_to(comparison.root).as_posix() for path in results}
+    trained = {"undo-0/tvts-steps", "undo-0/cpd-steps", "undo-0/cpd-seconds", "undo-0/untrained-steps"}
+    assert made == {"undo-0", "clips-0"} | trained | {f"{name}/measured" for name in trained}
+
+    lost = comparison.root / "undo-0/cpd-steps/measured" / contest.RESULT
+    lost.unlink()
+    before = {path: path.stat().st_mtime_ns for path in results if path != lost}
+    compare.compare(comparison, workers=2)
+    assert lost.read_bytes() == results[lost]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    table, rows, bars = standings.write(comparison)
+    with rows.open() as file:
+        found = {(row["budget"], row["objective"]): row for row in csv.DictReader(file)}
+    assert set(found) == {(b, o) for b in ("steps", "seconds") for o in ("tvts", "cpd", "untrained")}
+    probed = contest.read(lost)["probe"]
+    assert float(found["steps", "cpd"]["loop"]) == probed["loop"]["linear_top1"]
+    assert float(found["steps", "cpd"]["slow_first"]) == probed["slow"]["order"]["first_frame_top1"]
+    assert found["steps", "cpd"]["sorting"] == "" and found["steps", "tvts"]["sorting"] != ""
+    assert "| CPD |" in table.read_text() and bars.stat().st_size > 10_000
+
+    compare.record(comparison, [table, rows, bars])
+    compare.record(comparison, [table, rows, bars])
+    with tracking.opened() as client:
+        runs = list(tracking.runs(client, tracking.experiment(client, "comparison tiny")))
+    assert len(runs) == 7
+    (cpd,) = [run for run in runs if run.info.run_name == "undo steps cpd 0"]
+    assert cpd.data.metrics["loop"] == probed["loop"]["linear_top1"]
+
+
+def test_an_entry_that_fails_is_told_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"tvts-steps failed \(.*lower pretrain\.k.*\): see .*tvts-steps/log\.txt"):
+        compare.compare(tiny(tmp_path / "tiny", k=50), workers=2)
+    assert not list(tmp_path.rglob("*-steps/result.json"))
+
+
+def test_the_lead_is_the_mean_of_the_seeds_differences_with_its_t_interval() -> None:
+    standing = {
+        "tvts": [{"loop": 0.8}, {"loop": 0.7}, {"loop": 0.9}],
+        "cpd": [{"loop": 0.5}, {"loop": 0.5}, {"loop": 0.5}],
+    }
+    mean, low, high = standings.ahead(standing, "cpd", "loop") or (0, 0, 0)
+    assert mean == pytest.approx(0.3)
+    assert (low, high) == pytest.approx((0.3 - 4.3027 * 0.1 / 3**0.5, 0.3 + 4.3027 * 0.1 / 3**0.5), abs=1e-4)
+    assert standings.ahead({"tvts": [{"loop": 0.8}], "cpd": [{"loop": 0.5}]}, "cpd", "loop") is None

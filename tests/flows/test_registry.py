@@ -1,0 +1,118 @@
+"""Which models MLflow's registry keeps, and when the champion changes, on a real sqlite store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows import better, registry, tracking
+from scriptsight import params
+from scriptsight.errors import InputError
+from tests import small
+from tests.flows.outcomes import write_probe, write_retrieve
+from tests.flows.test_better import hits
+
+
+@pytest.fixture
+def settings(workspace: Path) -> params.Params:
+    Path("dvc.lock").write_text("stages: {segment: {outs: [{path: data/segments, md5: 0123456789abcdef.dir}]}}\n")
+    return params.load()
+
+
+def measured(settings: params.Params, seed: int, right: Sequence[int], untrained: float = 0.3) -> str:
+    """A model with its weights, and a probe that finds these outcomes -> the id of its run."""
+    small.tiny_bundle(registry.BUNDLE, seed=seed)
+    write_probe(Path("plots/probe"), linear_top1=right)
+    write_retrieve(Path("plots/retrieve"), t2v=[1, 2, 3], v2t=[1, 1, 1])
+    Path("metrics").mkdir(exist_ok=True)
+    share = float(np.mean(right))
+    values = {"linear_top1": share, "random_init": {"linear_top1": untrained}, "chance": 0.1}
+    Path("metrics/probe.json").write_text(json.dumps(values))
+    with tracking.tracked("probe", settings) as reporter:
+        reporter.figure(Path("plots/probe/outcomes.csv"))
+    with tracking.opened() as client:
+        run = tracking.run_of(client, registry.files.digest(tracking.WEIGHTS))
+        client.log_artifact(run.info.run_id, "plots/retrieve/outcomes.csv", "retrieve")
+    return str(run.info.run_id)
+
+
+def champion() -> Any:
+    with tracking.opened() as client:
+        return tracking.model_version(client, "scriptsight", "champion")
+
+
+def test_the_champion_moves_only_to_what_is_better(
+    settings: params.Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(settings, 0, hits(0.31))
+    decision = registry.publish(settings)
+    assert (decision.outcome, decision.version) == ("refused", None)
+    assert "not surely above an untrained encoder (30.0%)" in decision.reason
+    assert champion() is None
+
+    first = measured(settings, 1, hits(0.5))
+    decision = registry.publish(settings)
+    assert (decision.outcome, decision.version) == ("champion", 1)
+    version = champion()
+    assert (version.run_id, version.tags["weights_digest"]) == (first, registry.files.digest(tracking.WEIGHTS))
+    assert version.tags["data_digest"] == "0123456789abcdef.dir"
+    assert registry.publish(settings) == decision  # the same weights: nothing new
+    with tracking.opened() as client:
+        assert len(client.search_model_versions("name = 'scriptsight'")) == 1
+
+    measured(settings, 2, hits(0.515))
+    decision = registry.publish(settings)
+    assert (decision.outcome, decision.version) == ("challenger", 2)
+    assert "No difference can be told: 51.5% against 50.0%" in decision.reason
+    assert champion().version == 1
+
+    third = measured(settings, 3, hits(0.65))
+    decision = registry.publish(settings)
+    assert (decision.outcome, decision.version) == ("champion", 3)
+    version = champion()
+    assert (version.version, version.run_id) == (3, third)
+    numbers = {name: float(version.tags[name]) for name in ("first", "second", "difference", "p_value")}
+    assert numbers == pytest.approx(
+        {"first": 0.5, "second": 0.65, "difference": 0.15, "p_value": 2 / 2**30}, rel=1e-4
+    )
+    assert version.tags["compared_with"] == "version 1" and "65.0% against 50.0%" in version.description
+
+    measured(settings, 4, hits(0.9)[:150])
+    decision = registry.publish(settings)
+    assert decision.outcome == "challenger" and "200 items against 150" in decision.reason
+    assert champion().version == 3
+
+    fourth = measured(settings, 5, hits(0.4))
+    better.main([])  # the newest run against the champion
+    told = capsys.readouterr().out
+    assert "(version 3)" in told and "No, it is worse." in told and fourth[:8] in told
+    better.main(["2", "champion"])
+    assert "Is the second better, by linear_top1? Yes." in capsys.readouterr().out
+    with tracking.opened() as client:
+        files = {file.path for file in client.list_artifacts(fourth, f"better/{third[:8]}")}
+    assert files == {f"better/{third[:8]}/better.md", f"better/{third[:8]}/better.png"}
+
+
+def test_an_interrupted_decision_is_made_up_for(settings: params.Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(settings, 1, hits(0.5))
+    with monkeypatch.context() as broken, pytest.raises(KeyError):
+        broken.setattr(registry, "_description", {}.__getitem__)  # after the alias moved, before it is written down
+        registry.publish(settings)
+    decision = registry.publish(settings)
+    assert (decision.outcome, decision.version) == ("champion", 1)
+    assert champion().tags["decision"] == "champion"
+
+
+def test_what_is_missing_is_told(settings: params.Params) -> None:
+    with pytest.raises(InputError, match="no trained model"):
+        registry.publish(settings)
+    small.tiny_bundle(registry.BUNDLE)
+    with pytest.raises(InputError, match="run the probe stage"):
+        registry.publish(settings)
+    off = settings.registry.model_copy(update={"enabled": False})
+    assert registry.publish(settings.model_copy(update={"registry": off})).outcome == "off"
