@@ -730,18 +730,110 @@ class Pretrain(Section):
 # ------------------------------------------------------------------------------------ probe, retrieve
 
 
+Protocol = Literal["linear", "sgd", "knn", "attentive", "few_shot", "zero_shot", "video_to_video"]
+# What figures of a test are called (beside *_top1 and v2v_r*): another test's name becomes a name beside theirs.
+TAKEN = ("chance", "chances", "classes", "train", "test", "folds", "few_shot", "order", "reverses", "random_init")
+
+
+class LabelledSet(Section):
+    """A labelled set that the probe measures on: a collection, or one a fold, of which figures are the means."""
+
+    collections: tuple[Name, ...] = Field(strict=False, min_length=1)
+    train_split: Split = "train"
+    test_split: Split = "test"
+    reverses: tuple[Annotated[tuple[str, str], Field(strict=False)], ...] = Field(default=(), strict=False)
+    # pairs of classes of which one is the other backwards: what only the order of the frames tells apart
+    texts: dict[str, str] = {}  # zero_shot: class -> how a sentence says it; others are said by their label
+
+    @model_validator(mode="after")
+    def _pairs_are_pairs(self) -> LabelledSet:
+        labels = [label for pair in self.reverses for label in pair]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"reverses has {twice[0]!r} twice: a class has one reverse, and another than itself")
+        if len(set(self.collections)) < len(self.collections):
+            raise ValueError("collections has a name twice: each fold is a collection of its own")
+        return self
+
+
+class Views(Section):
+    """What the probe sees of a segment: equal stretches in time, and crops along the longer side."""
+
+    stretches: Count
+    crops: Literal[1, 3]
+
+
+class LinearProbe(Section):
+    """Logistic regression by L-BFGS."""
+
+    c: Positive  # inverse strength of the L2 penalty
+
+
+class SgdProbe(Section):
+    """The linear layer trained as the papers do; see `scriptsight.probe.sgd`."""
+
+    lrs: tuple[Positive, ...] = Field(strict=False, min_length=1)  # a batch of 256; chosen on held-out training clips
+    epochs: Count
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    batch: Count
+    momentum: Beta
+    weight_decay: NotNegative
+
+
+class Knn(Section):
+    """Weighted nearest neighbours."""
+
+    k: Count
+    temperature: Positive
+
+
+class AttentiveProbe(Section):
+    """A cross-attention block over all tokens, trained with AdamW; see `scriptsight.probe.attentive`."""
+
+    heads: Count  # a divisor of the encoder's width
+    lr: Positive
+    epochs: Count
+    batch: Count
+    weight_decay: NotNegative
+
+
+class FewShot(Section):
+    """Episodes of the test split: the nearest of `ways` prototypes, each the mean of so many `shots`."""
+
+    ways: Annotated[int, Field(ge=2)]
+    shots: tuple[Count, ...] = Field(strict=False, min_length=1)
+    queries: Count  # a class and episode
+    episodes: Annotated[int, Field(ge=2)]
+
+
+class ZeroShot(Section):
+    """Classes by their names alone."""
+
+    templates: tuple[str, ...] = Field(strict=False, min_length=1)  # sentences with {} where the class goes
+
+
 class Probe(Section):
     """How the frozen encoder is measured."""
 
-    collection: Name
-    train_split: Split
-    test_split: Split
+    tests: dict[Name, LabelledSet] = Field(min_length=1)  # the first one's figures have no prefix
+    protocols: tuple[Protocol, ...] = Field(strict=False, min_length=1)  # linear: with controls of the frames' order
     feature: Literal["cls", "mean"]  # the class token, or the mean of the patch tokens
-    knn_k: Count
-    knn_temperature: Positive
-    linear_c: Positive  # inverse strength of the L2 penalty
-    batch: Count
+    train_views: Views
+    test_views: Views  # of which the scores are averaged
+    linear: LinearProbe
+    sgd: SgdProbe
+    knn: Knn
+    attentive: AttentiveProbe
+    few_shot: FewShot
+    zero_shot: ZeroShot
+    batch: Count  # clips a forward pass
     seed: Seed  # of the randomly initialised encoder
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Probe:
+        for name in list(self.tests)[1:]:
+            if name in TAKEN or name.endswith("_top1") or name.startswith("v2v_r"):
+                raise ValueError(f"tests.{name}: a figure is called so ({', '.join(TAKEN)}): choose another name")
+        return self
 
 
 class Retrieve(Section):
@@ -781,7 +873,12 @@ class Params(Section):
     @model_validator(mode="after")
     def _collections_exist(self) -> Params:
         named = [("pretrain.collections", name) for name in self.pretrain.collections]
-        named += [("probe.collection", self.probe.collection), ("retrieve.collection", self.retrieve.collection)]
+        named += [
+            (f"probe.tests.{test}.collections", name)
+            for test, labelled in self.probe.tests.items()
+            for name in labelled.collections
+        ]
+        named += [("retrieve.collection", self.retrieve.collection)]
         named += [("retrieve.more_collections", name) for name in self.retrieve.more_collections]
         for key, name in named:
             if name not in self.ingest.collections:
@@ -832,13 +929,13 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     """`base` with the values of `overrides`, section by section.
 
     A mapping with a `kind` (a collection, a text encoder) or a `preset` replaces its namesake whole, and so does
-    `collections` and `joint.objectives`: whoever names some means these and no others.
+    `collections`, `joint.objectives` and `probe.tests`: whoever names some means these and no others.
     """
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
         whole = (
-            key in ("collections", "objectives")
+            key in ("collections", "objectives", "tests")
             or not isinstance(value, dict)
             or "kind" in value
             or "preset" in value

@@ -5,8 +5,11 @@ import math
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from scriptsight.probe import knn, linear, video_to_video
+from scriptsight.probe.cosine import pooled
+from scriptsight.probe.predictions import Predictions, agreement
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
@@ -94,9 +97,73 @@ def test_knn_stands_a_temperature_close_to_zero(rng: np.random.Generator) -> Non
     assert np.isfinite(votes).all() and knn.accuracy(votes, classes) == 1
 
 
-def test_knn_accuracy_counts_a_tied_vote_as_a_miss() -> None:
-    votes = np.array([[2.0, 1.0], [1.0, 1.0], [0.0, 0.0], [1.0, 2.0]])
-    assert knn.accuracy(votes, np.array([0, 0, 1, 0])) == 0.25
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (20, 0.07), (20, 1.0)])
+def test_knn_equals_scikit_learn_with_the_same_weights(rng: np.random.Generator, k: int, temperature: float) -> None:
+    classes = np.arange(1000) % 5
+    centres = rng.normal(size=(5, 16))
+    train, test = (centres[classes] + rng.normal(0, 1.5, (1000, 16)) for _ in range(2))
+    model = KNeighborsClassifier(
+        k, metric="cosine", algorithm="brute", weights=lambda distances: np.exp((1 - distances) / temperature)
+    )
+    expected = model.fit(train, classes).predict(test)
+    found = knn.predict(train, classes, test, k, temperature)
+    assert 0.5 < found.accuracy(classes) < 0.95
+    assert abs(found.accuracy(classes) - (expected == classes).mean()) <= 0.002
+    assert (found.classes == expected).mean() >= 0.998
+
+
+def test_knn_is_at_chance_on_permuted_labels(rng: np.random.Generator) -> None:
+    classes = np.arange(400) % 4
+    train, test = (5 * np.eye(4, 8)[classes] + rng.normal(0, 0.5, (400, 8)) for _ in range(2))
+    assert knn.predict(train, classes, test, 20, 0.07).accuracy(classes) == 1
+    permuted = [knn.predict(train, rng.permutation(classes), test, 20, 0.07).accuracy(classes) for _ in range(40)]
+    assert abs(np.mean(permuted) - 0.25) < 0.1
+
+
+def test_a_tie_is_a_miss() -> None:
+    scores = np.array([[2.0, 1.0], [1.0, 1.0], [0.0, 0.0], [1.0, 2.0]])
+    classes = np.array([0, 0, 1, 0])
+    assert Predictions(scores).hits(classes).tolist() == [True, False, False, False]
+    assert Predictions(scores).accuracy(classes) == knn.accuracy(scores, classes) == 0.25
+
+
+def test_agreement_is_the_share_of_equal_predictions() -> None:
+    first, second = Predictions(np.eye(3)[[0, 1, 2, 2]]), Predictions(np.eye(3)[[0, 2, 2, 1]])
+    assert agreement(first, second) == 0.5 and agreement(first, first) == 1
+
+
+def test_views_are_pooled_for_neighbours(rng: np.random.Generator) -> None:
+    classes = rng.integers(0, 4, 60)
+    views = rng.normal(size=(60, 3, 5)) * rng.uniform(0.1, 9, (60, 3, 1))
+    mean = np.stack([sum(view / np.linalg.norm(view) for view in clip) for clip in views])
+    np.testing.assert_allclose(pooled(views), mean / np.linalg.norm(mean, axis=1, keepdims=True))
+    assert video_to_video.first_hits(views, classes).tolist() == video_to_video.first_hits(mean, classes).tolist()
+    np.testing.assert_allclose(
+        knn.predict(views, classes, views, 5, 0.2).scores, knn.predict(mean, classes, mean, 5, 0.2).scores, rtol=1e-5
+    )
+
+
+def test_linear_takes_views_as_samples_of_a_share_and_averages_their_probabilities(rng: np.random.Generator) -> None:
+    classes = np.arange(120) % 3
+    train, test = (rng.normal(size=(3, 1, 6))[classes] + rng.normal(size=(120, 4, 6)) for _ in range(2))
+    found = linear.fit_predict(train, classes, test, 0.3)
+    flat = train.reshape(-1, 6)
+    mean, spread = flat.mean(axis=0), flat.std(axis=0)
+    # Four views, each of weight 1/4: the penalty is that of a C four times as small.
+    model = LogisticRegression(C=0.3 / 4, max_iter=2000).fit((flat - mean) / spread, np.repeat(classes, 4))
+    expected = np.mean([model.predict_proba((test[:, view] - mean) / spread) for view in range(4)], axis=0)
+    np.testing.assert_allclose(found.scores, expected, atol=1e-3)
+    same = linear.fit_predict(train[:, :1].repeat(4, axis=1), classes, test[:, 0], 0.3)
+    np.testing.assert_allclose(
+        same.scores, linear.fit_predict(train[:, 0], classes, test[:, 0], 0.3).scores, atol=1e-3
+    )
+
+
+def test_a_class_that_training_lacks_is_never_predicted(rng: np.random.Generator) -> None:
+    classes = np.array([0, 2, 3] * 20)
+    train = rng.normal(size=(60, 4))
+    found = linear.fit_predict(train, classes, train, 1.0)
+    assert found.scores.shape == (60, 4) and (found.scores[:, 1] == 0).all() and found.accuracy(classes) > 0.4
 
 
 def test_linear_equals_scikit_learn_on_features_standardised_by_hand(rng: np.random.Generator) -> None:

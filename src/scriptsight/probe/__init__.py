@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,152 +10,208 @@ from typing import Any
 import numpy as np
 
 from scriptsight import features, params
-from scriptsight.errors import InputError
+from scriptsight.clips import Order, View
 from scriptsight.files import write_json
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
-from scriptsight.probe import knn, linear, video_to_video
-from scriptsight.probe import plots as pictures
+from scriptsight.probe import controls, few_shot, labelled, plots, tables, video_to_video
+from scriptsight.probe.labelled import Fold, LabelledTest
+from scriptsight.probe.protocols import RECALLS, Answers, answers
 from scriptsight.reporting import ConsoleReporter, Reporter
-from scriptsight.segments import Segments
 
-__all__ = ["Result", "run"]
-
-RECALLS = (1, 5, 10)
+__all__ = ["Result", "measure", "run"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came out: the content of the metrics file, the pictures, and which weights were measured."""
+    """What came out: the content of the metrics file, pictures and tables, and which weights were measured."""
 
     metrics: dict[str, Any]
     figures: tuple[Path, ...]
     weights: str  # SHA-256 of the model's weights file
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """The labelled segments of a split: their rows and the classes of these rows, int64 [N]."""
-
-    segments: Segments
-    rows: list[int]
-    classes: np.ndarray
-
-
 def run(
     params: params.Probe,
     *,
     segments: str | Path = Path("data/segments"),
+    catalogue: str | Path = Path("data/catalogue"),
     bundle: str | Path = Path("models/pretrained"),
     metrics: str | Path = Path("metrics/probe.json"),
     plots: str | Path = Path("plots/probe"),
+    store: str | Path | None = Path(".features"),
     reporter: Reporter = ConsoleReporter(),  # noqa: B008 - it has no state
 ) -> Result:
-    """Measure the encoder of `bundle` on the labelled segments of `params.collection`.
+    """Measure the encoder of `bundle` on all of `params.tests`.
 
-    The metrics file holds top-1 accuracies of the linear probe and of k-NN, and recall of video-to-video
-    retrieval in the test split (`linear_top1`, `knn_top1`, `v2v_r1`, `v2v_r5`, `v2v_r10`); the same of a
-    randomly initialised encoder of the same shape (`random_init`); `chance`, the share of the largest class
-    of the test split (1 / classes where they are balanced), which is the floor of the two accuracies; and
-    the numbers of `classes`, `train` and `test` segments.
+    The metrics file holds, of the first test, what `measure` returns; the same of a randomly initialised encoder of
+    the same shape (`random_init`, without controls); `chance`, the share of the largest class of the test split,
+    which is the floor of every top-1, and the `chances` of the other figures; the numbers of `classes`, `train` and
+    `test` segments, of all folds together. Of each further test it holds the same under the test's name.
+
+    `plots` gets pictures and three tables of the trained encoder: `outcomes.csv` (which segments are hits, so that
+    two models can be compared on the same ones), `classes.csv` (what the order of frames adds to each class) and
+    `reverses.csv` (how often a class is taken for its reverse).
+
+    Args:
+        catalogue: what knows copies of videos by the digests of their files.
+        store: a folder where features are kept from run to run; None: nowhere.
 
     Raises:
-        InputError: the model or the segments are missing or damaged, or the splits can't be used: empty,
-            unlabelled, of one class, with a test class that training lacks, or with a common video.
+        InputError: the model or the segments are missing or damaged, or a test can't be used; see `labelled.load`.
     """
-    names, train, test = _load(params, Path(segments), reporter)
+    tests = [labelled.load(name, chosen, segments, catalogue, reporter) for name, chosen in params.tests.items()]
     encoder = bundles.load(bundle)
-    trained, predicted = _measure(encoder, params, train, test, reporter, "trained")
-    control = bundles.random_like(bundle, params.seed)
-    untrained, _ = _measure(control, params, train, test, reporter, "random init")
-    shares = np.bincount(test.classes) / len(test.classes)
-    values: dict[str, Any] = {
-        **trained,
-        "random_init": untrained,
-        "chance": float(shares.max()),
-        "classes": len(names),
-        "train": len(train.rows),
-        "test": len(test.rows),
-    }
+    untrained = bundles.random_like(bundle, params.seed)
+    values: dict[str, Any] = {}
+    measured: list[tables.Measured] = []
+    figures: list[Path] = []
+    for test in tests:
+        found = _measure(encoder, params, test, store, reporter, f"{test.name}, trained", with_controls=True)
+        control = _measure(untrained, params, test, store, reporter, f"{test.name}, random init", with_controls=False)
+        of_test = {**found.figures, "random_init": control.figures, **_floors(test, params)}
+        if measured:
+            values[test.name] = of_test
+        else:
+            values = of_test
+        measured.append(found)
+        figures += _pictures(of_test, found, Path(plots), "" if len(measured) == 1 else f"{test.name}-")
     write_json(metrics, values)
-    figures = (Path(plots) / "comparison.png", Path(plots) / "confusion.png")
-    guessed = {f"v2v_r{k}": video_to_video.chance(test.classes, k) for k in RECALLS}
-    guessed |= {"linear_top1": values["chance"], "knn_top1": values["chance"]}
-    pictures.comparison(trained, untrained, guessed, figures[0])
-    pictures.confusion(test.classes, predicted, names, figures[1])
+    figures += tables.write(measured, Path(plots))
     for figure in figures:
         reporter.figure(figure)
-    return Result(values, figures, bundles.weights_digest(bundle))
+    return Result(values, tuple(figures), bundles.weights_digest(bundle))
+
+
+def measure(
+    encoder: str | Path | Encoder,
+    params: params.Probe,
+    test: str | None = None,
+    *,
+    segments: str | Path = Path("data/segments"),
+    catalogue: str | Path = Path("data/catalogue"),
+    store: str | Path | None = None,
+    reporter: Reporter = ConsoleReporter(),  # noqa: B008 - it has no state
+) -> dict[str, Any]:
+    """The figures of one encoder (or bundle) on one test, the first unless named, by `params.protocols`.
+
+    Shares of hits, each with the limits of its 95% interval (`linear_top1`, `linear_top1_low`, `linear_top1_high`):
+    `linear_top1`, `sgd_top1`, `knn_top1`, `zero_shot_top1` and recall of video-to-video retrieval in the test split
+    (`v2v_r1`, `v2v_r5`, `v2v_r10`). `few_shot`: accuracies of episodes. With the linear probe `order`, what needs
+    the order of frames (`controls.order`), and `reverses`, classes taken for their reverse (`controls.of_pairs`).
+    Of a test with several collections these are means, and `folds` lists them one by one.
+
+    Raises:
+        InputError: see `run`.
+    """
+    name = test or next(iter(params.tests))
+    opened = labelled.load(name, params.tests[name], segments, catalogue, reporter)
+    chosen = encoder if isinstance(encoder, Encoder) else bundles.load(encoder)
+    return _measure(chosen, params, opened, store, reporter, name, with_controls=True).figures
 
 
 def _measure(
-    encoder: Encoder, params: params.Probe, train: _Labelled, test: _Labelled, reporter: Reporter, label: str
-) -> tuple[dict[str, float], np.ndarray]:
-    """All protocols on one encoder, and what its linear probe predicts for the test split, int64 [N]."""
-    seen, unseen = (
-        features.extract(encoder, part.segments, params.batch, reporter, f"{label}, {split}", part.rows)[
-            params.feature
-        ]
-        for part, split in ((train, params.train_split), (test, params.test_split))
-    )
-    predicted = linear.predict(seen, train.classes, unseen, params.linear_c)
-    votes = knn.votes(seen, train.classes, unseen, params.knn_k, params.knn_temperature)
-    hits = video_to_video.first_hits(unseen, test.classes)
-    values = {
-        "linear_top1": float((predicted == test.classes).mean()),
-        "knn_top1": knn.accuracy(votes, test.classes),
-        **{f"v2v_r{k}": video_to_video.recall(hits, k) for k in RECALLS},
-    }
-    return values, predicted
+    encoder: Encoder,
+    params: params.Probe,
+    test: LabelledTest,
+    store: str | Path | None,
+    reporter: Reporter,
+    label: str,
+    *,
+    with_controls: bool,
+) -> tables.Measured:
+    """Ask each fold, and put the answers together."""
 
-
-def _load(params: params.Probe, folder: Path, reporter: Reporter) -> tuple[list[str], _Labelled, _Labelled]:
-    """The class names in the alphabet's order, and the labelled segments of both splits."""
-    splits = (params.train_split, params.test_split)
-    segments = [Segments(folder, params.collection, split) for split in splits]
-    _no_common_videos(params, *segments)
-    labels = [_labels(part, params.collection, split, reporter) for part, split in zip(segments, splits, strict=True)]
-    known, asked = (set(found.values()) for found in labels)
-    where = f"collection {params.collection!r} (probe.collection)"
-    if missing := sorted(asked - known):
-        raise InputError(
-            f"{where}: split {splits[1]!r} has classes that split {splits[0]!r} lacks: "
-            f"{', '.join(missing[:10])}. Add such videos to training, or remove them from the test, in "
-            "ingest.collections."
-        )
-    if len(known) < 2:
-        raise InputError(f"{where} has the one class {known.pop()!r}: a probe needs two or more.")
-    names = sorted(known)
-    number = {name: index for index, name in enumerate(names)}
-    train, test = (
-        _Labelled(part, list(found), np.array([number[label] for label in found.values()]))
-        for part, found in zip(segments, labels, strict=True)
-    )
-    return names, train, test
-
-
-def _labels(segments: Segments, collection: str, split: str, reporter: Reporter) -> dict[int, str]:
-    """Row -> label. Segments without one are counted, said and left out."""
-    column = segments.column("label")
-    labels = {row: label for row, label in enumerate(column) if label}
-    if not labels:
-        raise InputError(
-            f"Split {split!r} of collection {collection!r} has {len(column)} segments and none has a label: "
-            "give the collection labels in ingest.collections, or choose another probe.collection."
-        )
-    if len(labels) < len(column):
-        reporter.message(f"{collection}/{split}: {len(column) - len(labels)} segments without a label are left out")
-    return labels
-
-
-def _no_common_videos(params: params.Probe, train: Segments, test: Segments) -> None:
-    """A video in both splits would be its own answer."""
-    for column in ("video_id", "uri"):
-        counts = Counter(train.column(column))
-        common = sorted({name for name in test.column(column) if counts[name]})
-        if common:
-            raise InputError(
-                f"probe.train_split {params.train_split!r} and probe.test_split {params.test_split!r} of "
-                f"collection {params.collection!r} share {len(common)} videos, the first is {common[0]}: "
-                "choose two splits with different videos."
+    def asked(fold: Fold) -> Answers:
+        def extract(split: str, kinds: tuple[str, ...], order: Order) -> dict[str, np.ndarray]:
+            part, seen = (fold.train, params.train_views) if split == "train" else (fold.test, params.test_views)
+            view = View(seen.stretches, seen.crops, order)
+            said = f"{label}, {split}" + ("" if order == "forward" else f" {order.replace('_', ' ')}")
+            return features.extract(
+                encoder, part.segments, params.batch, reporter, said, part.rows, view=view, kinds=kinds, store=store
             )
+
+        return answers(encoder, params, fold, test.chosen.texts, extract, reporter, controls=with_controls)
+
+    of_folds = [asked(fold) for fold in test.folds]
+    folds = list(zip(test.folds, of_folds, strict=True))
+    labels = np.concatenate([np.array(fold.names)[fold.test.classes] for fold, _ in folds])
+    predicted = {
+        name: np.concatenate([np.array(fold.names)[found.predicted[name]] for fold, found in folds])
+        for name in of_folds[0].predicted
+    }
+    return tables.Measured(
+        test=test,
+        figures=_figures(test, of_folds, labels, predicted),
+        labels=labels,
+        predicted=predicted,
+        hits={name: np.concatenate([found.hits[name] for found in of_folds]) for name in of_folds[0].hits},
+    )
+
+
+def _figures(
+    test: LabelledTest, folds: Sequence[Answers], labels: np.ndarray, predicted: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """What `measure` returns."""
+    groups = test.videos
+    figures: dict[str, Any] = {}
+    for name in folds[0].hits:
+        figures |= controls.share(name, [found.hits[name] for found in folds], groups)
+    shots = [number for number in folds[0].episodes if all(number in found.episodes for found in folds)]
+    if shots:
+        figures["few_shot"] = {}
+    for number in shots:
+        episodes = np.concatenate([found.episodes[number] for found in folds])
+        low, high = few_shot.interval(episodes)
+        name = f"{number}_shot_top1"
+        figures["few_shot"] |= {name: float(episodes.mean()), f"{name}_low": low, f"{name}_high": high}
+    if "shuffled" in predicted:
+        right = {
+            name: [found.predicted[name] == fold.test.classes for fold, found in zip(test.folds, folds, strict=True)]
+            for name in predicted
+        }
+        figures["order"] = controls.order(right, test.chance, groups)
+        pairs = controls.reverses(labels, predicted, test.chosen.reverses)
+        if pairs:
+            figures["reverses"] = controls.of_pairs(pairs)
+    if len(folds) > 1:
+        figures["folds"] = [
+            {"collection": fold.collection} | {name: float(hits.mean()) for name, hits in found.hits.items()}
+            for fold, found in zip(test.folds, folds, strict=True)
+        ]
+    return figures
+
+
+def _floors(test: LabelledTest, params: params.Probe) -> dict[str, Any]:
+    """What guessing gets, and how much there is to guess."""
+    chances: dict[str, float] = {}
+    if "video_to_video" in params.protocols:
+        for k in RECALLS:
+            found = [video_to_video.chance(fold.test.classes, k) for fold in test.folds]
+            chances[f"v2v_r{k}"] = float(np.mean(found))
+    if "few_shot" in params.protocols:
+        chances["few_shot"] = 1 / params.few_shot.ways
+    return {
+        "chance": test.chance,
+        "chances": chances,
+        "classes": len({name for fold in test.folds for name in fold.names}),
+        "train": sum(len(fold.train.rows) for fold in test.folds),
+        "test": sum(len(fold.test.rows) for fold in test.folds),
+    }
+
+
+def _pictures(values: dict[str, Any], found: tables.Measured, folder: Path, prefix: str) -> list[Path]:
+    """Draw a test; several tests lie side by side in one folder."""
+    paths = [folder / f"{prefix}comparison.png"]
+    plots.comparison(values, paths[-1])
+    if "forward" in found.predicted:
+        paths.append(folder / f"{prefix}confusion.png")
+        plots.confusion(found.labels, found.predicted["forward"], paths[-1])
+    if "order" in values:
+        paths += [folder / f"{prefix}order.png", folder / f"{prefix}classes.png"]
+        plots.order(values, paths[-2])
+        plots.classes(controls.by_class(found.labels, found.predicted), paths[-1])
+    if "reverses" in values:
+        paths.append(folder / f"{prefix}reverses.png")
+        plots.reverses(controls.reverses(found.labels, found.predicted, found.test.chosen.reverses), paths[-1])
+    return paths

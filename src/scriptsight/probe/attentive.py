@@ -34,12 +34,15 @@ class AttentiveClassifier(nn.Module):
         self.value, self.proj = nn.Linear(width, width), nn.Linear(width, width)
         self.norm, self.mlp = LayerNorm(width), Mlp(width)
         self.head = nn.Linear(width, classes)
-        nn.init.trunc_normal_(self.query, std=0.02)
+        # V-JEPA starts with 0.02 at any width. In a narrow encoder the attention then stays uniform for hundreds of
+        # steps: at width 96, 20 epochs end at 36% with 0.02 where they end at 71% with a spread of 1 / sqrt(D).
+        nn.init.trunc_normal_(self.query, std=width**-0.5)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=width**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, T, D] -> logits [B, C]. d = D / heads."""
@@ -88,7 +91,7 @@ def fit_predict(
     steps = -(-items // batch)  # an epoch
     with deterministic():
         model = _fresh(width, heads, int(classes.max()) + 1, seed).to(device)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
         for _ in range(epochs):
             drawn = rng.integers(views, size=(items,))
@@ -120,7 +123,7 @@ def _probabilities(
 
 
 def _tensor(tokens: np.ndarray, device: str | torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.float32)).to(device)
+    return torch.from_numpy(np.array(tokens, dtype=np.float32)).to(device)  # a copy: memory maps are not writable
 
 
 def _by_view(tokens: np.ndarray) -> np.ndarray:

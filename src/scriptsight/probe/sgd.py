@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+from torch.nn import functional as F
 
 from scriptsight.arithmetic import deterministic
 from scriptsight.errors import InputError
@@ -104,9 +105,8 @@ def _fit(
     """
     items, views, width = inputs.shape
     steps = -(-items // batch)  # an epoch
-    rates = torch.tensor(lrs, device=inputs.device)[:, None, None] * min(batch, items) / BATCH
-    truth = torch.eye(count, device=inputs.device)[classes]  # [N, C]
-    heads = torch.zeros(len(lrs), width, count, device=inputs.device)
+    rates = torch.tensor(lrs, device=inputs.device)[:, None] * min(batch, items) / BATCH
+    heads = torch.zeros(width, len(lrs), count, device=inputs.device)  # side by side: one product for all
     velocity = torch.zeros_like(heads)
     generator = torch.Generator().manual_seed(seed)
     step = 0
@@ -115,11 +115,13 @@ def _fit(
         drawn = torch.randint(views, (items,), generator=generator)
         for rows, view in zip(order.tensor_split(steps), drawn.tensor_split(steps), strict=True):
             seen = inputs[rows, view]  # [B, D + 1]
-            error = (seen @ heads).softmax(-1) - truth[rows]  # [R, B, C]
-            velocity = momentum * velocity + seen.T @ error / len(rows) + weight_decay * heads
+            logits = (seen @ heads.flatten(1)).unflatten(1, heads.shape[1:])  # [B, R, C]
+            error = logits.softmax(-1) - F.one_hot(classes[rows], count)[:, None]
+            gradient = (seen.T @ error.flatten(1)).view_as(heads) / len(rows) + weight_decay * heads
+            velocity = momentum * velocity + gradient
             heads = heads - rates * _share(step, warmup_epochs * steps, epochs * steps) * velocity
             step += 1
-    return heads
+    return heads.transpose(0, 1)
 
 
 def _share(step: int, warmup: int, steps: int) -> float:

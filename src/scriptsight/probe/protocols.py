@@ -1,0 +1,136 @@
+"""All protocols on one encoder and one fold: features in, and what each says of each test segment out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scriptsight import params
+from scriptsight.clips import Order
+from scriptsight.errors import InputError
+from scriptsight.models.bundle import Encoder
+from scriptsight.probe import attentive, few_shot, knn, linear, sgd, video_to_video, zero_shot
+from scriptsight.probe.labelled import Fold
+from scriptsight.probe.predictions import Predictions
+from scriptsight.reporting import Reporter
+
+RECALLS = (1, 5, 10)
+UNTRAINED = {"video_to_video", "zero_shot", "few_shot"}  # protocols that need no training clips
+# (split, kinds of features, order of the frames) -> kind -> float [N, V, ...]
+Extract = Callable[[str, tuple[str, ...], Order], dict[str, np.ndarray]]
+
+
+@dataclass
+class Answers:
+    """What came of one fold with N test segments.
+
+    Attributes:
+        hits: figure (`linear_top1`, `v2v_r5`, ...) -> whether each test segment is a hit, bool [N].
+        predicted: what the linear probe takes each segment for, int64 [N], under "forward"; with controls also
+            of clips with their frames in another order: under "shuffled" and "first_frame" by a probe fitted on
+            such clips, under "on_shuffled", "on_reversed" and "on_first_frame" by the probe fitted on clips as
+            they are.
+        episodes: shots -> accuracy of each few-shot episode, float64 [episodes].
+    """
+
+    hits: dict[str, np.ndarray] = field(default_factory=dict)
+    predicted: dict[str, np.ndarray] = field(default_factory=dict)
+    episodes: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def answers(
+    encoder: Encoder,
+    params: params.Probe,
+    fold: Fold,
+    texts: dict[str, str],
+    extract: Extract,
+    reporter: Reporter,
+    *,
+    controls: bool,
+) -> Answers:
+    """Ask `params.protocols`; with `controls` the linear probe also of frames in another order."""
+    found = Answers()
+    chosen = set(params.protocols)
+    main, truth, classes = params.feature, fold.test.classes, fold.train.classes
+    tokens = ("tokens",) if "attentive" in chosen else ()
+    embedding = ("embedding",) if "zero_shot" in chosen else ()
+    unseen = extract("test", (main, *tokens, *embedding), "forward")
+    seen = extract("train", (main, *tokens), "forward") if chosen - UNTRAINED else {}
+    test, train = unseen[main], seen.get(main, unseen[main][:0])
+    if "linear" in chosen:
+        disturbed = ("shuffled", "reversed", "first_frame") if controls else ()
+        found.predicted = _linear(params, fold, train, test, extract, disturbed)
+        found.hits["linear_top1"] = found.predicted["forward"] == truth
+    if "sgd" in chosen:
+        fitted = sgd.fit_predict(train, classes, test, **params.sgd.model_dump(), seed=params.seed)
+        found.hits["sgd_top1"] = fitted.hits(truth)
+    if "knn" in chosen:
+        votes = knn.predict(train, classes, test, params.knn.k, params.knn.temperature)
+        found.hits["knn_top1"] = votes.hits(truth)
+    if "attentive" in chosen:
+        found.hits["attentive_top1"] = _attentive(params, classes, seen["tokens"], unseen["tokens"]).hits(truth)
+    if "zero_shot" in chosen:
+        said = {name: text for name, text in texts.items() if name in fold.names}
+        guessed = zero_shot.predict(
+            unseen["embedding"], fold.names, encoder.encode_text, params.zero_shot.templates, said
+        )
+        found.hits["zero_shot_top1"] = guessed.hits(truth)
+    if "video_to_video" in chosen:
+        ranks = video_to_video.first_hits(test, truth)
+        found.hits |= {f"v2v_r{k}": ranks <= k for k in RECALLS}
+    if "few_shot" in chosen:
+        found.episodes = _few_shot(params, fold, test, reporter)
+    return found
+
+
+def _linear(
+    params: params.Probe,
+    fold: Fold,
+    train: np.ndarray,
+    test: np.ndarray,
+    extract: Extract,
+    disturbed: tuple[Order, ...],
+) -> dict[str, np.ndarray]:
+    """What linear probes take test clips for, int64 [N] each; the names are those of `Answers.predicted`."""
+    classes = fold.train.classes
+    clips = {order: extract("test", (params.feature,), order)[params.feature] for order in disturbed}
+    # One fit for clips in all orders: [orders * N, V, D].
+    asked = np.concatenate([test, *clips.values()])
+    taken = linear.fit_predict(train, classes, asked, params.linear.c).classes
+    names = ["forward", *(f"on_{order}" for order in disturbed)]
+    predicted = dict(zip(names, np.split(taken, len(names)), strict=True))
+    for order in disturbed:
+        if order != "reversed":  # of clips all backwards a class is as easily told as of clips all forwards
+            seen = extract("train", (params.feature,), order)[params.feature]
+            predicted[order] = linear.fit_predict(seen, classes, clips[order], params.linear.c).classes
+    return predicted
+
+
+def _attentive(params: params.Probe, classes: np.ndarray, train: np.ndarray, test: np.ndarray) -> Predictions:
+    try:
+        return attentive.fit_predict(train, classes, test, **params.attentive.model_dump(), seed=params.seed)
+    except ValueError as error:
+        raise InputError(f"probe.attentive.heads can't be used with this encoder: {error}.") from error
+
+
+def _few_shot(params: params.Probe, fold: Fold, test: np.ndarray, reporter: Reporter) -> dict[int, np.ndarray]:
+    chosen = params.few_shot
+    found = {}
+    for shots in chosen.shots:
+        try:
+            found[shots] = few_shot.episodes(
+                test,
+                fold.test.classes,
+                ways=chosen.ways,
+                shots=shots,
+                queries=chosen.queries,
+                episodes=chosen.episodes,
+                seed=params.seed,
+            )
+        except InputError as error:  # a set too small for episodes has its other figures all the same
+            if len(params.protocols) == 1:
+                raise
+            reporter.message(f"{fold.collection}: no {shots}-shot figure. {error}")
+    return found
