@@ -147,7 +147,8 @@ def test_held_out_figures_are_those_of_a_loop():
             h = [float(torch.exp(table[i, j]) / (torch.exp(table[i, j]) + m * mean)) for j in range(6)]
             noise = [h[j] for j in range(6) if j != i]
             loss += (-math.log(h[i]) - m * sum(math.log(1 - x) for x in noise) / 5) / 6
-            right += ((h[i] > 0.5) + sum(x < 0.5 for x in noise) / 5) / 24
+            even = [math.exp(table[i, j]) / (math.exp(table[i, j]) + mean) > 0.5 for j in range(6)]
+            right += (even[i] + sum(not even[j] for j in range(6) if j != i) / 5) / 24
     found = nce.nce_figures(scores, m, means)
     assert found["nce_loss"] == pytest.approx(loss)
     assert found["nce_accuracy"] == pytest.approx(right)

@@ -123,13 +123,15 @@ def nce_figures(scores: Tensor, m: int, means: Sequence[float]) -> dict[str, flo
     Returns:
         "nce_loss", both directions summed, the noise's part scaled to m; "nce_loss_chance", that of one who
         knows only that there are m noise pairs for each true one; "nce_accuracy", the mean of the shares of true
-        pairs and of noise that h tells right, and its "chance".
+        pairs and of noise that are told right at even odds, p against 1 / N (at the odds of h, m to one, hardly
+        any pair that no bank knows is taken for a true one), and its "chance".
     """
     loss, accuracy = 0.0, 0.0
     for (own, others), mean in zip(_own_and_others(scores), means, strict=True):
         offset = math.log(m * mean)
         loss += (_softplus(offset - own).mean() + m * _softplus(others - offset).mean()).item()
-        accuracy += 0.25 * ((own > offset).double().mean() + (others < offset).double().mean()).item()
+        even = math.log(mean)
+        accuracy += 0.25 * ((own > even).double().mean() + (others < even).double().mean()).item()
     blind = 2 * (math.log(1 + m) + m * math.log1p(1 / m))
     return {"nce_loss": loss, "nce_loss_chance": blind, "nce_accuracy": accuracy, "chance": 0.5}
 
