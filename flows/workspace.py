@@ -15,7 +15,19 @@ from scriptsight.errors import InputError
 
 PROJECT = Path(__file__).resolve().parent.parent
 SOURCES = ("path", "annotations", "captions", "lists", "titles")  # keys of collections that name files
-IGNORED = ("data/", "models/", "plots/", "mlruns/", ".locks/", ".checkpoints/", ".transcripts/", ".work/", ".dvc/")
+IGNORED = (
+    "data/",
+    "models/",
+    "plots/",
+    "mlruns/",
+    ".features/",
+    ".sweeps/",
+    ".locks/",
+    ".checkpoints/",
+    ".transcripts/",
+    ".work/",
+    ".dvc/",
+)
 
 
 def prepare(folder: Path) -> None:

@@ -121,7 +121,7 @@ def test_metrics_equal_a_naive_loop_over_encoded_segments(workspace: Path, plain
 def _frames(segment):  # type: ignore[no-untyped-def]
     import torch
 
-    return torch.from_numpy(clips.whole(segment, 4, 16))[None]
+    return torch.from_numpy(clips.views(segment, clips.View(), 4, 16))
 
 
 def test_failures_are_listed_worst_first(workspace: Path, plain: params.Retrieve) -> None:
@@ -228,9 +228,9 @@ def test_only_new_and_changed_segments_are_embedded(
     encoded: list[str] = []
     extract = features.extract
 
-    def counting(encoder, segments, batch, reporter, label, wanted=None):  # type: ignore[no-untyped-def]
+    def counting(encoder, segments, batch, reporter, label, wanted=None, **asked):  # type: ignore[no-untyped-def]
         encoded.extend(segments[row].segment_id for row in wanted)
-        return extract(encoder, segments, batch, reporter, label, wanted)
+        return extract(encoder, segments, batch, reporter, label, wanted, **asked)
 
     monkeypatch.setattr(features, "extract", counting)
     told = Told()

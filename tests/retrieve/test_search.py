@@ -26,7 +26,7 @@ def indexed(workspace: Path) -> Path:
     encoder, rows, vectors = bundle.load(workspace / "model"), [], []
     for split in ("val", "test"):
         segments = Segments(workspace / "segments", "c", split)
-        vectors.append(features.extract(encoder, segments, 4, ConsoleReporter(), split)["embedding"])
+        vectors.append(features.extract(encoder, segments, 4, ConsoleReporter(), split)["embedding"][:, 0])
         rows += [
             indexes.row(replace(one, label=f"l{i}"), "c", split, "fr" if "blue" in one.video_id else None)
             for i, one in enumerate(segments)
