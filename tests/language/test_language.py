@@ -19,7 +19,9 @@ from scriptsight.language.words import telling
 from scriptsight.pretrain import samplers
 from scriptsight.pretrain.batches import Batch, ValidationBatches
 from scriptsight.segments import Segment, Segments
+from scriptsight.training.objective import Draw
 from tests import small
+from tests.models.test_text import local
 from tests.training.together import settings
 
 OPENERS = ("first", "then", "finally")
@@ -133,6 +135,18 @@ def test_it_is_measured_on_the_scripts_and_orders_that_pretrain_is(tmp_path: Pat
         assert (one.texts, one.segment_ids) == (other.texts, other.segment_ids)
         assert torch.equal(one.order, other.order)
         assert one.frames.numel() and not other.frames.numel()
+
+
+def test_a_language_model_is_trained_whole_and_slowly(tmp_path: Path) -> None:
+    name = str(local(tmp_path, "bert"))
+    frozen = params.HuggingFaceText(kind="huggingface", name=name, pool="cls", freeze="all")
+    sorter = TextSorter(build_text(frozen, [], 32), 2)
+    assert not sorter.text.frozen and any(value.requires_grad for value in sorter.text.parameters())
+    rates = {name.partition(".")[0]: sorter.rate_factor(name) for name, _ in sorter.named_parameters()}
+    assert rates == {"text": 1 / 60, "head": 1.0}
+    batch = Batch(torch.empty(1, 0), ["the red one", "the blue one"], torch.tensor([[1, 0]]), ["c/v/0"])
+    sorter.losses(batch, Draw(torch.Generator(), 0, 1, 1))["loss"].backward()
+    assert any(value.grad is not None and value.grad.any() for value in sorter.text.parameters())
 
 
 def test_log_odds_of_words() -> None:

@@ -72,7 +72,8 @@ def run(
         raise InputError("pretrain.collections has no collection with `text: script`: there is nothing to sort.")
     source = choice.collections[name]
     splits = Segments(segments, name, "train"), Segments(segments, name, "val")
-    drawn = {k: found for k in sorted({*ks, choice.k}) if (found := _samples(splits, source, choice, k, reporter))}
+    tried = {k: _samples(splits, source, choice, k, reporter) for k in sorted({*ks, choice.k})}
+    drawn = {k: samples for k, samples in tried.items() if samples is not None}
     texts = list(splits[0].texts("script"))
     by_k: dict[int, dict[str, Any]] = {}
     with arithmetic.deterministic(choice.engine.threads):
@@ -84,7 +85,7 @@ def run(
             if k == choice.k:
                 best = _surest(val, held_out)
     words = [asdict(word) for word in telling(_scripts(drawn[choice.k][0], choice.seed))]
-    found = {
+    found: dict[str, Any] = {
         "collection": name,
         "k": choice.k,
         **by_k[choice.k],
@@ -115,7 +116,10 @@ def verdict(found: dict[str, Any]) -> str:
             "chance."
         )
     else:
-        text = f"Language alone puts {figures}, which is no more than chance: what a video model sorts, it has seen."
+        text = (
+            f"Language alone puts {figures}: no more than chance, as far as {found['scripts_learned']:,} training "
+            f"scripts can teach. What a video model puts in place beyond {found['high']:.1%}, it has seen."
+        )
     video = found["video_model"]
     if video is None or video["k"] != found["k"]:
         return text

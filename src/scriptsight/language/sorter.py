@@ -79,8 +79,8 @@ class TextSorter(Objective):
         """Logits [B, K, K]: row k scores the positions of transcript k."""
         device = self.head.classifier.weight.device
         ids, mask = self.text.tokenize(batch.texts)  # [B * K, L]
-        if self.training:
-            mask &= torch.rand(mask.shape) >= DROPOUT  # words that are not heard
+        if self.training and self.text.config["kind"] == "words":  # a language model has a dropout of its own
+            mask &= torch.rand(mask.shape) >= DROPOUT
         sentences = self.dropout(self.text(ids.to(device), mask.to(device))).unflatten(0, (-1, self.k))  # [B, K, Dt]
         no_video = sentences.new_zeros(len(sentences), 0, WIDTH)
         logits: Tensor = self.head(no_video, sentences)

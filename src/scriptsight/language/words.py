@@ -50,7 +50,13 @@ def telling(scripts: Iterable[Sequence[str]]) -> list[Telling]:
     z = (first - last) / np.sqrt((1 / with_ + 1 / without).sum(0))
     bound = norm.isf(LEVEL / 2 / len(words))
     return [
-        Telling(words[i], *(held[:, i] / total).tolist(), float(first[i] - last[i]), float(z[i]))
+        Telling(
+            word=words[i],
+            first=float(held[0, i] / total),
+            last=float(held[1, i] / total),
+            log_odds=float(first[i] - last[i]),
+            z=float(z[i]),
+        )
         for i in np.argsort(-z, kind="stable")
         if abs(z[i]) > bound
     ]
