@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class Clip:
         return clips.strided_indices(times, *stretch, self.frames, self.stride, rng)
 
 
-class Sampler:
+class Sampler(ABC):
     """What the samplers of one collection and split have in common.
 
     `eligible` are the rows of the segments that can be drawn from, int64; `sorts` says that a sample has K
@@ -69,7 +70,7 @@ class Sampler:
             InputError: the frames of the segment are damaged.
         """
         segment = self.segments[row]
-        texts, stretch = self._choose(segment, rng, training)
+        texts, stretch = self.choose(segment, rng, training)
         indices = self.clip.indices(segment.frame_times, stretch, rng if training else None)
         try:
             frames = clips.read(segment, indices, self.clip.size)
@@ -81,8 +82,9 @@ class Sampler:
             frames = frames[:, :, ::-1]
         return Sample(frames, texts, segment.segment_id)
 
-    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
-        raise NotImplementedError
+    @abstractmethod
+    def choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+        """The texts of a sample in true order, and the stretch that its clip spans; no frame is read."""
 
 
 class Cues(Sampler):
@@ -105,7 +107,7 @@ class Cues(Sampler):
                 "segment.max_gap_seconds."
             )
 
-    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+    def choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
         transcripts = [cue for cue in segment.cues if is_transcript(cue.text)]
         first = int(rng.integers(len(transcripts) - self.k + 1))
         chosen = transcripts[first : first + self.k]
@@ -135,7 +137,7 @@ class Spans(Sampler):
                 "segment.max_seconds, or take sampling: {kind: cues}."
             )
 
-    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+    def choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
         words, moments, (low, high) = _words(segment)
         gap = self.choice.gap_seconds
         for _ in range(TRIES):
@@ -195,7 +197,7 @@ class Pairs(Sampler):
         untimed = segment.captions if self.text == "caption" else (segment.title or "",)
         return [(text, (segment.start, segment.end)) for text in untimed if text.strip()]
 
-    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+    def choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
         texts = self._texts(segment)
         text, stretch = texts[int(rng.integers(len(texts))) if training else 0]
         return [text], stretch
