@@ -1,5 +1,5 @@
-"""The servers of docker/compose.yaml, by the commands written there: the pipeline runs on them by its schedule, twice,
-once while they restart. Their images, and MinIO, are all that is not tried here."""
+"""The servers of docker/compose.yaml, by the commands written there: the pipeline runs on them by its schedule,
+twice, once while they restart. Their images, and MinIO, are what is not tried here."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ pretrain:
   validation_samples: 16
   checkpoint_every: 10
 """
+EXPERIMENT = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 RUN_SECONDS = 240
 
 
@@ -98,9 +99,9 @@ def test_nobody_enters_without_a_password(servers: Servers, prefect: httpx.Clien
 
 
 def test_mlflow_answers_to_its_name_among_the_containers_alone(mlflow: httpx.Client) -> None:
-    path, port = "/api/2.0/mlflow/experiments/get?experiment_id=0", mlflow.base_url.port
-    assert mlflow.get(path, headers={"Host": f"mlflow:{port}"}).status_code == 200
-    assert mlflow.get(path, headers={"Host": f"elsewhere:{port}"}).status_code == 403
+    port = mlflow.base_url.port
+    assert mlflow.get(EXPERIMENT, headers={"Host": f"mlflow:{port}"}).status_code == 200
+    assert mlflow.get(EXPERIMENT, headers={"Host": f"elsewhere:{port}"}).status_code == 403
 
 
 def test_a_study_moves_from_sqlite_and_is_on_the_dashboard(servers: Servers, tmp_path: Path) -> None:
