@@ -73,7 +73,7 @@ def _copy(table: Table, source: Connection, target: Connection, places: dict[str
         count += len(rows)
         target.execute(table.insert(), [_moved(dict(row), places) for row in rows])
     for column in table.primary_key:
-        if column.server_default is not None:  # the next row's number
+        if str(getattr(column.server_default, "arg", "")).startswith("nextval("):  # goes on after the last number
             last = f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column.name}'), max({column.name}))"
             target.execute(text(f"{last} FROM {table.name} HAVING max({column.name}) IS NOT NULL"))
     return count

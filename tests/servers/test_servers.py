@@ -29,7 +29,7 @@ pretrain:
   video: {width: 32, depth: 2, heads: 2, patch: 8, tubelet: 2}
   tvts: {head_depth: 1, head_heads: 2}
   text: {kind: words, width: 32, vocabulary: 500}
-  steps: %d
+  steps: 20
   batch: 8
   schedule: {warmup_steps: 2}
   validate_every: 10
@@ -37,7 +37,7 @@ pretrain:
   checkpoint_every: 10
 """
 EXPERIMENT = "/api/2.0/mlflow/experiments/get?experiment_id=0"
-RUN_SECONDS = 240
+RUN_SECONDS = 600  # some forty on a machine with nothing else to do
 
 
 @pytest.fixture(scope="module")
@@ -122,31 +122,18 @@ def test_the_pipeline_runs_by_its_schedule_and_outlives_a_restart(
 ) -> None:
     workspace = servers.work / "default"
     workspace.mkdir()
-    (workspace / "overrides.yaml").write_text(OVERRIDES % 20)
+    (workspace / "overrides.yaml").write_text(OVERRIDES)
     servers.start("worker", cwd=PROJECT)
     deployment = _announced(servers, prefect)
-    first = _ended(servers, prefect, _schedule(prefect, deployment))
+    first = _ended(servers, prefect, _schedule(prefect, deployment, stages=["ingest", "segment"]))
     assert first["state"]["type"] == "COMPLETED", _log(servers)
     assert first["auto_scheduled"]
 
-    store = s3fs.S3FileSystem(
-        endpoint_url=f"http://127.0.0.1:{servers.ports['9000']}",
-        key="scriptsight",
-        secret="any",  # noqa: S106
-    )
-    assert store.find("dvc")
-    (run,) = _runs(mlflow)
-    metrics = {metric["key"] for metric in run["data"]["metrics"]}
-    assert {"pretrain/val/sort_accuracy", "probe/linear_top1", "retrieve/t2v/r1"} <= metrics
-    artifacts = f"mlflow/{run['info']['experiment_id']}/{run['info']['run_id']}/artifacts"
-    assert any(path.startswith(f"{artifacts}/pretrain/") for path in store.find("mlflow"))
-
-    # What a new machine has: nothing. The data come from the store, and the other training is run.
-    for path in ("data", "models", ".dvc/cache"):
+    # What a new machine has: nothing. The data come from the store; the model is trained while the servers restart.
+    for path in ("data", ".dvc/cache"):
         shutil.rmtree(workspace / path)
-    (workspace / "overrides.yaml").write_text(OVERRIDES % 30)
     second = _schedule(prefect, deployment, pull_from="store")
-    _wait_for(servers, lambda: (workspace / "data" / "segments").is_dir())
+    _wait_for(servers, lambda: "pretrain starts" in _log(servers))
     for service in ("prefect", "postgres"):
         servers.stop(service)
     servers.start_postgres()
@@ -154,11 +141,20 @@ def test_the_pipeline_runs_by_its_schedule_and_outlives_a_restart(
     servers.wait("prefect")
     ended = _ended(servers, prefect, second)
     assert ended["state"]["type"] == "COMPLETED", _log(servers)
-    assert ended["state"]["message"].startswith("ingest skipped, segment skipped, pretrain ran"), ended["state"]
-    assert len(_runs(mlflow)) == 2
+    assert ended["state"]["message"] == "ingest skipped, segment skipped, pretrain ran, probe ran, retrieve ran"
 
-    servers.stop("worker")
+    run = _runs(mlflow)[0]
+    metrics = {metric["key"] for metric in run["data"]["metrics"]}
+    assert {"pretrain/val/sort_accuracy", "probe/linear_top1", "retrieve/t2v/r1"} <= metrics
+    here = f"http://127.0.0.1:{servers.ports['9000']}"
+    store = s3fs.S3FileSystem(endpoint_url=here, key="any", secret="any")  # noqa: S106
+    artifacts = f"mlflow/{run['info']['experiment_id']}/{run['info']['run_id']}/artifacts"
+    assert any(path.startswith(f"{artifacts}/pretrain/") for path in store.find("mlflow"))
+    missing = servers.run("worker", "dvc", "status", "--cloud", "--remote", "store", cwd=workspace)
+    assert "are in sync" in missing
+
     _assert_no_secret(servers)
+    servers.stop("worker")
 
 
 def _announced(servers: Servers, prefect: httpx.Client) -> str:
@@ -172,7 +168,7 @@ def _announced(servers: Servers, prefect: httpx.Client) -> str:
     return str(prefect.get("/api/deployments/name/pipeline/weekly").raise_for_status().json()["id"])
 
 
-def _schedule(prefect: httpx.Client, deployment: str, **parameters: str) -> str:
+def _schedule(prefect: httpx.Client, deployment: str, **parameters: Any) -> str:
     """Have the deployment run some seconds from now, and a week later -> the id of its next run."""
     soon = datetime.now(UTC) + timedelta(seconds=15)
     weekly = {"interval": 7 * 86400, "anchor_date": soon.isoformat()}
