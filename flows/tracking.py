@@ -49,6 +49,7 @@ class MlflowReporter(ConsoleReporter):
         )
         self._opened: bool | None = None  # not known before the first figure: MLflow takes seconds to start
         self._lost = False
+        self.page = ""  # of the run, below MLflow's address; known once it is open
         self._send(opening)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
@@ -89,6 +90,7 @@ class MlflowReporter(ConsoleReporter):
         self._opened = "error" not in answer
         if not self._opened:
             raise InputError(f"MLflow at {clean(uri())} can't be used: {answer['error']}")
+        self.page = answer["page"]
         if answer["message"]:
             self.message(answer["message"])
 
@@ -218,6 +220,7 @@ class Record:
         self._since = time.monotonic()
         self.message = ""
         self._run_id = self._find(opening["weights_digest"]) or self._create(opening, Param)
+        self.page = f"#/experiments/{self._experiment()}/runs/{self._run_id}"
         self._client.update_run(self._run_id, status="RUNNING")
         self._system = None
         if self._stage == "pretrain":
@@ -299,7 +302,7 @@ def main(events: IO[str], answer: IO[str]) -> None:
     except Exception as error:  # told to the stage, which decides
         print(json.dumps({"error": clean(f"{type(error).__name__}: {error}")}), file=answer, flush=True)
         sys.exit(1)
-    print(json.dumps({"message": record.message}), file=answer, flush=True)
+    print(json.dumps({"message": record.message, "page": record.page}), file=answer, flush=True)
     status = "FAILED"
     try:
         for line in events:
