@@ -69,7 +69,7 @@ def publish(outcomes: Sequence[Outcome], before: dict[str, float], decision: str
 def report(outcomes: Sequence[Outcome], decision: str = "") -> str:
     """The run in Markdown: which stages did what, the last lines of a failure, and links."""
     lines = []
-    for how in ("ran", "restored", "skipped", "failed"):
+    for how in ("ran", "restored", "skipped", "failed", "cancelled"):
         if names := [outcome.name for outcome in outcomes if outcome.how == how]:
             lines.append(f"- **{how}**: {', '.join(names)}")
     for outcome in outcomes:
@@ -93,13 +93,15 @@ def _quoted(text: str) -> str:
 
 
 def _mlflow() -> str:
-    """A link to the run of the model that was made or measured last."""
+    """A link to the run of the model that is there, or to all."""
     address = tracking.uri()
     at_home = not address.startswith(("http://", "https://"))
     parts = urllib.parse.urlsplit(MLFLOW_UI if at_home else address)
     base = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
-    pages = (stage.read_report(stage.LOCKS / f"{name}.report.json").get("mlflow") for name in reversed(tuple(PLOTS)))
-    page = next(filter(None, pages), "")
+    trained = stage.read_report(stage.LOCKS / "pretrain.report.json")  # gone when a training begins
+    page = trained.get("mlflow", "")
+    if trained and not page:  # of several processes, none of which tells this one
+        page = stage.read_report(stage.LOCKS / "probe.report.json").get("mlflow", "")
     return f"[{'the run of this model' if page else 'all runs'}]({base}/{page})" + (" (`make ui`)" if at_home else "")
 
 

@@ -125,11 +125,9 @@ def _run(name: str, why: str, plan: Plan) -> Any:
         try:
             early = plan.early.get(name)
             outcome = early.result() if early else stages.reproduce(name, why, plan.force)
-        except KeyboardInterrupt:
-            stages.end(patience=EARS)
-            raise
-        except BaseException:  # cancelled: the page says so once the stage has written its checkpoint
-            stages.end()
+        except BaseException as error:  # the page says so once a training has written its checkpoint
+            stages.end(patience=EARS if isinstance(error, KeyboardInterrupt) else 0)
+            plan.outcomes.append(Outcome(name, "cancelled", "a training goes on from its last checkpoint"))
             raise
         plan.outcomes.append(outcome)
         if outcome.how == "failed":

@@ -36,6 +36,8 @@ LOCKS = Path(".locks")
 REPORT = "SCRIPTSIGHT_STAGE_REPORT"
 LAUNCHED = "SCRIPTSIGHT_LAUNCHED"  # set for processes whose launcher holds the stage's lock
 DEPLOYED = "SCRIPTSIGHT_DEPLOYED"  # set under a Prefect worker, which signals all processes of a flow at once
+# Errors of files that no waiting mends; of the others, a network or a shared file system may be back in a moment.
+LASTING = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 LAST_LINES = 12  # of an unforeseen error, shown on the page of a failed run
 
 
@@ -113,7 +115,7 @@ def _reported(name: str, package: str, settings: params.Params, report: Path) ->
         failure = {
             "failure": str(error) if ours else f"{type(error).__name__}: {error}",
             "lines": lines,
-            "may_pass": isinstance(error, OSError),  # a network or a shared file system may be back in a moment
+            "may_pass": isinstance(error, OSError) and not isinstance(error, LASTING),
         }
         files.write_json(report, {"stage": name, **failure})
         raise

@@ -22,13 +22,13 @@ from flows import server, stage, tracking
 from scriptsight.errors import InputError
 
 STAGES = ("ingest", "segment", "pretrain", "probe", "retrieve")
-CHECKPOINT_SECONDS = 25  # for a training to finish its step and write a checkpoint; Prefect kills a flow after 30
+CHECKPOINT_SECONDS = 20  # for a training to finish its step and write a checkpoint; Prefect kills a flow after 30
 SHELLS = ("sh", "dash", "bash", "zsh", "fish")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage went: ran, taken from DVC's cache, skipped or failed; with the seconds of its function.
+    """How a stage went: ran, restored by DVC, skipped, failed or cancelled; with the seconds of its function.
 
     A failure has the last lines of the stage's own error, if there is more to it than `why`, and says whether it may
     pass by itself.

@@ -21,6 +21,14 @@ PROJECT = Path(__file__).resolve().parents[2]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 # What would make a command record on a server of the user, or take itself for a part of a pipeline.
 SURROUNDINGS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DVC_STAGE", "SCRIPTSIGHT_STAGE_REPORT")
+FOLDER = """
+ingest:
+  collections:
+    talks: {kind: folder, path: %s, splits: {"*": train}}
+pretrain: {collections: {talks: {}}}
+probe: {collection: talks}
+retrieve: {collection: talks}
+"""
 NOWHERE = "http://127.0.0.1:9/api"
 
 

@@ -15,15 +15,8 @@ from flows import artifacts, stage, stages
 from flows.deployed import pipeline
 from flows.stages import Outcome
 from tests.conftest import MakeVideo
+from tests.flows.conftest import FOLDER
 
-FOLDER = """
-ingest:
-  collections:
-    talks: {kind: folder, path: videos, splits: {"*": train}}
-pretrain: {collections: {talks: {}}}
-probe: {collection: talks}
-retrieve: {collection: talks}
-"""
 Run = Callable[..., tuple[Any, dict[str, Any]]]
 
 
@@ -53,7 +46,7 @@ def test_the_page_of_a_run(run: Run, workspace: Path, make_video: MakeVideo) -> 
     make_video(videos / "one.mp4")
     (videos / "one.vtt").write_text("WEBVTT\n\n00:00.000 --> 00:02.000\nthe red circle moves\n")
     (videos / "<img src=x>.mp4").write_text("no video")
-    (workspace / "overrides.yaml").write_text(FOLDER)
+    (workspace / "overrides.yaml").write_text(FOLDER % "videos")
     state, found = run(stages=["ingest", "segment"])
     assert state.is_completed(), state.message
     rows = json.loads(found["stages"])
@@ -88,17 +81,18 @@ def test_the_page_of_a_run(run: Run, workspace: Path, make_video: MakeVideo) -> 
 def test_the_last_lines_of_an_unforeseen_error(run: Run, workspace: Path, make_video: MakeVideo) -> None:
     """They are the stage's own, and not those of what started it."""
     make_video(workspace / "videos/one.mp4")
-    (workspace / "overrides.yaml").write_text(FOLDER)
-    catalogue = workspace / "data/catalogue/videos.parquet"
-    catalogue.parent.mkdir(parents=True)
-    catalogue.write_text("no table ```")
+    (workspace / "overrides.yaml").write_text(FOLDER % "videos")
+    catalogue = workspace / "data/catalogue"
+    catalogue.mkdir(parents=True)
+    for name in ("videos", "cues"):
+        (catalogue / f"{name}.parquet").write_text("no table")
     (workspace / "data/world").mkdir()
     (workspace / "metrics").mkdir()
     (workspace / "metrics/ingest.json").write_text("{}")
     state, found = run(stages=["segment"])
     assert state.is_failed() and "ArrowInvalid" in state.message
     quoted = found["report"].partition("```text\n")[2].partition("\n```")[0].splitlines()
-    assert "src/scriptsight/segment/" in found["report"]
+    assert "src/scriptsight/" in found["report"]
     assert quoted[-1].startswith("pyarrow.lib.ArrowInvalid")
     assert "subprocess" not in found["report"] and "dvc" not in found["report"].lower()
 
