@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def reproduce(name: str, why: str, force: bool = False) -> Outcome:
     report.unlink(missing_ok=True)
     os.environ[stage.REPORT] = str(report)
     logging.getLogger("dvc").setLevel(logging.WARNING)  # its hints on git are for dvc's own command line
+    _mend()
     try:
         with Repo(_wait_for_lock=True) as repo:
             repo.reproduce(name, single_item=True, force=force)
@@ -105,6 +107,17 @@ def reproduce(name: str, why: str, force: bool = False) -> Outcome:
     if not told:
         return Outcome(name, "restored", f"DVC's cache had the outputs ({why})")
     return Outcome(name, "ran", why, told["import_s"], told["run_s"])
+
+
+def _mend() -> None:
+    """Remove DVC's list of who reads and writes if it is empty: a process killed while it wrote the list left it so,
+    and DVC would refuse it for ever. (One that writes it now has filled it a moment later.)"""
+    path = Path(".dvc/tmp/rwlock")
+    for seconds in (0, 1):
+        time.sleep(seconds)
+        if not path.is_file() or path.stat().st_size:
+            return
+    path.unlink()
 
 
 def without_a_word(failure: str) -> tuple[str, bool]:
