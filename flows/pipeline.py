@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psutil  # type: ignore[import-untyped]
 
 from flows import server, stage, workspace
 from scriptsight import files, params
 from scriptsight.errors import InputError
 
 if TYPE_CHECKING:
+    from flows.repro import Plan
     from flows.stages import Outcome
 
 REPORT = stage.LOCKS / "pipeline.json"  # seconds of the last run's stages, for benchmarks/orchestration.py
@@ -44,14 +41,14 @@ def main() -> None:
             workspace.prepare(folder)
             os.chdir(folder)
         params.load()
-        _require_pipeline()
+        require()
         with stage.lock("pipeline"):
             run(started)
 
 
 def run(started: float) -> None:
     """Run what is stale in the current folder; exit with status 1 if a stage fails."""
-    from flows.stages import STAGES, stale
+    from flows.stages import STAGES, end, stale
 
     # The stages are `python -m flows...`: they must find this interpreter first, activated or not.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -61,9 +58,10 @@ def run(started: float) -> None:
         _report([])
         return
     try:
-        outcomes = _run_flow(reasons)
+        plan = _run_flow(reasons)
     finally:
-        _end_stages()
+        end()  # one that began early, should Prefect's server not start
+    outcomes = plan.outcomes
     _report(outcomes)
     for outcome in outcomes:
         seconds = f"{outcome.run_s:8.1f} s" if outcome.how == "ran" else " " * 10
@@ -73,13 +71,16 @@ def run(started: float) -> None:
         left = ", ".join(STAGES[len(outcomes) :])
         sys.stdout.flush()
         sys.exit(f"pipeline: stage {outcomes[-1].name} failed: see above. Not run: {left or 'none'}.")
+    if plan.decision:
+        print(f"pipeline: {plan.decision}")
     print(f"pipeline: up to date after {time.perf_counter() - started:.0f} s")
 
 
-def _run_flow(reasons: dict[str, str]) -> list[Outcome]:
+def _run_flow(reasons: dict[str, str]) -> Plan:
     """Run the Prefect flow on the configured server, on that of `make ui`, or on one of our own."""
-    from flows.stages import STAGES, reproduce
+    from flows.stages import STAGES, figures, reproduce
 
+    before = figures()
     early: dict[str, Future[Outcome]] = {}
     if server.from_environment():
         url = os.environ["PREFECT_API_URL"]
@@ -90,30 +91,26 @@ def _run_flow(reasons: dict[str, str]) -> list[Outcome]:
         first = next(name for name in STAGES if name in reasons)
         early[first] = ThreadPoolExecutor(1).submit(reproduce, first, reasons[first])
     os.environ["PREFECT_API_URL"] = url
-    from flows.repro import pipeline
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(server.HEARTBEAT_SECONDS))
+    from flows.repro import Plan, by_hand
 
     if early:
         server.wait(url, process)
     else:
         print(f"pipeline: follow it at {server.clean(url).removesuffix('/api')}", flush=True)
-    outcomes: list[Outcome] = []
-    state = pipeline(outcomes, early, return_state=True)
-    if not outcomes or outcomes[-1].how != "failed":
+    plan = Plan(early=early, before=before)
+    state = by_hand(plan)
+    if not plan.outcomes or plan.outcomes[-1].how != "failed":
         state.result()  # an error of the pipeline itself is raised with its traceback
-    return outcomes
+    return plan
 
 
-def _end_stages() -> None:
-    """End a stage, and its shell, that still runs when this process must end: dvc, which waits for it, won't."""
-    from flows.stages import STAGES
+def require() -> None:
+    """See that the current folder holds a pipeline.
 
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if re.search(rf"-m flows\.({'|'.join(STAGES)})\b", " ".join(child.cmdline())):
-                child.terminate()
-
-
-def _require_pipeline() -> None:
+    Raises:
+        InputError: it does not.
+    """
     if not Path("dvc.yaml").is_file() or not Path(".dvc").is_dir():
         raise InputError(f"There is no pipeline (dvc.yaml, .dvc) in {Path.cwd()}: run in the project's folder.")
 

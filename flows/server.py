@@ -24,6 +24,7 @@ from scriptsight.errors import InputError
 # The server of `make ui`; the tests look elsewhere.
 UI = os.environ.get("SCRIPTSIGHT_UI_API_URL", "http://127.0.0.1:4200/api")
 START_SECONDS = 180
+HEARTBEAT_SECONDS = 30  # of a flow run, the least that Prefect takes; flows.automations misses three
 LONGEST_VALUE = 500  # characters, of a parameter or tag; every store takes these
 
 

@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ import psutil  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 from flows import server
-from flows.tracking import tracked
+from flows.tracking import MlflowReporter, tracked
 from scriptsight import files, params
 from scriptsight.errors import InputError
 from scriptsight.reporting import ConsoleReporter, Reporter, SilentReporter
@@ -34,6 +35,14 @@ LOCKS = Path(".locks")
 # Set by flows.pipeline: the file in which it reads how the stage went; the flow run is then the pipeline's.
 REPORT = "SCRIPTSIGHT_STAGE_REPORT"
 LAUNCHED = "SCRIPTSIGHT_LAUNCHED"  # set for processes whose launcher holds the stage's lock
+DEPLOYED = "SCRIPTSIGHT_DEPLOYED"  # set under a Prefect worker, which signals all processes of a flow at once
+# Errors of files that no waiting mends; of the others, a network or a shared file system may be back in a moment.
+LASTING = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+LAST_LINES = 12  # of an unforeseen error, shown on the page of a failed run
+
+
+class Busy(InputError):
+    """Another process holds a lock."""
 
 
 def main(name: str, package: str, about: str, argv: Sequence[str] | None = None) -> None:
@@ -48,6 +57,8 @@ def main(name: str, package: str, about: str, argv: Sequence[str] | None = None)
     path = parser.parse_args(argv).params
     if "DVC_STAGE" in os.environ or "RANK" in os.environ:
         die_with_parent()
+    if DEPLOYED in os.environ and "RANK" not in os.environ:
+        os.setsid()  # it is told once to end, by the flow: a training that hears twice writes no checkpoint
     with told_errors(name if os.environ.get("RANK", "0") == "0" else f"{name}, process {os.environ['RANK']}"):
         settings = params.load(path)
         if "RANK" in os.environ:
@@ -97,16 +108,23 @@ def _as_flow(name: str, package: str, settings: params.Params) -> None:
 def _reported(name: str, package: str, settings: params.Params, report: Path) -> None:
     """Run the stage for the pipeline, and leave seconds or failure in `report`."""
     try:
-        seconds = work(name, package, settings)
+        told = work(name, package, settings)
     except Exception as error:
-        told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        files.write_json(report, {"stage": name, "failure": told})
+        ours = isinstance(error, InputError)
+        lines = [] if ours else "".join(traceback.format_exception(error)).splitlines()[-LAST_LINES:]
+        failure = {
+            "failure": str(error) if ours else f"{type(error).__name__}: {error}",
+            "lines": lines,
+            "may_pass": isinstance(error, OSError) and not isinstance(error, LASTING),
+        }
+        files.write_json(report, {"stage": name, **failure})
         raise
-    files.write_json(report, {"stage": name, **seconds})
+    files.write_json(report, {"stage": name, **told})
 
 
-def work(name: str, package: str, settings: params.Params) -> dict[str, float]:
-    """Run the stage once, under its lock -> seconds spent importing its package and in its `run`."""
+def work(name: str, package: str, settings: params.Params) -> dict[str, Any]:
+    """Run the stage once, under its lock -> seconds spent importing its package (import_s) and in its `run` (run_s),
+    and its MLflow run."""
     if name == "pretrain" and settings.pretrain.engine.processes > 1:
         with lock(name):
             return _launch(name, settings.pretrain.engine.processes)
@@ -116,10 +134,12 @@ def work(name: str, package: str, settings: params.Params) -> dict[str, float]:
         imported = time.perf_counter()
         section = getattr(settings, name)
         run(section, reporter=reporter, **_spread(name, section))
-        return {"import_s": imported - started, "run_s": time.perf_counter() - imported}
+        ended = time.perf_counter()
+    told = {"import_s": imported - started, "run_s": ended - imported}
+    return told | ({"mlflow": reporter.page} if isinstance(reporter, MlflowReporter) else {})
 
 
-def _launch(name: str, processes: int) -> dict[str, float]:
+def _launch(name: str, processes: int) -> dict[str, Any]:
     """Run the stage in several processes on this machine, as torchrun would, and wait for them.
 
     torchrun's agent works in this process: when it ends, however it ends, so do the others.
@@ -179,7 +199,8 @@ def lock(name: str, patience: float = 10) -> Iterator[None]:
     """Hold `.locks/NAME.lock`: nobody else writes the outputs of this stage meanwhile.
 
     Raises:
-        InputError: another process held it for `patience` seconds; the message names that process.
+        Busy: another process held it for `patience` seconds (negative: wait as long as it takes); the message names
+            that process.
     """
     LOCKS.mkdir(exist_ok=True)
     holder = LOCKS / f"{name}.holder"
@@ -188,7 +209,7 @@ def lock(name: str, patience: float = 10) -> Iterator[None]:
         held.acquire(timeout=patience)
     except Timeout:
         who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
-        raise InputError(
+        raise Busy(
             f"{name} is already running in {Path.cwd()}: {who}. Wait for it, or end it, and run again."
         ) from None
     try:

@@ -56,6 +56,7 @@ class MlflowReporter(ConsoleReporter):
         )
         self._opened: bool | None = None  # not known before the first figure: MLflow takes seconds to start
         self._lost = False
+        self.page = ""  # of the run, below MLflow's address; known once it is open
         self._send(opening)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
@@ -96,6 +97,7 @@ class MlflowReporter(ConsoleReporter):
         self._opened = "error" not in answer
         if not self._opened:
             raise InputError(f"MLflow at {clean(uri())} can't be used: {answer['error']}")
+        self.page = answer["page"]
         if answer["message"]:
             self.message(answer["message"])
 
@@ -329,6 +331,7 @@ class Record:
         run = run_of(self._client, opening["weights_digest"]) if opening["weights_digest"] else None
         self._ended = run.info.end_time if run else None  # its duration is that of the training, not of the week
         self._run_id = run.info.run_id if run else self._create(opening, Param)
+        self.page = f"#/experiments/{self._experiment}/runs/{self._run_id}"
         self._client.update_run(self._run_id, status="RUNNING")
         self._system = None
         if self._stage == "pretrain":
@@ -415,7 +418,7 @@ def main(events: IO[str], answer: IO[str]) -> None:
     except Exception as error:  # told to the stage, which decides
         print(json.dumps({"error": clean(f"{type(error).__name__}: {error}")}), file=answer, flush=True)
         sys.exit(1)
-    print(json.dumps({"message": record.message}), file=answer, flush=True)
+    print(json.dumps({"message": record.message, "page": record.page}), file=answer, flush=True)
     status = "FAILED"
     try:
         for line in events:

@@ -1,20 +1,34 @@
-"""A workspace: a folder with the project's parameters, in which the commands run as a user runs them."""
+"""A workspace: a folder with the project's parameters, in which commands run as a user runs them; real servers."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from flows import server
 
 PROJECT = Path(__file__).resolve().parents[2]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 # What would make a command record on a server of the user, or take itself for a part of a pipeline.
 SURROUNDINGS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DVC_STAGE", "SCRIPTSIGHT_STAGE_REPORT")
+FOLDER = """
+ingest:
+  collections:
+    talks: {kind: folder, path: %s, splits: {"*": train}}
+pretrain: {collections: {talks: {}}}
+probe: {collection: talks}
+retrieve: {collection: talks}
+"""
 NOWHERE = "http://127.0.0.1:9/api"
 
 
@@ -51,3 +65,45 @@ def command(prefect_home: Path) -> Iterator[Command]:
         )
 
     yield run
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A whole server of Prefect, with its page and its automations -> the address of its API."""
+    home = tmp_path_factory.mktemp("prefect-server")
+    command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port")
+    with serving(command, "/api", {"PREFECT_HOME": str(home)}) as address:
+        yield address
+
+
+@contextmanager
+def serving(command: tuple[str, ...], path: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """Start a server whose last argument is a free port; wait until it answers -> its address, with `path`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    own = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
+    program = [str(Path(sys.executable).parent / command[0]), *command[1:], str(port)]
+    process = subprocess.Popen(  # noqa: S603 - our own words
+        program, env=own | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    address = f"http://127.0.0.1:{port}{path}"
+    try:
+        deadline = time.monotonic() + 180
+        while not server.answers(address, 1):
+            assert process.poll() is None and time.monotonic() < deadline, f"{command[0]} does not start"
+            time.sleep(0.2)
+        yield address
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End what runs in the session of a process that was started in one of its own."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

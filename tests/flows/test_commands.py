@@ -19,7 +19,7 @@ from flows.workspace import PROJECT, prepare
 from scriptsight import params
 from scriptsight.errors import InputError
 from tests.conftest import MakeVideo
-from tests.flows.conftest import Command
+from tests.flows.conftest import FOLDER, Command
 
 TINY = """
 ingest:
@@ -36,15 +36,6 @@ pretrain:
   validate_every: 10
   validation_samples: 16
   checkpoint_every: 10
-"""
-
-FOLDER = """
-ingest:
-  collections:
-    talks: {kind: folder, path: %s, splits: {"*": train}}
-pretrain: {collections: {talks: {}}}
-probe: {collection: talks}
-retrieve: {collection: talks}
 """
 
 

@@ -1,0 +1,100 @@
+"""What is on the pages of Prefect and MLflow, read in a browser without a screen."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import stage
+from flows.deployed import pipeline
+from tests.conftest import MakeVideo
+from tests.flows.conftest import FOLDER, serving
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+Read = Callable[..., str]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Open a page, with its scripts run -> its text, once it has these words."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"no browser here to open pages with: none of {', '.join(BROWSERS)} is installed")
+    options = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--virtual-time-budget=20000",
+    )
+
+    def text_of(address: str, *words: str) -> str:
+        command = [browser, *options, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", address]
+        deadline = time.monotonic() + 90
+        while True:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)  # noqa: S603
+            page = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", done.stdout, flags=re.DOTALL)
+            text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+            if all(word in text for word in words) or time.monotonic() > deadline:
+                return text
+
+    return text_of
+
+
+def test_prefect_shows_a_run_and_its_tables(
+    read: Read, prefect_server: str, workspace: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's name and state, its artifacts, and the text of an artifact as text and not as HTML."""
+    make_video(workspace / "videos/one.mp4")
+    (workspace / "videos/<b>two.mp4").write_text("no video")
+    (workspace / "overrides.yaml").write_text(FOLDER % "videos")
+    monkeypatch.setenv(stage.DEPLOYED, "1")  # restored afterwards
+    with temporary_settings({PREFECT_API_URL: prefect_server}), get_client(sync_client=True) as client:
+        state: Any = pipeline(stages=["ingest"], workspace=str(workspace), return_state=True)
+        run = client.read_flow_run(state.state_details.flow_run_id)
+        asked = {"artifacts": {"flow_run_id": {"any_": [str(run.id)]}}}
+        found = client.request("POST", "/artifacts/filter", json=asked).json()
+    pages = prefect_server.removesuffix("/api")
+    assert_all(
+        read, f"{pages}/runs/flow-run/{run.id}", run.name, "Completed", "pipeline", "Artifacts", "ingest starts"
+    )
+    ids = {one["key"].rpartition("-")[2]: one["id"] for one in found}
+    assert_all(read, f"{pages}/artifacts/artifact/{ids['stages']}", "ingest", "ran", "it has not run here before")
+    assert_all(read, f"{pages}/artifacts/artifact/{ids['figures']}", "videos refused by ingest", "before", "after")
+    assert_all(read, f"{pages}/artifacts/artifact/{ids['rejects']}", "<b>two.mp4")
+
+
+def test_mlflow_compares_two_models(read: Read, tmp_path: Path) -> None:
+    """Side by side, as benchmarks and sweeps leave them."""
+    from mlflow import MlflowClient
+
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(store)
+    experiment = client.create_experiment("scriptsight")
+    runs = []
+    for name, value in (("first", 0.4375), ("second", 0.5625)):
+        run = client.create_run(experiment, run_name=f"{name} model").info.run_id
+        client.log_metric(run, "probe/linear_top1", value)
+        client.set_terminated(run)
+        runs.append(run)
+    command = ("mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port")
+    with serving(command, "", {"MLFLOW_BACKEND_STORE_URI": store}) as address:
+        page = f"{address}/#/compare-runs?runs={json.dumps(runs)}&experiments={json.dumps([experiment])}"
+        assert_all(read, page, "first model", "second model", "probe/linear_top1", "0.438", "0.563")
+
+
+def assert_all(read: Read, address: str, *words: str) -> None:
+    """All of these words are on the page."""
+    text = read(address, *words)
+    assert not [word for word in words if word not in text], text
