@@ -262,8 +262,11 @@ def of_run(client: Any, run: Any, remark: str = "") -> Model:
     name = f"{run.info.run_name} (run {run_id[:8]}){remark}"
     with tempfile.TemporaryDirectory() as folder:
         for table in TABLES:
-            if any(file.path == table for file in client.list_artifacts(run_id, table.partition("/")[0])):
-                client.download_artifacts(run_id, table, folder)
+            of_stage = table.partition("/")[0]
+            if any(file.path == table for file in client.list_artifacts(run_id, of_stage)):
+                own = Path(folder, of_stage)  # one each: some stores keep a single file's folder, others don't
+                own.mkdir()
+                Path(client.download_artifacts(run_id, table, str(own))).replace(own / "outcomes.csv")
         return read(Path(folder), name, run_id, run.info.start_time)
 
 

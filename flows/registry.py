@@ -9,6 +9,8 @@ written on the version.
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -155,6 +157,7 @@ def _register(client: Any, name: str, run: Any, digest: str) -> Any:
     logged = client.create_logged_model(
         run.info.experiment_id, name=name, source_run_id=run_id, params=dict(run.data.params), model_type="embedding"
     )
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # no pip here is nothing to warn of
     with tempfile.TemporaryDirectory() as folder:
         save_model(
             path=f"{folder}/model",
@@ -169,13 +172,17 @@ def _register(client: Any, name: str, run: Any, digest: str) -> Any:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=ABOUT.format(name=name, example=EXAMPLE))
     data = run.data.tags.get(f"input/{views.SEGMENTS}", "unknown")
-    return client.create_model_version(
+    # Not models:/ID, which the store of sqlite looks up at the process's own address.
+    version = client.create_model_version(
         name,
-        f"models:/{logged.model_id}",
+        logged.artifact_location,
         run_id=run_id,
         tags={"weights_digest": digest, "data_digest": data},
         model_id=logged.model_id,
     )
+    known_as = json.dumps([{"name": name, "version": version.version}])
+    client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": known_as})  # the page links them by it
+    return version
 
 
 def contents(bundle: Path) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from flows import better, registry, tracking
 from scriptsight import params
 from scriptsight.errors import InputError
+from scriptsight.files import digest
 from tests import small
 from tests.flows.outcomes import write_probe, write_retrieve
 from tests.flows.test_better import hits
@@ -25,20 +24,18 @@ def settings(workspace: Path) -> params.Params:
 
 
 def measured(settings: params.Params, seed: int, right: Sequence[int], untrained: float = 0.3) -> str:
-    """A model with its weights, and a probe that finds these outcomes -> the id of its run."""
+    """A model with its weights, and an MLflow run with the outcomes of its probe -> the id of the run."""
     small.tiny_bundle(registry.BUNDLE, seed=seed)
     write_probe(Path("plots/probe"), linear_top1=right)
     write_retrieve(Path("plots/retrieve"), t2v=[1, 2, 3], v2t=[1, 1, 1])
-    Path("metrics").mkdir(exist_ok=True)
-    share = float(np.mean(right))
-    values = {"linear_top1": share, "random_init": {"linear_top1": untrained}, "chance": 0.1}
-    Path("metrics/probe.json").write_text(json.dumps(values))
-    with tracking.tracked("probe", settings) as reporter:
-        reporter.figure(Path("plots/probe/outcomes.csv"))
+    for stage in ("probe", "retrieve"):  # as tracked() does, without a process for each
+        record = tracking.Record(tracking._opening(stage, settings))
+        record.take({"figure": f"plots/{stage}/outcomes.csv"})
+        figures = {"probe/random_init/linear_top1": untrained, "probe/chance": 0.1}
+        record.take({"metrics": figures if stage == "probe" else {}, "step": 0, "time": 0})
+        record.close("FINISHED")
     with tracking.opened() as client:
-        run = tracking.run_of(client, registry.files.digest(tracking.WEIGHTS))
-        client.log_artifact(run.info.run_id, "plots/retrieve/outcomes.csv", "retrieve")
-    return str(run.info.run_id)
+        return str(tracking.run_of(client, digest(tracking.WEIGHTS)).info.run_id)
 
 
 def champion() -> Any:
@@ -46,9 +43,7 @@ def champion() -> Any:
         return tracking.model_version(client, "scriptsight", "champion")
 
 
-def test_the_champion_moves_only_to_what_is_better(
-    settings: params.Params, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_champion_moves_only_to_what_is_better(settings: params.Params) -> None:
     measured(settings, 0, hits(0.31))
     decision = registry.publish(settings)
     assert (decision.outcome, decision.version) == ("refused", None)
@@ -59,7 +54,7 @@ def test_the_champion_moves_only_to_what_is_better(
     decision = registry.publish(settings)
     assert (decision.outcome, decision.version) == ("champion", 1)
     version = champion()
-    assert (version.run_id, version.tags["weights_digest"]) == (first, registry.files.digest(tracking.WEIGHTS))
+    assert (version.run_id, version.tags["weights_digest"]) == (first, digest(tracking.WEIGHTS))
     assert version.tags["data_digest"] == "0123456789abcdef.dir"
     assert registry.publish(settings) == decision  # the same weights: nothing new
     with tracking.opened() as client:
@@ -87,15 +82,23 @@ def test_the_champion_moves_only_to_what_is_better(
     assert decision.outcome == "challenger" and "200 items against 150" in decision.reason
     assert champion().version == 3
 
-    fourth = measured(settings, 5, hits(0.4))
-    better.main([])  # the newest run against the champion
+
+def test_the_newest_run_is_held_against_the_champion(
+    settings: params.Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = measured(settings, 1, hits(0.5))
+    registry.publish(settings)
+    with pytest.raises(SystemExit, match="there is nothing to compare"):
+        better.main([])  # it is the champion
+    second = measured(settings, 2, hits(0.35))
+    better.main([])
     told = capsys.readouterr().out
-    assert "(version 3)" in told and "No, it is worse." in told and fourth[:8] in told
-    better.main(["2", "champion"])
+    assert "(version 1)" in told and "No, it is worse." in told and second[:8] in told
+    better.main([second[:12], "1"])
     assert "Is the second better, by linear_top1? Yes." in capsys.readouterr().out
     with tracking.opened() as client:
-        files = {file.path for file in client.list_artifacts(fourth, f"better/{third[:8]}")}
-    assert files == {f"better/{third[:8]}/better.md", f"better/{third[:8]}/better.png"}
+        files = {file.path for file in client.list_artifacts(second, f"better/{first[:8]}")}
+    assert files == {f"better/{first[:8]}/better.md", f"better/{first[:8]}/better.png"}
 
 
 def test_an_interrupted_decision_is_made_up_for(settings: params.Params, monkeypatch: pytest.MonkeyPatch) -> None:
