@@ -729,7 +729,7 @@ class Pretrain(Section):
 # ------------------------------------------------------------------------------------ probe, retrieve
 
 
-Protocol = Literal["linear", "sgd", "knn", "attentive", "few_shot", "zero_shot", "video_to_video"]
+Protocol = Literal["linear", "sgd", "knn", "attentive", "few_shot", "zero_shot", "video_to_video", "finetune"]
 # What figures of a test are called (beside *_top1 and v2v_r*): another test's name becomes a name beside theirs.
 TAKEN = ("chance", "chances", "classes", "train", "test", "folds", "few_shot", "order", "reverses", "random_init")
 
@@ -810,6 +810,36 @@ class ZeroShot(Section):
     templates: tuple[str, ...] = Field(strict=False, min_length=1)  # sentences with {} where the class goes
 
 
+class Finetune(Section):
+    """Full fine-tuning for classification. People write it, so its keys default here: VideoMAE's recipe (arXiv
+    2203.12602), with torchvision's RandAugment."""
+
+    feature: Literal["cls", "mean"] = "cls"  # what the classifier reads: the class token, or the patch tokens' mean
+    epochs: Count = 30
+    batch: Annotated[int, Field(ge=2)] = 64
+    lr: Positive = 1e-3  # of the classifier
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.75  # of the rate, layer by layer towards the pixels
+    weight_decay: NotNegative = 0.05
+    warmup_epochs: NotNegative = 3
+    clip_norm: Positive = 1.0
+    ema: Beta = 0.0
+    drop_path: Beta = 0.1  # of a ViT's last block; 0 for a ResNet, which has none
+    label_smoothing: Beta = 0.1
+    mixup: NotNegative = 0.8  # alpha; each batch gets mixup or cutmix, or the one whose alpha is not 0
+    cutmix: NotNegative = 1.0
+    augment_ops: Annotated[int, Field(ge=0)] = 2  # of RandAugment, a clip; 0 is none
+    augment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    flip: bool = False  # mirror half of the training clips; off, because it turns left into right
+    stretches: Count = 1  # a training clip is of so short a part; in the test, all of them are averaged
+    crops: Literal[1, 3] = 3  # squares that are averaged in the test, of frames that are no squares
+    seed: Seed = 0
+    checkpoint_every: Count = 500  # steps
+    accumulate: Count = 1  # parts that each batch is computed in
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    checkpoint_activations: bool = False
+    threads: Count = 2
+
+
 class Probe(Section):
     """How the frozen encoder is measured."""
 
@@ -826,6 +856,13 @@ class Probe(Section):
     zero_shot: ZeroShot
     batch: Count  # clips a forward pass
     seed: Seed  # of the randomly initialised encoder
+    finetune: Finetune | None = None  # used where it is one of the protocols
+
+    @model_validator(mode="after")
+    def _finetune_is_said(self) -> Probe:
+        if "finetune" in self.protocols and self.finetune is None:
+            raise ValueError("protocols names finetune: add its section, finetune: {} for its defaults")
+        return self
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Probe:

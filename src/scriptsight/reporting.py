@@ -56,6 +56,28 @@ class ConsoleReporter:
         """The picture is where the stage wrote it."""
 
 
+class Under:
+    """Another reporter for a part of its stage: figures get the name PREFIX/FIGURE, and messages begin with it."""
+
+    def __init__(self, reporter: Reporter, prefix: str) -> None:
+        self._reporter, self._prefix = reporter, prefix
+
+    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        return self._reporter.progress(items, label, total)
+
+    def status(self, text: str) -> None:
+        self._reporter.status(text)
+
+    def message(self, text: str) -> None:
+        self._reporter.message(f"{self._prefix}: {text}")
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        self._reporter.metrics({f"{self._prefix}/{name}": value for name, value in values.items()}, step)
+
+    def figure(self, path: Path) -> None:
+        self._reporter.figure(path)
+
+
 class SilentReporter(ConsoleReporter):
     """Says nothing: one of several processes speaks for all."""
 

@@ -46,7 +46,7 @@ def test_spans_have_the_papers_lengths_and_gaps(tmp_path):
     segment = sampler.segments[0]
     lengths, starts = [], []
     for seed in range(300):
-        texts, (start, end) = sampler._choose(segment, np.random.default_rng(seed), True)
+        texts, (start, end) = sampler.choose(segment, np.random.default_rng(seed), True)
         length = (end - start - 3) / 4
         spans = [(start + k * (length + 1), start + k * (length + 1) + length) for k in range(4)]
         for text, (begin, stop) in zip(texts, spans, strict=True):
@@ -66,7 +66,7 @@ def test_a_span_in_which_nobody_speaks_is_drawn_again(tmp_path):
     sampler = Spans(segments, CLIP, 4, SPANS)
     assert sampler.eligible.tolist() == [0]  # 14 s are too few for 4 spans of 3 s and 3 gaps
     for seed in range(50):
-        texts, _ = sampler._choose(segments[0], np.random.default_rng(seed), True)
+        texts, _ = sampler.choose(segments[0], np.random.default_rng(seed), True)
         assert len(texts) == 4 and all(len(text) >= 10 for text in texts)
     with pytest.raises(InputError, match=r"8 spans of 3 s.*lower pretrain\.k"):
         Spans(segments, CLIP, 8, SPANS)
@@ -76,7 +76,7 @@ def test_words_without_times_are_spread_over_their_cue(tmp_path):
     bare = spoken(0.0, 30.0)
     cues = tuple(Cue(float(t), t + 3.0, f"spoken{t:02} later{t:02} lastly{t:02}") for t in range(0, 30, 3))
     sampler = Spans(written(tmp_path, Segment(**{**bare.__dict__, "cues": cues})), CLIP, 2, SPANS)
-    (one, two), (start, end) = sampler._choose(sampler.segments[0], np.random.default_rng(0), True)
+    (one, two), (start, end) = sampler.choose(sampler.segments[0], np.random.default_rng(0), True)
     length = (end - start - 1) / 2
     every = [
         (t + 0.5 + i, f"{w}{t:02}") for t in range(0, 30, 3) for i, w in enumerate(("spoken", "later", "lastly"))

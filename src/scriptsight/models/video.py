@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any, Literal
 
@@ -60,6 +61,10 @@ class Block(nn.Module):
     Ours rather than timm's for `queries`, and because importing timm takes longer than a search.
     """
 
+    # How often training leaves a branch of the block out, for each clip by itself (stochastic depth, arXiv
+    # 1603.09382). Set it from outside; it is no part of the model.
+    drop_path = 0.0
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1, self.attn = LayerNorm(width), Attention(width, heads)
@@ -69,11 +74,18 @@ class Block(nn.Module):
         """[B, N, D] -> [B, N, D]; with `queries`, only the last `queries` rows are computed, which is all that
         a head reading those rows needs of its last block."""
         queries = queries or tokens.shape[1]
-        tokens = _last(tokens, queries, dim=1) + self.attn(self.norm1(tokens), queries)
-        return tokens + self.mlp(self.norm2(tokens))
+        tokens = _last(tokens, queries, dim=1) + self._kept(self.attn(self.norm1(tokens), queries))
+        return tokens + self._kept(self.mlp(self.norm2(tokens)))
+
+    def _kept(self, branch: Tensor) -> Tensor:
+        """[B, N, D] with the branches that are left out at 0, and the others so much larger that the mean stays."""
+        if not self.drop_path or not self.training:
+            return branch
+        kept = torch.rand(len(branch), 1, 1, device=branch.device) >= self.drop_path
+        return branch * kept / (1 - self.drop_path)
 
 
-class VideoEncoder(nn.Module):
+class VideoEncoder(nn.Module, ABC):
     """Clips -> tokens: all that objectives, bundle and probe know of a video encoder.
 
     Shapes: B batch, M frames, T = M / tubelet steps in time, P places a step, N tokens, D width. Clips of fewer
@@ -91,15 +103,16 @@ class VideoEncoder(nn.Module):
     checkpoint_blocks = False
 
     @property
+    @abstractmethod
     def config(self) -> dict[str, Any]:
         """`kind`, and the arguments that build the same shape again."""
-        raise NotImplementedError
 
     @property
     def steps(self) -> int:
         """T of a whole clip."""
         return self.frames // self.tubelet
 
+    @abstractmethod
     def forward(self, frames: Tensor, keep: Tensor | None = None, *, timed: bool = True) -> Tensor:
         """Encode clips.
 
@@ -111,7 +124,6 @@ class VideoEncoder(nn.Module):
         Returns:
             [B, 1 + N, D]: one vector of the whole clip, then N = T * kept (or T * P) tokens step by step.
         """
-        raise NotImplementedError
 
     def check_shape(self, frames: Tensor) -> None:
         """Raises: ValueError: the clips are no clips of this encoder."""
@@ -221,6 +233,12 @@ def use_explicit_attention(model: nn.Module, explicit: bool) -> None:
     for module in model.modules():
         if isinstance(module, Attention):
             module.explicit = explicit
+
+
+def set_drop_path(video: VideoViT, rate: float) -> None:
+    """Leave branches of the blocks out: none of the first, `rate` of the last, in between by depth."""
+    for block, own in zip(video.blocks, np.linspace(0, rate, len(video.blocks)).tolist(), strict=True):
+        block.drop_path = own
 
 
 def _last(rows: Tensor, count: int, dim: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class Clip:
     flip: bool = False
 
 
-class Sampler:
+class Sampler(ABC):
     """What the samplers of one collection and split have in common.
 
     `eligible` are the rows of the segments that can be drawn from, int64; `sorts` says that a sample has K
@@ -61,7 +62,7 @@ class Sampler:
             InputError: the frames of the segment are damaged.
         """
         segment = self.segments[row]
-        texts, (start, end) = self._choose(segment, rng, training)
+        texts, (start, end) = self.choose(segment, rng, training)
         times = segment.frame_times
         indices = clips.frame_indices(times, start, end, self.clip.frames, rng if training else None)
         try:
@@ -74,8 +75,9 @@ class Sampler:
             frames = frames[:, :, ::-1]
         return Sample(frames, texts, segment.segment_id)
 
-    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
-        raise NotImplementedError
+    @abstractmethod
+    def choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+        """The texts of a sample in true order, and the stretch that its clip spans; no frame is read."""
 
 
 class Cues(Sampler):
@@ -98,7 +100,7 @@ class Cues(Sampler):
                 "segment.max_gap_seconds."
             )
 
-    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+    def choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
         transcripts = [cue for cue in segment.cues if is_transcript(cue.text)]
         first = int(rng.integers(len(transcripts) - self.k + 1))
         chosen = transcripts[first : first + self.k]
@@ -128,7 +130,7 @@ class Spans(Sampler):
                 "segment.max_seconds, or take sampling: {kind: cues}."
             )
 
-    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+    def choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
         words, moments, (low, high) = _words(segment)
         gap = self.choice.gap_seconds
         for _ in range(TRIES):
@@ -188,7 +190,7 @@ class Pairs(Sampler):
         untimed = segment.captions if self.text == "caption" else (segment.title or "",)
         return [(text, (segment.start, segment.end)) for text in untimed if text.strip()]
 
-    def _choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
+    def choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
         texts = self._texts(segment)
         text, stretch = texts[int(rng.integers(len(texts))) if training else 0]
         return [text], stretch

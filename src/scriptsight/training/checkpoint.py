@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from scriptsight.files import whole_file
 CODE = ("arithmetic.py", "clips.py", "models", "pretrain", "segments.py", "training")
 
 
-def key(*inputs: Any) -> str:
+def key(*inputs: Any, code: Sequence[str] = ()) -> str:
     """A digest of everything that a run depends on: `inputs` (plain values), the code and torch's version.
 
-    Another key never resumes from this one's checkpoints.
+    Another key never resumes from this one's checkpoints. `code` names more of it than `CODE` does.
     """
     total = hashlib.sha256(json.dumps([torch.__version__, *inputs], sort_keys=True).encode())
     package = Path(__file__).parents[1]
-    for name in CODE:
+    for name in (*CODE, *code):
         for path in sorted((package / name).rglob("*.py")) or [package / name]:
             total.update(path.read_bytes())
     return total.hexdigest()[:16]

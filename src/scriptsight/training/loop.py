@@ -25,6 +25,11 @@ from scriptsight.training.clock import Clock, peak_mb
 from scriptsight.training.objective import Draw, Objective
 
 LOG_EVERY = 10  # steps between two points of a curve
+# What to change in params.yaml when memory runs out.
+REMEDY = (
+    "Set pretrain.engine.checkpoint_activations, lower pretrain.batch, frames, size or keep, or raise "
+    "pretrain.engine.accumulate (alignment then sees a part of the batch at a time)."
+)
 
 
 class NonFiniteLoss(InputError):
@@ -89,12 +94,16 @@ def train(
     arithmetic: Arithmetic,
     checkpoints: Checkpoints,
     reporter: Reporter,
+    label: str = "pretrain",
+    remedy: str = REMEDY,
 ) -> Outcome:
     """Train `objective` in place; resumes from `checkpoints` where there are any.
 
     Args:
         batches: first step -> this process's parts of the batches from there on, a pure function of the step.
         held_out: validation batches by name; those of the name "" give the figures without a prefix.
+        label: of the progress bar.
+        remedy: what the message says to do when memory runs out.
 
     Raises:
         NonFiniteLoss: before the update that it would have spoilt; the message names the segments.
@@ -104,8 +113,8 @@ def train(
     training = _Training(objective, plan, arithmetic, checkpoints, reporter)
     first = training.resume()
     stream = batches(first)
-    with _stop_signals() as stopped, _memory_told():
-        for step in reporter.progress(range(first, plan.steps), "pretrain"):
+    with _stop_signals() as stopped, _memory_told(remedy):
+        for step in reporter.progress(range(first, plan.steps), label):
             started = time.perf_counter()
             training.step(step, stream)  # it ends by looking at the loss, so that a GPU is done by then
             training.wall += time.perf_counter() - started
@@ -141,7 +150,7 @@ class _Training:
         self.share = plan.batch // (plan.accumulate * processes.world())  # samples of a process in a part
         self.model = processes.wrap(objective, plan.strategy, arithmetic.device)
         self.parameters = [value for value in objective.parameters() if value.requires_grad]
-        self.optimizer = optimizers.build(objective, plan.optimizer)
+        self.optimizer = optimizers.build(objective, plan.optimizer, objective.rate_factor)
         self.average = optimizers.Average(self.parameters, plan.ema)
         self.history, self.val = History(), dict[str, Any]()
         self.clock = Clock(arithmetic.device)
@@ -339,15 +348,12 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _memory_told() -> Iterator[None]:
+def _memory_told(remedy: str) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         known = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not known and "DefaultCPUAllocator" not in str(error):  # the processor's has no exception of its own
             raise
-        raise InputError(
-            f"Memory ran out while training ({str(error).partition(chr(10))[0] or type(error).__name__}). Set "
-            "pretrain.engine.checkpoint_activations, lower pretrain.batch, frames, size or keep, or raise "
-            "pretrain.engine.accumulate (alignment then sees a part of the batch at a time)."
-        ) from error
+        told = str(error).partition(chr(10))[0] or type(error).__name__
+        raise InputError(f"Memory ran out while training ({told}). {remedy}") from error

@@ -55,6 +55,10 @@ class Objective(nn.Module, ABC):
     def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
         """Held-out figures with their chance levels, from what `measure` gave for every batch in order."""
 
+    def rate_factor(self, name: str) -> float:
+        """The share of the learning rate that the parameter of this name has."""
+        return 1.0
+
     def expect(self, pairs: Iterable[tuple[str, str | None]]) -> None:
         """Called once before training, on the device: (segment id, text) of whatever samples will come. The text is
         None where a sample has several."""

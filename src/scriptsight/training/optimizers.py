@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -14,14 +14,20 @@ from scriptsight import params
 TEXT = "encoder.text.backbone."  # the parameters that `text_lr` is for
 
 
-def build(objective: nn.Module, choice: params.AdamW | params.Sgd) -> torch.optim.Optimizer:
-    """The optimizer of all parameters that take a gradient; AdamW in one fused kernel a step."""
-    named = [(name, value) for name, value in objective.named_parameters() if value.requires_grad]
-    apart = [value for name, value in named if name.startswith(TEXT)] if choice.text_lr else []
-    slow = {id(value) for value in apart}
-    groups = [{"params": [value for _, value in named if id(value) not in slow], "base_lr": choice.lr}]
-    if apart:
-        groups.append({"params": apart, "base_lr": choice.text_lr})
+def build(
+    objective: nn.Module, choice: params.AdamW | params.Sgd, factor: Callable[[str], float] = lambda _: 1.0
+) -> torch.optim.Optimizer:
+    """The optimizer of all parameters that take a gradient; AdamW in one fused kernel a step.
+
+    Parameters of one learning rate are one group, those with `choice.lr` the first. `factor` says by a parameter's
+    name what share of the rate it has: layer-wise decay.
+    """
+    rates: dict[float, list[nn.Parameter]] = {choice.lr: []}
+    for name, value in objective.named_parameters():
+        if value.requires_grad:
+            lr = choice.text_lr if choice.text_lr and name.startswith(TEXT) else choice.lr
+            rates.setdefault(lr * factor(name), []).append(value)
+    groups = [{"params": values, "base_lr": lr} for lr, values in rates.items() if values]
     if isinstance(choice, params.Sgd):
         momentum, decay = choice.momentum, choice.weight_decay
         return torch.optim.SGD(groups, lr=choice.lr, momentum=momentum, weight_decay=decay)  # fused: not under FSDP
