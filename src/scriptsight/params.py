@@ -730,7 +730,7 @@ class Pretrain(Section):
 # ------------------------------------------------------------------------------------ probe, retrieve
 
 
-Protocol = Literal["linear", "sgd", "knn", "attentive", "few_shot", "zero_shot", "video_to_video"]
+Protocol = Literal["linear", "sgd", "knn", "attentive", "few_shot", "zero_shot", "video_to_video", "finetune"]
 # What figures of a test are called (beside *_top1 and v2v_r*): another test's name becomes a name beside theirs.
 TAKEN = ("chance", "chances", "classes", "train", "test", "folds", "few_shot", "order", "reverses", "random_init")
 
@@ -858,6 +858,12 @@ class Probe(Section):
     batch: Count  # clips a forward pass
     seed: Seed  # of the randomly initialised encoder
     finetune: Finetune | None = None  # used where it is one of the protocols
+
+    @model_validator(mode="after")
+    def _finetune_is_said(self) -> Probe:
+        if "finetune" in self.protocols and self.finetune is None:
+            raise ValueError("protocols names finetune: add its section, finetune: {} for its defaults")
+        return self
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Probe:

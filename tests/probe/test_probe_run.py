@@ -90,6 +90,7 @@ def run(
         metrics=tmp_path / name / "probe.json",
         plots=tmp_path / name / "plots",
         store=tmp_path / "features",
+        checkpoints=tmp_path / "checkpoints",
         reporter=listener or Listener(),
     )
 
@@ -136,13 +137,14 @@ def test_run_writes_metrics_pictures_and_tables_and_repeats_to_the_byte(tmp_path
 def test_every_protocol_has_a_figure_its_control_and_its_outcomes(tmp_path: Path) -> None:
     write(tmp_path, labelled("train", 6), labelled("test", 4))
     section = chosen(
-        protocols=SECTION["protocols"],
+        protocols=[*SECTION["protocols"], "finetune"],
         sgd=SECTION["sgd"] | {"epochs": 5, "warmup_epochs": 1},
         attentive=SECTION["attentive"] | {"heads": 2, "epochs": 3},
         few_shot={"ways": 2, "shots": [1, 2], "queries": 2, "episodes": 20},
+        finetune={"epochs": 2, "batch": 6, "augment_ops": 0, "mixup": 0.0, "cutmix": 0.0, "threads": 1},
     )
     found = run(tmp_path, section=section).metrics
-    shares = ["linear_top1", "sgd_top1", "knn_top1", "attentive_top1", "zero_shot_top1", *FIVE[2:]]
+    shares = ["linear_top1", "sgd_top1", "knn_top1", "attentive_top1", "zero_shot_top1", "finetune_top1", *FIVE[2:]]
     for of_encoder in (found, found["random_init"]):
         assert set(limits(shares)) <= set(of_encoder)
         assert list(of_encoder["few_shot"]) == limits(["1_shot_top1", "2_shot_top1"])

@@ -14,7 +14,7 @@ from scriptsight.clips import Order, View
 from scriptsight.files import write_json
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
-from scriptsight.probe import controls, few_shot, labelled, plots, tables, video_to_video
+from scriptsight.probe import controls, few_shot, finetune, labelled, plots, tables, video_to_video
 from scriptsight.probe.labelled import Fold, LabelledTest
 from scriptsight.probe.protocols import RECALLS, Answers, answers
 from scriptsight.reporting import ConsoleReporter, Reporter
@@ -40,6 +40,7 @@ def run(
     metrics: str | Path = Path("metrics/probe.json"),
     plots: str | Path = Path("plots/probe"),
     store: str | Path | None = Path(".features"),
+    checkpoints: str | Path = Path(".checkpoints/finetune"),
     reporter: Reporter = ConsoleReporter(),  # noqa: B008 - it has no state
 ) -> Result:
     """Measure the encoder of `bundle` on all of `params.tests`.
@@ -56,19 +57,21 @@ def run(
     Args:
         catalogue: what knows copies of videos by the digests of their files.
         store: a folder where features are kept from run to run; None: nowhere.
+        checkpoints: of a fine-tuning that is not finished.
 
     Raises:
         InputError: the model or the segments are missing or damaged, or a test can't be used; see `labelled.load`.
     """
     tests = [labelled.load(name, chosen, segments, catalogue, reporter) for name, chosen in params.tests.items()]
+    bench = _Bench(params, store, Path(checkpoints), reporter)
     encoder = bundles.load(bundle)
     untrained = bundles.random_like(bundle, params.seed)
     values: dict[str, Any] = {}
     measured: list[tables.Measured] = []
     figures: list[Path] = []
     for test in tests:
-        found = _measure(encoder, params, test, store, reporter, f"{test.name}, trained", with_controls=True)
-        control = _measure(untrained, params, test, store, reporter, f"{test.name}, random init", with_controls=False)
+        found = bench.measure(encoder, test, "trained", with_controls=True)
+        control = bench.measure(untrained, test, "random init", with_controls=False)
         of_test = {**found.figures, "random_init": control.figures, **_floors(test, params)}
         if measured:
             values[test.name] = of_test
@@ -91,6 +94,7 @@ def measure(
     segments: str | Path = Path("data/segments"),
     catalogue: str | Path = Path("data/catalogue"),
     store: str | Path | None = None,
+    checkpoints: str | Path = Path(".checkpoints/finetune"),
     reporter: Reporter = ConsoleReporter(),  # noqa: B008 - it has no state
 ) -> dict[str, Any]:
     """The figures of one encoder (or bundle) on one test, the first unless named, by `params.protocols`.
@@ -107,46 +111,67 @@ def measure(
     name = test or next(iter(params.tests))
     opened = labelled.load(name, params.tests[name], segments, catalogue, reporter)
     chosen = encoder if isinstance(encoder, Encoder) else bundles.load(encoder)
-    return _measure(chosen, params, opened, store, reporter, name, with_controls=True).figures
+    bench = _Bench(params, store, Path(checkpoints), reporter)
+    return bench.measure(chosen, opened, "measured", with_controls=True).figures
 
 
-def _measure(
-    encoder: Encoder,
-    params: params.Probe,
-    test: LabelledTest,
-    store: str | Path | None,
-    reporter: Reporter,
-    label: str,
-    *,
-    with_controls: bool,
-) -> tables.Measured:
-    """Ask each fold, and put the answers together."""
+@dataclass(frozen=True)
+class _Bench:
+    """What encoders are measured with."""
 
-    def asked(fold: Fold) -> Answers:
+    params: params.Probe
+    store: str | Path | None
+    checkpoints: Path
+    reporter: Reporter
+
+    def measure(self, encoder: Encoder, test: LabelledTest, name: str, *, with_controls: bool) -> tables.Measured:
+        """Ask an encoder of each fold, and put the answers together; `name` is what progress bars call it."""
+        of_folds = [self._ask(encoder, test, fold, name, with_controls) for fold in test.folds]
+        folds = list(zip(test.folds, of_folds, strict=True))
+        labels = np.concatenate([np.array(fold.names)[fold.test.classes] for fold, _ in folds])
+        predicted = {
+            key: np.concatenate([np.array(fold.names)[found.predicted[key]] for fold, found in folds])
+            for key in of_folds[0].predicted
+        }
+        return tables.Measured(
+            test=test,
+            figures=_figures(test, of_folds, labels, predicted),
+            labels=labels,
+            predicted=predicted,
+            hits={key: np.concatenate([found.hits[key] for found in of_folds]) for key in of_folds[0].hits},
+        )
+
+    def _ask(self, encoder: Encoder, test: LabelledTest, fold: Fold, name: str, with_controls: bool) -> Answers:
+        params = self.params
+
         def extract(split: str, kinds: tuple[str, ...], order: Order) -> dict[str, np.ndarray]:
             part, seen = (fold.train, params.train_views) if split == "train" else (fold.test, params.test_views)
-            view = View(seen.stretches, seen.crops, order)
-            said = f"{label}, {split}" + ("" if order == "forward" else f" {order.replace('_', ' ')}")
             return features.extract(
-                encoder, part.segments, params.batch, reporter, said, part.rows, view=view, kinds=kinds, store=store
+                encoder,
+                part.segments,
+                params.batch,
+                self.reporter,
+                f"{fold.collection}, {name}, {split}" + ("" if order == "forward" else f" {order.replace('_', ' ')}"),
+                part.rows,
+                view=View(seen.stretches, seen.crops, order),
+                kinds=kinds,
+                store=self.store,
             )
 
-        return answers(encoder, params, fold, test.chosen.texts, extract, reporter, controls=with_controls)
+        def tune(fold: Fold) -> np.ndarray:
+            assert params.finetune  # the parameters are checked when they are read
+            return finetune.run(
+                encoder,
+                params.finetune,
+                (fold.train.segments, fold.train.rows, fold.train.classes),
+                (fold.test.segments, fold.test.rows, fold.test.classes),
+                classes=len(fold.names),
+                label=f"{fold.collection}/{name.replace(' ', '_')}",
+                checkpoints=self.checkpoints,
+                reporter=self.reporter,
+            ).predicted
 
-    of_folds = [asked(fold) for fold in test.folds]
-    folds = list(zip(test.folds, of_folds, strict=True))
-    labels = np.concatenate([np.array(fold.names)[fold.test.classes] for fold, _ in folds])
-    predicted = {
-        name: np.concatenate([np.array(fold.names)[found.predicted[name]] for fold, found in folds])
-        for name in of_folds[0].predicted
-    }
-    return tables.Measured(
-        test=test,
-        figures=_figures(test, of_folds, labels, predicted),
-        labels=labels,
-        predicted=predicted,
-        hits={name: np.concatenate([found.hits[name] for found in of_folds]) for name in of_folds[0].hits},
-    )
+        return answers(encoder, params, fold, test.chosen.texts, extract, tune, self.reporter, controls=with_controls)
 
 
 def _figures(

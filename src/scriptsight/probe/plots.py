@@ -22,6 +22,7 @@ LABELS = {
     "knn_top1": "k-NN",
     "attentive_top1": "attentive",
     "zero_shot_top1": "zero-shot",
+    "finetune_top1": "fine-\ntuned",
     "v2v_r1": "v2v\nR@1",
     "v2v_r5": "v2v\nR@5",
     "v2v_r10": "v2v\nR@10",

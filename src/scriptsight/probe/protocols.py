@@ -17,9 +17,10 @@ from scriptsight.probe.predictions import Predictions
 from scriptsight.reporting import Reporter
 
 RECALLS = (1, 5, 10)
-UNTRAINED = {"video_to_video", "zero_shot", "few_shot"}  # protocols that need no training clips
+TRAINED = {"linear", "sgd", "knn", "attentive"}  # protocols that need features of training clips
 # (split, kinds of features, order of the frames) -> kind -> float [N, V, ...]
 Extract = Callable[[str, tuple[str, ...], Order], dict[str, np.ndarray]]
+Tune = Callable[[Fold], np.ndarray]  # what the encoder, fine-tuned on the training clips, takes each test segment for
 
 
 @dataclass
@@ -46,6 +47,7 @@ def answers(
     fold: Fold,
     texts: dict[str, str],
     extract: Extract,
+    tune: Tune,
     reporter: Reporter,
     *,
     controls: bool,
@@ -56,18 +58,17 @@ def answers(
     main, truth, classes = params.feature, fold.test.classes, fold.train.classes
     tokens = ("tokens",) if "attentive" in chosen else ()
     embedding = ("embedding",) if "zero_shot" in chosen else ()
-    unseen = extract("test", (main, *tokens, *embedding), "forward")
-    seen = extract("train", (main, *tokens), "forward") if chosen - UNTRAINED else {}
-    test, train = unseen[main], seen.get(main, unseen[main][:0])
+    unseen = extract("test", (main, *tokens, *embedding), "forward") if chosen != {"finetune"} else {}
+    seen = extract("train", (main, *tokens), "forward") if chosen & TRAINED else {}
     if "linear" in chosen:
         disturbed = ("shuffled", "reversed", "first_frame") if controls else ()
-        found.predicted = _linear(params, fold, train, test, extract, disturbed)
+        found.predicted = _linear(params, fold, seen[main], unseen[main], extract, disturbed)
         found.hits["linear_top1"] = found.predicted["forward"] == truth
     if "sgd" in chosen:
-        fitted = sgd.fit_predict(train, classes, test, **params.sgd.model_dump(), seed=params.seed)
+        fitted = sgd.fit_predict(seen[main], classes, unseen[main], **params.sgd.model_dump(), seed=params.seed)
         found.hits["sgd_top1"] = fitted.hits(truth)
     if "knn" in chosen:
-        votes = knn.predict(train, classes, test, params.knn.k, params.knn.temperature)
+        votes = knn.predict(seen[main], classes, unseen[main], params.knn.k, params.knn.temperature)
         found.hits["knn_top1"] = votes.hits(truth)
     if "attentive" in chosen:
         found.hits["attentive_top1"] = _attentive(params, classes, seen["tokens"], unseen["tokens"]).hits(truth)
@@ -77,11 +78,13 @@ def answers(
             unseen["embedding"], fold.names, encoder.encode_text, params.zero_shot.templates, said
         )
         found.hits["zero_shot_top1"] = guessed.hits(truth)
+    if "finetune" in chosen:
+        found.hits["finetune_top1"] = tune(fold) == truth
     if "video_to_video" in chosen:
-        ranks = video_to_video.first_hits(test, truth)
+        ranks = video_to_video.first_hits(unseen[main], truth)
         found.hits |= {f"v2v_r{k}": ranks <= k for k in RECALLS}
     if "few_shot" in chosen:
-        found.episodes = _few_shot(params, fold, test, reporter)
+        found.episodes = _few_shot(params, fold, unseen[main], reporter)
     return found
 
 
