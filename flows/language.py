@@ -2,6 +2,7 @@
 
     --workspace DIR     the same for the corpus of a workspace, a folder with an overrides.yaml
     --k 2 4 8           numbers of transcripts to try, beside pretrain.k
+    --steps 3000        of training: the default is for corpora of thousands of scripts, not of millions
 
 `ingest` and `segment` are brought up to date first, as DVC sees it. No model is needed: one that was trained is shown
 beside the sorter of words.
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
     parser.add_argument("--workspace", type=Path, metavar="DIR", help="the corpus of DIR, with its overrides.yaml")
     parser.add_argument("--k", type=int, nargs="+", metavar="K", help="transcripts of a script (default: 2 to 6)")
+    parser.add_argument("--steps", type=int, help="of training, 64 scripts each (default: 300)")
     options = parser.parse_args()
     with stage.told_errors("language"):
         if options.workspace is not None:
@@ -36,11 +38,14 @@ def main() -> None:
         settings = params.load(options.params)
         if options.k and min(options.k) < 2:
             raise InputError("--k: one transcript alone has no order; give 2 or more.")
+        if options.steps is not None and options.steps < 1:
+            raise InputError("--steps: give 1 or more.")
         _bring_up_to_date()
         from scriptsight import language
 
         with stage.lock("language"):
-            found = language.run(settings.pretrain, ks=options.k or language.KS)
+            ks, steps = options.k or language.KS, options.steps or language.STEPS
+            found = language.run(settings.pretrain, ks=ks, steps=steps)
     print(found["verdict"])
     for kind, words in found["words"].items():
         listed = ", ".join(f"{word['word']} ({word['log_odds']:+.1f})" for word in words) or "none"
