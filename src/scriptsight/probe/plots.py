@@ -34,28 +34,25 @@ def comparison(values: Mapping[str, Any], path: Path) -> None:
 
     `values` are those of the metrics file for one test.
     """
-    floors = values["chances"]
-    untrained = values["random_init"]
+    floors, untrained = values["chances"], values["random_init"]
     bars = [
-        (label, values, untrained, key, floors.get(key, values["chance"]))
+        (label, _with_limits(values, key), _with_limits(untrained, key), floors.get(key, values["chance"]))
         for key, label in LABELS.items()
         if key in values
     ]
     shots, control = values.get("few_shot", {}), untrained.get("few_shot", {})
     bars += [
-        (f"{key.split('_')[0]}-shot", shots, control, key, floors["few_shot"])
+        (f"{key.split('_')[0]}-shot", _with_limits(shots, key), _with_limits(control, key), floors["few_shot"])
         for key in shots
-        if not key.endswith(("_low", "_high"))
+        if key.endswith("_top1")
     ]
     with picture(path, width=2.2 + 0.92 * len(bars), height=4.4) as figure:
         axes = figure.add_subplot()
         places = np.arange(len(bars))
-        for number, name, colour, shift in ((1, "trained", PLAIN, -0.21), (2, "random init", WITHOUT, 0.21)):
-            shares = [_with_limits(bar[number], bar[3]) for bar in bars]
-            _bars(axes, places + shift, shares, 0.4, name, colour)
-        axes.hlines(
-            [bar[4] for bar in bars], places - 0.46, places + 0.46, colors=INK, linestyles=":", label="chance"
-        )
+        _bars(axes, places - 0.21, [bar[1] for bar in bars], 0.4, "trained", PLAIN)
+        _bars(axes, places + 0.21, [bar[2] for bar in bars], 0.4, "random init", WITHOUT)
+        floor = [bar[3] for bar in bars]
+        axes.hlines(floor, places - 0.46, places + 0.46, colors=INK, linestyles=":", label="chance")
         axes.set_xticks(places, [bar[0] for bar in bars])
         axes.set_ylim(0, 1.08)
         axes.set_ylabel("share of test segments")
@@ -112,7 +109,7 @@ def classes(rows: Sequence[Class], path: Path) -> None:
         axes.scatter(first, places, s=34, marker="|", color=INK, label="first frame only", zorder=3)
         axes.scatter(shuffled, places, s=42, color=WITHOUT, label="shuffled frames", zorder=3)
         axes.scatter(forward, places, s=42, color=PLAIN, label="frames in order", zorder=4)
-        for place, row in zip(places, shown, strict=True):
+        for place, row in enumerate(shown):
             axes.text(1.04, place, f"{row.gain:+.2f}", va="center", fontsize=9)
         axes.text(1.04, -0.9, "gain", va="bottom", fontsize=9)
         axes.set_yticks(places, [f"{one_line(row.name, 40)} ({row.n})" for row in shown])

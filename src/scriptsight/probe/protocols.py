@@ -61,7 +61,7 @@ def answers(
     unseen = extract("test", (main, *tokens, *embedding), "forward") if chosen != {"finetune"} else {}
     seen = extract("train", (main, *tokens), "forward") if chosen & TRAINED else {}
     if "linear" in chosen:
-        disturbed = ("shuffled", "reversed", "first_frame") if controls else ()
+        disturbed: tuple[Order, ...] = ("shuffled", "reversed", "first_frame") if controls else ()
         found.predicted = _linear(params, fold, seen[main], unseen[main], extract, disturbed)
         found.hits["linear_top1"] = found.predicted["forward"] == truth
     if "sgd" in chosen:
