@@ -75,9 +75,14 @@ def use(study: optuna.Study, which: str, path: Path) -> None:
 
 def run(settings: params.Params, study: optuna.Study) -> None:
     """Run what is left of the study, then say what came out."""
+    from flows.sweeping.attempt import warm_up
     from flows.sweeping.record import StudyRecord
+    from flows.sweeping.study import with_values
 
     sweep = settings.sweep
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # trials share the cores while they are measured, too
+        os.environ[name] = str(with_values(settings, {}).pretrain.engine.threads)
+    warm_up()
     process = _server()
     known = study.user_attrs.get("mlflow_run")
     record = StudyRecord(sweep.study, known, sweep.model_dump(mode="json", include={"space", "objectives"}))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
+import multiprocessing
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
-from flows.sweeping.trial import EVENTS, FIGURES, SETTINGS
+from flows.sweeping.trial import EVENTS, FIGURES, SETTINGS, main
 from scriptsight import files, params
 
 LOOK_SECONDS = 0.5  # between two looks at what the process wrote
@@ -35,7 +35,19 @@ class Attempt:
     seconds: float = 0.0
 
 
-def begin(settings: params.Params, folder: Path, worker: int) -> subprocess.Popen[bytes]:
+def warm_up() -> None:
+    """Start the process that all trials are forked from. It imports torch and the stages, which takes as long as many
+    training steps, while this one does other things."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flows.sweeping.imports"])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: ctrl-C is for the study
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def begin(settings: params.Params, folder: Path, worker: int) -> Process:
     """Start the process of a trial in `folder`; what a study of the same name left there is removed."""
     told = {"params": settings.model_dump(mode="json"), "worker": worker}
     path = folder / SETTINGS
@@ -43,22 +55,13 @@ def begin(settings: params.Params, folder: Path, worker: int) -> subprocess.Pope
         shutil.rmtree(folder)
     files.write_json(path, told)
     (folder / EVENTS).unlink(missing_ok=True)
-    threads = str(settings.pretrain.engine.threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-    with (folder / "log.txt").open("ab") as log:
-        # A session of its own: ctrl-C is for the study, which then asks its trials to end.
-        return subprocess.Popen(  # noqa: S603 - our own words
-            [sys.executable, "-m", "flows.sweeping.trial", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
+    process = multiprocessing.get_context("forkserver").Process(target=main, args=(folder.resolve(),))
+    process.start()
+    return process
 
 
 def watch(
-    process: subprocess.Popen[bytes],
+    process: Process,
     folder: Path,
     *,
     alive: Callable[[], None],
@@ -80,7 +83,7 @@ def watch(
     ended: Attempt | None = None
     try:
         while ended is None:
-            over = process.poll() is not None  # before the last look, so that nothing is missed
+            over = not process.is_alive()  # before the last look, so that nothing is missed
             now = time.monotonic()
             if now - beaten > every:
                 alive()
@@ -103,29 +106,27 @@ def watch(
     return Attempt(ended.how, ended.reason, ended.figures, time.monotonic() - started)
 
 
-def _over(process: subprocess.Popen[bytes], folder: Path) -> Attempt:
+def _over(process: Process, folder: Path) -> Attempt:
     """What a process that ended by itself, without naming a failure, came to."""
-    if process.returncode == 0:
+    status = process.exitcode or 0
+    if status == 0:
         return Attempt("complete", figures=json.loads((folder / FIGURES).read_text(encoding="utf-8")))
-    number = -process.returncode if process.returncode < 0 else process.returncode - 128
+    number = -status if status < 0 else status - 128
     if number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
         return Attempt("lost", f"its process was ended by {signal.Signals(number).name}")
-    return Attempt("failed", f"its process ended with status {process.returncode}: see {folder / 'log.txt'}")
+    return Attempt("failed", f"its process ended with status {status}: see {folder / 'log.txt'}")
 
 
-def end(process: subprocess.Popen[bytes], alive: Callable[[], None], every: float) -> None:
+def end(process: Process, alive: Callable[[], None], every: float) -> None:
     """Ask the process to end, which writes a checkpoint, and wait for it."""
     deadline = time.monotonic() + PATIENCE
-    if process.poll() is None:
+    if process.is_alive():
         process.terminate()
-    while process.poll() is None:
+    while process.is_alive():
         alive()
         if time.monotonic() > deadline:
             process.kill()
-        try:
-            process.wait(min(every, 5))
-        except subprocess.TimeoutExpired:
-            continue
+        process.join(min(every, 5))
 
 
 def tidy(folder: Path, names: tuple[str, ...] = MODELS) -> None:

@@ -141,7 +141,7 @@ def draw_front(study: optuna.Study, path: Path, chosen: int | None) -> None:
         beaten = [trial for trial in done if trial.number not in front]
         best = sorted((trial for trial in done if trial.number in front), key=lambda trial: trial.values[1])
         for some, style, colour, label in (
-            (beaten, "o", COLOURS[2], "beaten in both"),
+            (beaten, "o", COLOURS[2], "beaten by another"),
             (best, "o-", COLOURS[0], "Pareto front"),
         ):
             axes.plot([t.values[1] for t in some], [t.values[0] for t in some], style, color=colour, label=label)

@@ -1,4 +1,4 @@
-"""`python -m flows.sweeping.trial FOLDER`: one trial, trained and measured on the validation splits.
+"""One trial in a process of its own: trained, and measured on the validation splits.
 
 FOLDER/trial.json says with which parameters; what happens goes to FOLDER/events.jsonl while it happens, the
 figures to FOLDER/figures.json. Begun again, it goes on from its last checkpoint. It knows no Optuna and no MLflow:
@@ -40,8 +40,13 @@ class EventReporter(ConsoleReporter):
 
 
 def main(folder: Path) -> None:
-    """Run the trial of `folder`; a failure is an event with its reason, and status 1."""
+    """Be the process of the trial in `folder`; a failure is an event with its reason, and status 1."""
+    os.setsid()  # ctrl-C is for the study, which then asks its trials to end
     stage.die_with_parent()
+    with (folder / "log.txt").open("ab", buffering=0) as log:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(log.fileno(), stream.fileno())
     reporter = EventReporter(folder / EVENTS)
     with stage.told_errors("trial"):
         told = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
@@ -136,7 +141,3 @@ def retrieved(choice: params.Retrieve, folder: Path, reporter: Reporter) -> dict
     }
     found = {f"{name}_r{k}": float((rank <= k).mean()) for name, rank in ranks.items() for k in metrics.RECALLS}
     return found | {"chance_r1": 1 / len(gallery)}
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
