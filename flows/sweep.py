@@ -191,11 +191,16 @@ class _Trials:
     def _attempt(self, trial: Any, worker: int) -> Attempt:
         """Run a trial in a process of its own, and tell Optuna, MLflow and the terminal how it went."""
         from flows.sweeping import attempt as attempts
+        from flows.sweeping import report
         from flows.sweeping import study as studies
 
         values = studies.values_of(trial)
         run_id = ""
-        folder = FOLDER / self.sweep.study / str(studies.first_number(self.study.trials[trial.number]))
+        frozen = self.study.trials[trial.number]
+        lost = studies.before(self.study, frozen)
+        if lost and "reason" not in lost.user_attrs and (run := lost.user_attrs.get("run")):
+            self.record.end(run, "KILLED", {"reason": report.reason(lost)})  # nobody else could say so
+        folder = FOLDER / self.sweep.study / str(studies.first_number(frozen))
         folder.mkdir(parents=True, exist_ok=True)
         self._say(trial, "starts: " + _listed(values))
         try:
@@ -204,6 +209,7 @@ class _Trials:
             attempt = attempts.Attempt("failed", str(error))
         else:
             run_id = self.record.begin(trial.number, {"pretrain": settings.pretrain.model_dump(mode="json")})
+            trial.set_user_attr("run", run_id)
             attempt = attempts.watch(
                 attempts.begin(settings, folder, worker),
                 folder,

@@ -28,7 +28,7 @@ ADDRESS = "SCRIPTSIGHT_SWEEP_STORAGE"  # the variable that may hold a password
 SILENT = 3  # heartbeats that a worker may miss
 DIGITS = 3  # of a drawn number, so that it reads well in params.yaml
 Given = params.IntRange | params.FloatRange | params.Choices
-OF_ONE = ("reason", "seconds", "figures")  # what is known of an attempt alone, and not of its repetition
+OF_ONE = ("reason", "seconds", "figures", "run")  # what is known of an attempt alone, and not of its repetition
 
 # A heartbeat without Study.optimize is what this package beats itself; the other is said of every use of retries.
 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
@@ -216,6 +216,12 @@ def first_number(trial: FrozenTrial) -> int:
     """The number of the trial that this one repeats, or its own: they share a folder and its checkpoints."""
     number = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
     return trial.number if number is None else int(number)
+
+
+def before(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial | None:
+    """The attempt that this one repeats, the last if there were several."""
+    history = RetryHeartbeatStaleTrialCallback.retry_history(trial)
+    return study.trials[history[-1]] if history else None
 
 
 def repeat(study: optuna.Study, trial: FrozenTrial, sweep: params.Sweep, *, counted: bool = True) -> None:

@@ -142,6 +142,7 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     nested = {run.data.tags["trial"]: run for run in runs if run is not study}
     assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {study.info.run_id}
     assert len(nested) == len(rows)
+    assert nested["0"].info.status == "KILLED"
     assert study.info.status == "FINISHED"
     run = nested[again["trial"]]
     assert run.info.status == "FINISHED"
