@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML, YAMLError
@@ -897,6 +898,97 @@ class Registry(Section):
     metric: str  # the figure of the probe (`linear_top1`) or of retrieval (`t2v/r1`) that decides which is better
 
 
+# ----------------------------------------------------------------------------------------------- sweep
+
+
+class IntRange(Section):
+    """Whole numbers from `low` to `high`, both included."""
+
+    kind: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> IntRange:
+        return _checked_range(self)
+
+
+class FloatRange(Section):
+    """Numbers from `low` to `high`; with `log` drawn evenly over their logarithm."""
+
+    kind: Literal["float"]
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FloatRange:
+        return _checked_range(self)
+
+
+class Choices(Section):
+    """One of some values."""
+
+    kind: Literal["choice"]
+    values: tuple[str | int | float | bool | None, ...] = Field(strict=False, min_length=1)
+
+
+def _checked_range(given: Any) -> Any:
+    if given.low > given.high:
+        raise ValueError(f"low {given.low} is over high {given.high}")
+    if given.log and given.low <= 0:
+        raise ValueError(f"log needs numbers over 0, and low is {given.low}")
+    return given
+
+
+Range = Annotated[IntRange | FloatRange | Choices, Field(discriminator="kind")]
+Direction = Literal["maximize", "minimize"]
+
+
+class Prune(Section):
+    """End a trial that does worse at a validation than the median of earlier trials did at the same step."""
+
+    figure: Annotated[str, Field(pattern="^pretrain/")]  # one of validation's; the higher the better
+    startup_trials: Annotated[int, Field(ge=0)]  # complete trials before any is pruned
+    warmup_steps: Annotated[int, Field(ge=0)]  # optimizer steps in which none is pruned
+
+
+class Sweep(Section):
+    """A study: many short trainings whose parameters are drawn, each measured on validation splits."""
+
+    study: Name  # another name is another study
+    storage: str  # a database address without a password; SCRIPTSIGHT_SWEEP_STORAGE comes first
+    # Figures of a trial, pretrain/..., probe/..., retrieve/... or speed/...; with two there is a Pareto front.
+    objectives: dict[Annotated[str, Field(pattern=r"^(pretrain|probe|retrieve|speed)/[\w/]+$")], Direction] = Field(
+        min_length=1, max_length=2
+    )
+    space: dict[Annotated[str, Field(pattern=r"^pretrain\.[\w.-]+$")], Range] = Field(min_length=1)
+    overrides: dict[Literal["pretrain", "probe", "retrieve"], dict[str, Any]]  # what all trials have
+    n_trials: Count  # of the study, however often it is begun
+    workers: Count  # trials at a time, of this command
+    seed: Seed
+    sampler: Literal["tpe", "random", "qmc"]
+    startup_trials: Annotated[int, Field(ge=0)]  # drawn at random before tpe learns from them
+    prune: Prune | None
+    trial_seconds: Positive  # a trial that takes longer has failed
+    heartbeat_seconds: Count  # a trial that is silent for three of these has lost its worker
+    retries: Annotated[int, Field(ge=0)]  # of a trial that lost its worker
+    keep: Literal["front", "all"]  # whose models stay
+
+    @model_validator(mode="after")
+    def _prunable(self) -> Sweep:
+        if self.prune and len(self.objectives) > 1:
+            raise ValueError("prune needs one objective: of two, which trial is worse is not settled. Set it to null")
+        return self
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> Sweep:
+        if urlsplit(self.storage).password or "password=" in self.storage:
+            raise ValueError("storage holds a password: put the address into SCRIPTSIGHT_SWEEP_STORAGE instead")
+        return self
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -906,6 +998,7 @@ class Params(Section):
     probe: Probe
     retrieve: Retrieve
     registry: Registry
+    sweep: Sweep
 
     @model_validator(mode="after")
     def _collections_exist(self) -> Params:
@@ -926,6 +1019,17 @@ class Params(Section):
                 f"pretrain.size {self.pretrain.size} is over segment.short_side {self.segment.short_side}: "
                 "stored frames would only be blown up"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _swept_exist(self) -> Params:
+        values = self.model_dump(include={"pretrain"})
+        for name in self.sweep.space:
+            here: Any = values
+            for part in name.split("."):
+                if not isinstance(here, dict) or part not in here:
+                    raise ValueError(f"sweep.space names {name!r}: there is no such parameter")
+                here = here[part]
         return self
 
 
@@ -965,14 +1069,14 @@ def build(values: Mapping[str, Any], source: str = "params") -> Params:
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `overrides`, section by section.
 
-    A mapping with a `kind` (a collection, a text encoder) or a `preset` replaces its namesake whole, and so does
-    `collections`, `joint.objectives` and `probe.tests`: whoever names some means these and no others.
+    A mapping with a `kind` (a collection, a text encoder) or a `preset` replaces its namesake whole, and so do
+    `collections`, `objectives`, `probe.tests` and `sweep.space`: whoever names some means these and no others.
     """
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
         whole = (
-            key in ("collections", "objectives", "tests")
+            key in ("collections", "objectives", "tests", "space")
             or not isinstance(value, dict)
             or "kind" in value
             or "preset" in value

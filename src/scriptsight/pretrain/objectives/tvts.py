@@ -131,8 +131,8 @@ class Tvts(Objective):
         return {"v": v, "t": t, "order": batch.order, "predicted": predicted, "blank": unseen}
 
     def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
-        """Text-to-video recall; of scripts also sorting with the video and with the video blanked, and the K x K
-        confusion."""
+        """Text-to-video recall; of scripts also sorting with the video and with the video blanked, the share of
+        neighbours that are in order, which compares one K with another, and the K x K confusion."""
         found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if "order" not in found:
             return recall(found["v"], found["t"])
@@ -142,12 +142,28 @@ class Tvts(Objective):
             "sort_accuracy": right.float().mean().item(),
             "sort_exact": right.all(-1).float().mean().item(),
             "sort_accuracy_blank": (found["blank"] == found["order"]).float().mean().item(),
+            "pairs_in_order": neighbours_in_order(found["order"], found["predicted"]),
             "chance": 1 / self.k,
             "chance_exact": 1 / math.factorial(self.k),
             **recall(found["v"], found["t"]),
             # [true position, predicted position]
             "confusion": cells.bincount(minlength=self.k**2).view(self.k, self.k).tolist(),
         }
+
+
+def neighbours_in_order(order: Tensor, predicted: Tensor) -> float:
+    """Of two transcripts that follow one another, how often the first is put before the second; put at the same
+    position, they count half.
+
+    Neighbours are as far apart in time whatever K is, and guessing finds half of them: unlike accuracy, whose chance
+    is 1 / K, this is one question at every K. (Pairs of all distances would be easier at a larger K.)
+
+    Args:
+        order, predicted: positions of the transcripts [N, K].
+    """
+    places = predicted.gather(1, order.argsort(1))  # [N, K]: in true order, the positions they were put at
+    step = places.diff(dim=1)
+    return ((step > 0).float() + 0.5 * (step == 0)).mean().item()
 
 
 def draw_patches(video: VideoEncoder, frames: Tensor, share: float, draw: Draw) -> Tensor | None:

@@ -1,0 +1,383 @@
+"""Studies of tiny trials: real processes, a real server, a real database."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from flows import server, tracking
+from flows.sweeping import apply, report, trial
+from flows.sweeping import attempt as attempts
+from flows.sweeping import study as studies
+from scriptsight import params
+from scriptsight.errors import InputError
+from tests.flows.conftest import NOWHERE, PROJECT, SURROUNDINGS, Command
+from tests.small import segment, told, write_segments
+
+OVERRIDES = """
+ingest:
+  collections:
+    narrated: {kind: folder, path: videos}
+    actions: {kind: folder, path: clips}
+pretrain:
+  collections: {narrated: {}}
+  k: 3
+  frames: 4
+  size: 16
+  embed_dim: 8
+  video: {width: 32, depth: 1, heads: 2, patch: 8, tubelet: 2}
+  tvts: {head_depth: 1, head_heads: 2}
+  text: {kind: words, width: 16, vocabulary: 100}
+  batch: 8
+  schedule: {warmup_steps: 2}
+  validation_samples: 16
+probe: {knn_k: 2}
+sweep:
+  study: small
+  overrides: {pretrain: {steps: 20, validate_every: 10, checkpoint_every: 5}}
+  n_trials: 4
+  trial_seconds: 100
+  heartbeat_seconds: 1
+"""
+
+
+@pytest.fixture
+def small(workspace: Path) -> Path:
+    """A workspace with segments of two narrated splits, and of two of labelled clips."""
+    folder = workspace / "data" / "segments"
+    told(folder, "train", 24, "narrated")
+    told(folder, "val", 8, "narrated")
+    for split, count in (("train", 12), ("val", 6)):
+        clips = [
+            segment(f"{split}{i}", colour=(40 + 150 * (i % 2),) * 3, label=("dark", "light")[i % 2], seed=i)
+            for i in range(count)
+        ]
+        write_segments(folder, "actions", split, clips)
+    write(workspace)
+    return workspace
+
+
+def write(folder: Path, more: str = "") -> params.Params:
+    """params.yaml of the workspace: the project's, with what makes it small, and with `more` laid over that."""
+    path = folder / "params.yaml"
+    yaml = YAML()
+    for text in (OVERRIDES, more):
+        path.with_suffix(".more").write_text(text or "{}")
+        merged = params.merge(params.read_yaml(path), params.read_yaml(path.with_suffix(".more")))
+        with path.open("w") as file:
+            yaml.dump(merged, file)
+    return params.load(path)
+
+
+def found(study: str = "small") -> list[dict[str, str]]:
+    with Path("plots/sweep", study, "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[str]:
+    """A server for all studies of this file."""
+    url, process = server.own()
+    server.wait(url, process)
+    yield url
+    process.terminate()
+    process.wait()
+
+
+# ------------------------------------------------------------------------------------- the command
+
+
+def test_a_killed_study_goes_on_and_failures_are_told(
+    command: Command, small: Path, prefect: str, prefect_home: Path
+) -> None:
+    """Killed in its first trials; then a trial that can't be (no segment has 9 transcripts) is a row with its reason,
+    the killed ones go on from their checkpoints, no draw comes twice, and the total is what was asked for."""
+    write(small, f"sweep: {{sampler: random, space: {{pretrain.k: {{kind: choice, values: [3, 9]}}, {ALIGN}}}}}")
+    own = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
+    own |= {"PREFECT_HOME": str(prefect_home), "SCRIPTSIGHT_UI_API_URL": NOWHERE, "PREFECT_API_URL": prefect}
+    first = subprocess.Popen([sys.executable, "-m", "flows.sweep"], env=own)
+    checkpoints = Path(".sweeps/small/0/checkpoints")
+    _until(lambda: any(checkpoints.glob("*/0*.pt")), 120)
+    family = psutil.Process(first.pid).children(recursive=True)
+    first.kill()
+    first.wait()
+    assert not psutil.wait_procs(family, timeout=20)[1], "a trial outlives its study"
+
+    done = command("flows.sweep", PREFECT_API_URL=prefect)
+    assert done.returncode == 0, done.stderr
+    rows = found()
+    originals = [row for row in rows if not row["repeats"]]
+    assert len(originals) == 4
+    again = next(row for row in rows if row["repeats"] == "0")
+    assert (again["state"], again["pretrain.k"]) == ("complete", "3")
+    assert "Resuming after step" in Path(".sweeps/small/0/log.txt").read_text()
+    assert rows[0]["reason"] == "its worker fell silent"
+    drawn = [row["pretrain.tvts.align_weight"] for row in originals]
+    assert len(set(drawn)) == 4
+    impossible = [row for row in rows if row["pretrain.k"] == "9" and not row["reason"].startswith("its worker")]
+    assert impossible and all(row["state"] == "fail" for row in impossible)
+    assert all("has 9 transcripts" in row["reason"] for row in impossible)
+    states = {row["state"] for row in rows}
+    assert states == {"complete", "fail"}
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking.uri())
+    runs = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])
+    study = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    nested = {run.data.tags["trial"]: run for run in runs if run is not study}
+    assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {study.info.run_id}
+    assert len(nested) == len(rows)
+    assert nested["0"].info.status == "KILLED"
+    assert study.info.status == "FINISHED"
+    run = nested[again["trial"]]
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["probe/test"] == 6  # the validation split's clips
+    assert run.data.metrics["probe/linear_top1"] == float(again["probe/linear_top1"])
+    assert "val/pairs_in_order" in run.data.metrics
+    failed = nested[impossible[0]["trial"]]
+    assert (failed.info.status, "9 transcripts" in failed.data.tags["reason"]) == ("FAILED", True)
+    pictures = {path.path for path in client.list_artifacts(study.info.run_id)}
+    assert {"trials.csv", "front.png", "slice.png"} <= pictures
+
+    front = {row["repeats"] or row["trial"] for row in rows if row["front"]}
+    kept = {path.parent.name for path in Path(".sweeps/small").glob("*/model")}
+    assert kept == front
+
+    before = Path("params.yaml").read_text()
+    best = next(iter(row for row in rows if row["front"]))
+    done = command("flows.sweep", "--apply", best["trial"])
+    assert done.returncode == 0, done.stderr
+    assert params.load().pretrain.tvts.align_weight == float(best["pretrain.tvts.align_weight"])
+    assert _changed(before, Path("params.yaml").read_text()) <= 2
+    done = command("flows.sweep", "--apply", "77")
+    assert done.returncode == 1
+    assert "There is no complete trial 77" in done.stderr
+
+
+ALIGN = "pretrain.tvts.align_weight: {kind: float, low: 0.05, high: 2.0, log: true}"
+
+
+def _until(ready: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def _changed(before: str, after: str) -> int:
+    """How many lines differ."""
+    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+    return sum(one != other for one, other in pairs)
+
+
+# ------------------------------------------------------------------------------------ one attempt
+
+
+def child(folder: Path, how: str) -> None:
+    """What a trial's process does, as far as its study sees it."""
+    reporter = trial.EventReporter(folder / trial.EVENTS)
+    for step in range(1, 4):
+        reporter.metrics({"val/pairs_in_order": 0.5}, step)
+    if how == "fail":
+        reporter.event({"failure": "too few transcripts"})
+        sys.exit(1)
+    if how == "crash":
+        sys.exit(3)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("how", "most", "came_to", "reason"),
+    [
+        ("fail", 60, "failed", "too few transcripts"),
+        ("crash", 60, "failed", "status 3"),
+        ("killed", 60, "lost", "SIGKILL"),
+        ("hang", 1, "failed", "over the time limit of 1 s"),
+        ("prune", 60, "pruned", "at step 3"),
+        ("stop", 60, "stopped", ""),
+    ],
+)
+def test_how_an_attempt_ends(tmp_path: Path, how: str, most: float, came_to: str, reason: str) -> None:
+    process = multiprocessing.get_context("fork").Process(target=child, args=(tmp_path, how))
+    process.start()
+    stopping = Event()
+    steps = []
+
+    def take(values: Any, step: int, _moment: int) -> bool:
+        steps.append(step)
+        if how == "stop" and step == 3:
+            stopping.set()
+        return how == "prune" and step == 3
+
+    alive: list[int] = []
+    attempt = attempts.watch(
+        process,
+        tmp_path,
+        alive=lambda: alive.append(1),
+        every=0.2,
+        most=most,
+        take=take,
+        stopping=stopping,
+    )
+    assert (attempt.how, steps) == (came_to, [1, 2, 3])
+    assert reason in attempt.reason
+    assert not process.is_alive()
+    assert alive or how in ("fail", "crash", "killed")
+
+
+# -------------------------------------------------------------------------------------- the study
+
+
+def draws(settings: params.Params, count: int) -> list[dict[str, Any]]:
+    study = studies.open_study(settings)
+    values: list[dict[str, Any]] = []
+    for _ in range(count):
+        one = studies.ask(study, settings.sweep)
+        assert one is not None
+        values.append(studies.values_of(one))
+        weight = values[-1]["pretrain.tvts.align_weight"]
+        study.tell(one, (1 - weight, weight))
+    return values
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_a_study_that_goes_on_draws_as_if_it_had_not_stopped(small: Path, sampler: str) -> None:
+    """The first trial is params.yaml itself; n_trials is the total."""
+    settings = write(small, f"sweep: {{n_trials: 9, study: whole, sampler: {sampler}}}")
+    whole = draws(settings, 9)
+    assert whole[0] == {"pretrain.k": 3, "pretrain.tvts.sort_weight": 2.0, "pretrain.tvts.align_weight": 0.25}
+    assert len({tuple(values.items()) for values in whole}) == 9
+    settings = write(small, f"sweep: {{n_trials: 9, study: parts, sampler: {sampler}}}")
+    assert [*draws(settings, 5), *draws(settings, 4)] == whole
+    assert studies.ask(studies.open_study(settings), settings.sweep) is None
+
+
+def test_a_silent_trial_is_run_again_as_often_as_allowed(small: Path) -> None:
+    settings = write(small, "sweep: {n_trials: 1, retries: 1, heartbeat_seconds: 1}")
+    study = studies.open_study(settings)
+    first = studies.ask(study, settings.sweep)
+    assert first is not None
+    assert studies.ask(study, settings.sweep) is None
+    time.sleep(4.2)  # its worker is gone, the database's clock has whole seconds
+    second = studies.ask(study, settings.sweep)
+    assert second is not None and second.params == first.params
+    assert studies.first_number(study.trials[second.number]) == 0
+    time.sleep(4.2)
+    assert studies.ask(study, settings.sweep) is None
+    assert studies.unfinished(study) == 0
+
+
+def test_a_study_is_of_one_kind_of_trial(small: Path) -> None:
+    """Parameters and data stay; how many trials, how long and where may change."""
+    studies.open_study(write(small))
+    studies.open_study(write(small, "{sweep: {n_trials: 90, workers: 1}, pretrain: {engine: {threads: 1}}}"))
+    for changed in ("pretrain: {embed_dim: 16}", "sweep: {overrides: {pretrain: {steps: 30}}}"):
+        name = "pretrain.embed_dim" if "embed" in changed else "pretrain.steps"
+        with pytest.raises(InputError, match=f"was begun with other values of {name}"):
+            studies.open_study(write(small, changed))
+        write(small, "{pretrain: {embed_dim: 8}, sweep: {overrides: {pretrain: {steps: 20}}}}")
+    told(small / "data" / "segments", "train", 23, "narrated")
+    with pytest.raises(InputError, match="was begun with other values of the segments"):
+        studies.open_study(params.load())
+
+
+def test_no_password_is_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="SCRIPTSIGHT_SWEEP_STORAGE"):
+        write(small, "sweep: {storage: 'postgresql+psycopg://me:secret@127.0.0.1:9/x'}")
+    write(small, "sweep: {storage: 'sqlite:///mlruns/optuna.db'}")
+    monkeypatch.setenv(studies.ADDRESS, "postgresql+psycopg://me:secret@127.0.0.1:9/x")
+    with pytest.raises(InputError, match="can't be used") as error:
+        studies.open_study(params.load())
+    assert "secret" not in str(error.value)
+    assert "127.0.0.1" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ("space: {pretrain.tvts.weight: {kind: float, low: 0.0, high: 1.0}}", "there is no such parameter"),
+        ("space: {segment.fps: {kind: float, low: 1.0, high: 2.0}}", "pattern"),
+        ("space: {pretrain.k: {kind: int, low: 4, high: 2}}", "low 4 is over high 2"),
+        ("prune: {figure: pretrain/t2v_r1, startup_trials: 1, warmup_steps: 1}", "prune needs one objective"),
+        ("objectives: {test/linear_top1: maximize}", "pattern"),
+    ],
+)
+def test_what_can_not_be_swept_is_told(small: Path, changed: str, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        write(small, f"sweep: {{{changed}}}")
+
+
+# ---------------------------------------------------------------------------- what comes of it
+
+
+def told_study(settings: params.Params, figures: Sequence[Sequence[float]]) -> optuna.Study:
+    study = studies.open_study(settings)
+    for values in figures:
+        one = studies.ask(study, settings.sweep)
+        assert one is not None
+        study.tell(one, values)
+    return study
+
+
+def test_best_of_two_objectives(small: Path) -> None:
+    """The best probe among those of the front with 95% of the best recall."""
+    figures = [(0.9, 0.1), (0.6, 0.96), (0.7, 0.955), (0.5, 1.0), (0.65, 0.94)]
+    study = told_study(write(small, "sweep: {n_trials: 5}"), figures)
+    assert apply.chosen(study, "best").number == 2
+    assert apply.chosen(study, "0").number == 0
+
+
+def test_applying_keeps_comments(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text = (PROJECT / "params.yaml").read_text()
+    path.write_text(text)
+    lines = apply.write(path, {"pretrain.k": 3, "pretrain.tvts.align_weight": 0.125})
+    assert lines == ["pretrain.k: 4 -> 3", "pretrain.tvts.align_weight: 0.25 -> 0.125"]
+    expected = text.replace("  k: 4\n", "  k: 3\n").replace(
+        "    align_weight: 0.25\n", "    align_weight: 0.125\n", 1
+    )
+    assert path.read_text() == expected
+    with pytest.raises(InputError, match="is no multiple"):
+        apply.write(path, {"pretrain.frames": 7})
+    assert path.read_text() == expected
+    overrides = tmp_path / "overrides.yaml"
+    overrides.write_text("pretrain: {seed: 1} # mine\n")
+    apply.write(overrides, {"pretrain.tvts.align_weight": 0.5}, add=True)
+    assert "# mine" in overrides.read_text()
+    assert params.read_yaml(overrides) == {"pretrain": {"seed": 1, "tvts": {"align_weight": 0.5}}}
+
+
+@pytest.mark.parametrize("objectives", [1, 2])
+def test_pictures(small: Path, objectives: int) -> None:
+    """Also of few trials, of choices and of an objective that never changes."""
+    choice = "pretrain.tvts.head_text: {kind: choice, values: [projected, plain]}"
+    names = "probe/linear_top1: maximize" + (", speed/samples_per_second: maximize" if objectives == 2 else "")
+    settings = write(small, f"sweep: {{n_trials: 6, objectives: {{{names}}}, space: {{{ALIGN}, {choice}}}}}")
+    study = told_study(settings, [(0.1 * i, 5.0)[:objectives] for i in range(2)])
+    folder = small / "report"
+    assert {path.name for path in report.write(study, folder, 1)} >= {"trials.csv", "slice.png"}
+    study = told_study(settings, [(0.5 - 0.1 * i, 5.0)[:objectives] for i in range(3)])
+    written = {path.name for path in report.write(study, folder, 1)}
+    assert written == {"trials.csv", "slice.png", "importance.png", "contour.png"} | (
+        {"front.png"} if objectives == 2 else set()
+    )
+    assert report.importance(study).keys() == {"probe/linear_top1"}
+    assert all((folder / name).stat().st_size for name in written)
+    assert "plain" in report.table(study)
