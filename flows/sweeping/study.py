@@ -249,7 +249,7 @@ def with_values(settings: params.Params, values: Mapping[str, Any]) -> params.Pa
     Raises:
         InputError: they don't fit together.
     """
-    overrides: dict[str, Any] = {**settings.sweep.overrides}
+    overrides: Mapping[Any, Any] = settings.sweep.overrides
     merged = params.merge(settings.model_dump(mode="json"), overrides)
     for name, value in values.items():
         *path, last = name.split(".")
@@ -262,9 +262,10 @@ def with_values(settings: params.Params, values: Mapping[str, Any]) -> params.Pa
 
 def _on_validation(settings: params.Params) -> params.Params:
     """The same, with nothing measured on a test split."""
+    tests = {name: test.model_copy(update={"test_split": "val"}) for name, test in settings.probe.tests.items()}
     return settings.model_copy(
         update={
-            "probe": settings.probe.model_copy(update={"test_split": "val"}),
+            "probe": settings.probe.model_copy(update={"tests": tests}),
             "retrieve": settings.retrieve.model_copy(update={"split": "val"}),
         }
     )

@@ -98,17 +98,13 @@ def run(settings: params.Params, folder: Path, worker: int, reporter: Reporter) 
 
 
 def probed(choice: params.Probe, folder: Path, reporter: Reporter) -> dict[str, Any]:
-    """The figures of the probe stage, with the untrained encoder's beside them."""
+    """The figures of the probe stage's first test."""
     from scriptsight import probe
 
-    result = probe.run(
-        choice,
-        bundle=folder / MODEL,
-        metrics=folder / "probe.json",
-        plots=folder / "plots" / "probe",
-        reporter=reporter,
+    found = probe.measure(
+        folder / MODEL, choice, checkpoints=folder / "checkpoints", reporter=reporter, with_controls=False
     )
-    return flat(result.metrics, "/")
+    return flat(found, "/")
 
 
 def retrieved(choice: params.Retrieve, folder: Path, reporter: Reporter) -> dict[str, float]:

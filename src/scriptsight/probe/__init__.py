@@ -96,13 +96,15 @@ def measure(
     store: str | Path | None = None,
     checkpoints: str | Path = Path(".checkpoints/finetune"),
     reporter: Reporter = ConsoleReporter(),  # noqa: B008 - it has no state
+    with_controls: bool = True,
 ) -> dict[str, Any]:
     """The figures of one encoder (or bundle) on one test, the first unless named, by `params.protocols`.
 
     Shares of hits, each with the limits of its 95% interval (`linear_top1`, `linear_top1_low`, `linear_top1_high`):
     `linear_top1`, `sgd_top1`, `knn_top1`, `zero_shot_top1` and recall of video-to-video retrieval in the test split
-    (`v2v_r1`, `v2v_r5`, `v2v_r10`). `few_shot`: accuracies of episodes. With the linear probe `order`, what needs
-    the order of frames (`controls.order`), and `reverses`, classes taken for their reverse (`controls.of_pairs`).
+    (`v2v_r1`, `v2v_r5`, `v2v_r10`). `few_shot`: accuracies of episodes. With the linear probe, if `with_controls`,
+    `order`, what needs the order of frames (`controls.order`), and `reverses`, classes taken for their reverse
+    (`controls.of_pairs`).
     Of a test with several collections these are means, and `folds` lists them one by one.
 
     Raises:
@@ -112,7 +114,7 @@ def measure(
     opened = labelled.load(name, params.tests[name], segments, catalogue, reporter)
     chosen = encoder if isinstance(encoder, Encoder) else bundles.load(encoder)
     bench = _Bench(params, store, Path(checkpoints), reporter)
-    return bench.measure(chosen, opened, "measured", with_controls=True).figures
+    return bench.measure(chosen, opened, "measured", with_controls=with_controls).figures
 
 
 @dataclass(frozen=True)
