@@ -255,7 +255,7 @@ def _assert_no_secret(servers: Servers) -> None:
         dump = servers.run("postgres", "pg_dump", "--username=postgres", "--inserts", database)
         assert "CREATE TABLE" in dump
     (servers.logs / "processes").write_text("\n".join(" ".join(p.cmdline()) for p in _processes()))
-    texts = {}
+    texts: dict[Path, bytes] = {}
     for folder in (servers.logs, servers.work, servers.folder / "home"):
         texts |= {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert len(texts) > 50
