@@ -103,8 +103,8 @@ class Servers:
         self.services = interpolated(self.here(params.read_yaml(DOCKER / "compose.yaml")["services"]), self.secrets)
         for path in (self.logs, self.work, own):
             path.mkdir()
-        for path in ("healthy.py", "mlflow-auth.ini", "prefect.yaml", "prepare.py"):
-            (own / path).write_text(self.here((DOCKER / path).read_text()))
+        for name in ("healthy.py", "mlflow-auth.ini", "prefect.yaml", "prepare.py"):
+            (own / name).write_text(self.here((DOCKER / name).read_text()))
         shutil.copytree(DOCKER / "dvc", own / "dvc")
 
     def here(self, value: Any) -> Any:
@@ -175,13 +175,14 @@ class Servers:
         """PostgreSQL as its image starts it: initdb and the scripts once, then the server. It refuses to be root."""
         service = self.services["postgres"]
         service["environment"] |= {"PGPORT": self.ports["5432"], "PGHOST": "127.0.0.1"}
-        user = (
-            {"user": "postgres" if _is_user("postgres") else "nobody", "extra_groups": []} if os.getuid() == 0 else {}
-        )
+        user: dict[str, Any] = {}
+        if os.getuid() == 0:
+            user = {"user": "postgres" if _is_user("postgres") else "nobody", "extra_groups": []}
         data = self.folder / "postgres"
         is_new = not data.exists()
         if is_new:
             password = self.folder / "postgres-password"
+            password.touch(0o600)
             password.write_text(self.secrets["POSTGRES_PASSWORD"])
             data.mkdir()
             if user:
@@ -192,12 +193,7 @@ class Servers:
             password.unlink()
             access = data / "pg_hba.conf"
             access.write_text(access.read_text() + "host all all all scram-sha-256\n")
-        here = [
-            "-cfsync=off",
-            f"-p{self.ports['5432']}",
-            "-clisten_addresses=127.0.0.1",
-            f"-cunix_socket_directories={data}",
-        ]
+        here = [f"-p{self.ports['5432']}", f"-cunix_socket_directories={data}", "-cfsync=off"]
         self.start("postgres", "postgres", f"-D{data}", *here, **user)
         self.wait("postgres")
         if is_new:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import s3fs
 
-from tests.servers.native import PROJECT, Servers, postgres_programs
+from tests.servers.native import DOCKER, PROJECT, Servers, postgres_programs
 
 OVERRIDES = """
 ingest:
@@ -117,6 +117,33 @@ def test_a_study_moves_from_sqlite_and_is_on_the_dashboard(servers: Servers, tmp
     assert [study["study_name"] for study in studies] == ["sizes"]
 
 
+def test_the_record_of_one_machine_moves(servers: Servers, mlflow: httpx.Client, tmp_path: Path) -> None:
+    """docker/move_mlflow.py: rows, files and addresses; what comes after them goes on from there."""
+    home = tmp_path / "mlruns"
+    home.mkdir()
+    (home / "curves.png").write_bytes(b"a curve")
+    record = (
+        "import sys; from mlflow import MlflowClient; home = sys.argv[1];"
+        "client = MlflowClient(f'sqlite:///{home}/mlflow.db');"
+        "experiment = client.create_experiment('scriptsight', artifact_location=f'file://{home}/artifacts');"
+        "run = client.create_run(experiment, tags={'weights_digest': 'abc'}).info.run_id;"
+        "[client.log_metric(run, 'loss', 1 / (1 + step), step=step) for step in range(3)];"
+        "client.log_artifact(run, f'{home}/curves.png', 'pretrain'); client.set_terminated(run)"
+    )
+    servers.run("mlflow", "python", "-c", record, str(home))
+    servers.run("mlflow", "python", str(DOCKER / "move_mlflow.py"), str(home))
+    (run,) = _runs(mlflow)
+    assert run["info"]["status"] == "FINISHED"
+    assert {tag["key"]: tag["value"] for tag in run["data"]["tags"]}["weights_digest"] == "abc"
+    history = {"run_id": run["info"]["run_id"], "metric_key": "loss"}
+    points = mlflow.get("/api/2.0/mlflow/metrics/get-history", params=history).json()["metrics"]
+    assert [point["value"] for point in points] == [1.0, 1 / 2, 1 / 3]
+    file = mlflow.get("/get-artifact", params={"run_uuid": run["info"]["run_id"], "path": "pretrain/curves.png"})
+    assert file.content == b"a curve"
+    new = mlflow.post("/api/2.0/mlflow/experiments/create", json={"name": "next"}).raise_for_status().json()
+    assert int(new["experiment_id"]) > int(run["info"]["experiment_id"])
+
+
 def test_the_pipeline_runs_by_its_schedule_and_outlives_a_restart(
     servers: Servers, prefect: httpx.Client, mlflow: httpx.Client
 ) -> None:
@@ -132,20 +159,22 @@ def test_the_pipeline_runs_by_its_schedule_and_outlives_a_restart(
     # What a new machine has: nothing. The data come from the store; the model is trained while the servers restart.
     for path in ("data", ".dvc/cache"):
         shutil.rmtree(workspace / path)
-    second = _schedule(prefect, deployment, pull_from="store")
+    stages = ["ingest", "segment", "pretrain"]
+    second = _schedule(prefect, deployment, stages=stages, pull_from="store")
     _wait_for(servers, lambda: "pretrain starts" in _log(servers))
     for service in ("prefect", "postgres"):
         servers.stop(service)
     servers.start_postgres()
     servers.start("prefect")
     servers.wait("prefect")
+    _assert_leases_last(servers, prefect)
     ended = _ended(servers, prefect, second)
     assert ended["state"]["type"] == "COMPLETED", _log(servers)
-    assert ended["state"]["message"] == "ingest skipped, segment skipped, pretrain ran, probe ran, retrieve ran"
+    assert ended["state"]["message"] == "ingest skipped, segment skipped, pretrain ran"
 
-    run = _runs(mlflow)[0]
+    run = _runs(mlflow)[0]  # the newest
     metrics = {metric["key"] for metric in run["data"]["metrics"]}
-    assert {"pretrain/val/sort_accuracy", "probe/linear_top1", "retrieve/t2v/r1"} <= metrics
+    assert "pretrain/val/sort_accuracy" in metrics
     here = f"http://127.0.0.1:{servers.ports['9000']}"
     store = s3fs.S3FileSystem(endpoint_url=here, key="any", secret="any")  # noqa: S106
     artifacts = f"mlflow/{run['info']['experiment_id']}/{run['info']['run_id']}/artifacts"
@@ -188,6 +217,14 @@ def _schedule(prefect: httpx.Client, deployment: str, **parameters: Any) -> str:
     return str(runs[0]["id"])
 
 
+def _assert_leases_last(servers: Servers, prefect: httpx.Client) -> None:
+    """The run's place in the deployment's concurrency_limit: lost, Prefect would end the run within minutes."""
+    leases = (servers.folder / "home" / "prefect" / ".prefect" / "concurrency_leases").glob("????????-*.json")
+    (lease,) = (path.stem for path in leases)
+    renewed = prefect.post(f"/api/v2/concurrency_limits/leases/{lease}/renew", json={"lease_duration": 300})
+    assert renewed.status_code == 204, renewed.text
+
+
 def _ended(servers: Servers, prefect: httpx.Client, run: str) -> Any:
     ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
     _wait_for(servers, lambda: prefect.get(f"/api/flow_runs/{run}").json()["state_type"] in ends)
@@ -218,7 +255,7 @@ def _assert_no_secret(servers: Servers) -> None:
         dump = servers.run("postgres", "pg_dump", "--username=postgres", "--inserts", database)
         assert "CREATE TABLE" in dump
     (servers.logs / "processes").write_text("\n".join(" ".join(p.cmdline()) for p in _processes()))
-    texts = {}
+    texts: dict[Path, bytes] = {}
     for folder in (servers.logs, servers.work, servers.folder / "home"):
         texts |= {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert len(texts) > 50
