@@ -100,9 +100,10 @@ def measure(
     """The figures of one encoder (or bundle) on one test, the first unless named, by `params.protocols`.
 
     Shares of hits, each with the limits of its 95% interval (`linear_top1`, `linear_top1_low`, `linear_top1_high`):
-    `linear_top1`, `sgd_top1`, `knn_top1`, `zero_shot_top1` and recall of video-to-video retrieval in the test split
-    (`v2v_r1`, `v2v_r5`, `v2v_r10`). `few_shot`: accuracies of episodes. With the linear probe `order`, what needs
-    the order of frames (`controls.order`), and `reverses`, classes taken for their reverse (`controls.of_pairs`).
+    top-1 accuracies (`linear_top1`, `sgd_top1`, `knn_top1`, `attentive_top1`, `zero_shot_top1`, `finetune_top1`) and
+    recall of video-to-video retrieval in the test split (`v2v_r1`, `v2v_r5`, `v2v_r10`). `few_shot`: accuracies of
+    episodes. With the linear probe `order`, what needs the order of frames (`controls.order`), and `reverses`, classes
+    taken for their reverse (`controls.of_pairs`).
     Of a test with several collections these are means, and `folds` lists them one by one.
 
     Raises:
