@@ -102,8 +102,8 @@ def measure(
     Shares of hits, each with the limits of its 95% interval (`linear_top1`, `linear_top1_low`, `linear_top1_high`):
     top-1 accuracies (`linear_top1`, `sgd_top1`, `knn_top1`, `attentive_top1`, `zero_shot_top1`, `finetune_top1`) and
     recall of video-to-video retrieval in the test split (`v2v_r1`, `v2v_r5`, `v2v_r10`). `few_shot`: accuracies of
-    episodes. With the linear probe `order`, what needs the order of frames (`controls.order`), and `reverses`, classes
-    taken for their reverse (`controls.of_pairs`).
+    episodes. With the linear probe `order`, what needs the order of frames (`controls.order`), and `reverses`,
+    classes taken for their reverse (`controls.of_pairs`).
     Of a test with several collections these are means, and `folds` lists them one by one.
 
     Raises:
@@ -197,9 +197,8 @@ def _figures(
             for name in predicted
         }
         figures["order"] = controls.order(right, test.chance, groups)
-        pairs = controls.reverses(labels, predicted, test.chosen.reverses)
-        if pairs:
-            figures["reverses"] = controls.of_pairs(pairs)
+        if of_pairs := controls.of_pairs(controls.reverses(labels, predicted, test.chosen.reverses)):
+            figures["reverses"] = of_pairs
     if len(folds) > 1:
         figures["folds"] = [
             {"collection": fold.collection} | {name: float(hits.mean()) for name, hits in found.hits.items()}
