@@ -35,7 +35,7 @@ class AttentiveClassifier(nn.Module):
         self.norm, self.mlp = LayerNorm(width), Mlp(width)
         self.head = nn.Linear(width, classes)
         # V-JEPA starts with 0.02 at any width. In a narrow encoder the attention then stays uniform for hundreds of
-        # steps: at width 96, 20 epochs end at 36% with 0.02 where they end at 71% with a spread of 1 / sqrt(D).
+        # steps: on 1,600 clips at width 96, 20 epochs end at 36% with 0.02, and at 71% with a spread of 1 / sqrt(D).
         nn.init.trunc_normal_(self.query, std=width**-0.5)
         for module in self.modules():
             if isinstance(module, nn.Linear):
