@@ -10,7 +10,8 @@
 
 It holds 4 bytes a number: of ViT-B, 220,000 segments seen once take 0.7 GB of "cls", six times as much with 2
 stretches and 3 crops, but 1 TB of "tokens" (4.8 MB a clip of 16 frames), and twice that while parts are joined.
-The features of weights that are no longer wanted are in a folder of their own: remove it.
+The features of weights that are no longer wanted are in a folder of their own: remove it. One run at a time writes
+to a store; any number read it.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ class _Work:
         """Clips uint8 [C, M, size, size, 3], and which of them each of the b * V asked for is, int64."""
         said = False
         cuda = self.machine.device.type == "cuda"
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if cuda else READERS) as readers:
+        with ThreadPoolExecutor((os.cpu_count() or READERS) if cuda else READERS) as readers:
             following = ([readers.submit(self._clips, self.rows[place]) for place in batch] for batch in batches)
             ahead: list[list[Future[np.ndarray]]] = list(islice(following, 1))
             while ahead:
