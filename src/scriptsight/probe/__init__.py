@@ -147,12 +147,13 @@ class _Bench:
 
         def extract(split: str, kinds: tuple[str, ...], order: Order) -> dict[str, np.ndarray]:
             part, seen = (fold.train, params.train_views) if split == "train" else (fold.test, params.test_views)
+            what = [split, *(["tokens"] if "tokens" in kinds else []), *([order] if order != "forward" else [])]
             return features.extract(
                 encoder,
                 part.segments,
                 params.batch,
                 self.reporter,
-                f"{fold.collection}, {name}, {split}" + ("" if order == "forward" else f" {order.replace('_', ' ')}"),
+                f"{fold.collection}, {name}, {' '.join(what).replace('_', ' ')}",
                 part.rows,
                 view=View(seen.stretches, seen.crops, order),
                 kinds=kinds,
