@@ -23,8 +23,8 @@ ui: env ## Prefect and MLflow pages on the loopback address, until ctrl-C
 	@$(BIN)/python -m flows.ui
 
 clean: ## remove what the stages made; DVC's cache can bring it back (dvc checkout)
-	@rm -rf data models plots .checkpoints .locks .work
-	@echo "Removed data, models, plots, checkpoints. Kept: .venv, mlruns, metrics, DVC's cache (.dvc/cache)."
+	@rm -rf data models plots .checkpoints .features .locks .sweeps .work
+	@echo "Removed data, models, plots, checkpoints, features, trials. Kept: .venv, mlruns, metrics, DVC's cache (.dvc/cache)."
 
 env: $(READY)
 

@@ -28,8 +28,10 @@ def measure(settings: params.Params, seed: int, folder: Path) -> dict[str, float
         plots=plots,
         checkpoints=folder / "checkpoints",
     )
-    control = settings.probe.model_copy(update={"seed": seed + 1000})
-    probe.run(control, bundle=bundle, metrics=folder / "probe.json", plots=plots)
+    quick = {"seed": seed + 1000, "protocols": ("linear", "video_to_video")}
+    probe.run(
+        settings.probe.model_copy(update=quick), bundle=bundle, metrics=folder / "probe.json", plots=plots, store=None
+    )
     retrieve.run(
         settings.retrieve, bundle=bundle, index=folder / "index", metrics=folder / "retrieve.json", plots=plots
     )

@@ -69,11 +69,11 @@ def sweep(workspace: str | None = None, when_busy: Busy = "wait") -> Any:
     with _told() as told:
         _enter(workspace)
         with _alone(when_busy):
-            from flows import sweep as study
+            from flows.sweep import run
             from flows.sweeping.study import open_study
 
             settings = params.load()
-            study.run(settings, open_study(settings))
+            run(settings, open_study(settings))
             return None
     return told[0]
 

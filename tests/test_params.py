@@ -72,7 +72,6 @@ def test_a_missing_key(values):
         ("segment", "max_seconds", float("inf"), "segment.max_seconds: Input should be a finite number"),
         ("pretrain", "frames", 7, "frames 7 is no multiple of video.tubelet 2"),
         ("pretrain", "size", 64, "pretrain.size 64 is over segment.short_side 32"),
-        ("probe", "collection", "nowhere", "probe.collection names 'nowhere', which ingest.collections lacks"),
         ("pretrain", "video", {"kind": "resnet"}, "pretrain.video: 'kind' must be one of vit, resnet3d"),
         ("pretrain", "video", {"kind": "resnet3d", "depth": 34}, "depth: Input should be 18 or 50, got 34 (int)"),
         ("pretrain", "objective", "sorting", "pretrain.objective: Input should be 'tvts', 'contrastive', "),

@@ -733,7 +733,19 @@ class Pretrain(Section):
 
 Protocol = Literal["linear", "sgd", "knn", "attentive", "few_shot", "zero_shot", "video_to_video", "finetune"]
 # What figures of a test are called (beside *_top1 and v2v_r*): another test's name becomes a name beside theirs.
-TAKEN = ("chance", "chances", "classes", "train", "test", "folds", "few_shot", "order", "reverses", "random_init")
+TAKEN = (
+    "agreement",
+    "chance",
+    "chances",
+    "classes",
+    "train",
+    "test",
+    "folds",
+    "few_shot",
+    "order",
+    "reverses",
+    "random_init",
+)
 
 
 class LabelledSet(Section):
@@ -847,7 +859,8 @@ class Probe(Section):
 
     tests: dict[Name, LabelledSet] = Field(min_length=1)  # the first one's figures have no prefix
     protocols: tuple[Protocol, ...] = Field(strict=False, min_length=1)  # linear: with controls of the frames' order
-    feature: Literal["cls", "mean"]  # the class token, or the mean of the patch tokens
+    # the class token, or the mean of the patch tokens; after the last block, or of block 3 as cls@3
+    feature: Annotated[str, Field(pattern=r"^(cls|mean)(@[1-9][0-9]*)?$")]
     train_views: Views
     test_views: Views  # of which the scores are averaged
     linear: LinearProbe

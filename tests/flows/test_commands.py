@@ -126,7 +126,7 @@ def test_files_that_a_workspace_names_are_dependencies(workspace: Path) -> None:
     (workspace / "overrides.yaml").write_text(
         f"ingest: {{collections: {{some: {{kind: ssv2, path: clips, annotations: {annotations}}}}}}}\n"
         "pretrain: {collections: {some: {text: caption}}, start_from: first}\n"
-        "probe: {collection: some}\nretrieve: {collection: some}\n"
+        "probe: {tests: {some: {collections: [some]}}}\nretrieve: {collection: some}\n"
     )
     prepare(workspace)
     stages_of = params.read_yaml(workspace / "dvc.yaml")["stages"]

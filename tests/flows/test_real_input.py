@@ -28,7 +28,7 @@ pretrain:
   validate_every: 3
   validation_samples: 8
   checkpoint_every: 3
-probe: {{collection: clips}}
+probe: {{tests: {{clips: {{collections: [clips]}}}}}}
 retrieve: {{collection: talks, split: train, index_splits: [train, val, test], queries: [place red at a one]}}
 """
 

@@ -18,7 +18,9 @@ def world(tmp_path_factory):
     values = params.read_yaml("params.yaml")
     told = values["ingest"]["collections"]["narrated"] | {"videos": {"train": 64, "val": 6, "test": 0}}
     changes = {"collections": {"narrated": told}}
-    settings = params.merge(values, {"ingest": changes, "probe": {"collection": "narrated"}})
+    settings = params.merge(
+        values, {"ingest": changes, "probe": {"tests": {"narrated": {"collections": ["narrated"]}}}}
+    )
     settings = params.build(settings)
     ingest.run(
         settings.ingest, world=folder / "world", catalogue=folder / "catalogue", metrics=folder / "ingest.json"

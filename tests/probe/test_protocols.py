@@ -129,7 +129,7 @@ def test_a_tie_is_a_miss() -> None:
 
 def test_agreement_is_the_share_of_equal_predictions() -> None:
     first, second = Predictions(np.eye(3)[[0, 1, 2, 2]]), Predictions(np.eye(3)[[0, 2, 2, 1]])
-    assert agreement(first, second) == 0.5 and agreement(first, first) == 1
+    assert agreement(first.classes, second.classes) == 0.5 and agreement(first.classes, first.classes) == 1
 
 
 def test_views_are_pooled_for_neighbours(rng: np.random.Generator) -> None:

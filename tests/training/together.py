@@ -17,7 +17,7 @@ from scriptsight.reporting import ConsoleReporter
 WORLD = {"kind": "world", "content": "narrated", "videos": {"train": 1, "val": 1, "test": 1}}
 SMALL: dict[str, Any] = {
     "ingest": {"collections": {"narrated": WORLD, "pictures": WORLD}},
-    "probe": {"collection": "narrated"},
+    "probe": {"tests": {"narrated": {"collections": ["narrated"]}}},
     "pretrain": {
         "collections": {"narrated": {}},
         "frames": 4,

@@ -101,11 +101,12 @@ def measure(
     """The figures of one encoder (or bundle) on one test, the first unless named, by `params.protocols`.
 
     Shares of hits, each with the limits of its 95% interval (`linear_top1`, `linear_top1_low`, `linear_top1_high`):
-    `linear_top1`, `sgd_top1`, `knn_top1`, `zero_shot_top1` and recall of video-to-video retrieval in the test split
-    (`v2v_r1`, `v2v_r5`, `v2v_r10`). `few_shot`: accuracies of episodes. With the linear probe, if `with_controls`,
-    `order`, what needs the order of frames (`controls.order`), and `reverses`, classes taken for their reverse
-    (`controls.of_pairs`).
-    Of a test with several collections these are means, and `folds` lists them one by one.
+    top-1 accuracies (`linear_top1`, `sgd_top1`, `knn_top1`, `attentive_top1`, `zero_shot_top1`, `finetune_top1`) and
+    recall of video-to-video retrieval in the test split (`v2v_r1`, `v2v_r5`, `v2v_r10`). `few_shot`: accuracies of
+    episodes. With both linear probes `agreement`, the share of test segments that both take for the same. With the
+    linear probe, if `with_controls`, `order`, what needs the order of frames (`controls.order`), and `reverses`,
+    classes taken for their reverse (`controls.of_pairs`). Of a test with several collections these are means, and
+    `folds` lists them one by one.
 
     Raises:
         InputError: see `run`.
@@ -148,12 +149,13 @@ class _Bench:
 
         def extract(split: str, kinds: tuple[str, ...], order: Order) -> dict[str, np.ndarray]:
             part, seen = (fold.train, params.train_views) if split == "train" else (fold.test, params.test_views)
+            what = [split, *(["tokens"] if "tokens" in kinds else []), *([order] if order != "forward" else [])]
             return features.extract(
                 encoder,
                 part.segments,
                 params.batch,
                 self.reporter,
-                f"{fold.collection}, {name}, {split}" + ("" if order == "forward" else f" {order.replace('_', ' ')}"),
+                f"{fold.collection}, {name}, {' '.join(what).replace('_', ' ')}",
                 part.rows,
                 view=View(seen.stretches, seen.crops, order),
                 kinds=kinds,
@@ -184,6 +186,8 @@ def _figures(
     figures: dict[str, Any] = {}
     for name in folds[0].hits:
         figures |= controls.share(name, [found.hits[name] for found in folds], groups)
+    if folds[0].agree is not None:
+        figures["agreement"] = float(np.mean([found.agree for found in folds]))
     shots = [number for number in folds[0].episodes if all(number in found.episodes for found in folds)]
     if shots:
         figures["few_shot"] = {}
@@ -198,9 +202,8 @@ def _figures(
             for name in predicted
         }
         figures["order"] = controls.order(right, test.chance, groups)
-        pairs = controls.reverses(labels, predicted, test.chosen.reverses)
-        if pairs:
-            figures["reverses"] = controls.of_pairs(pairs)
+        if of_pairs := controls.of_pairs(controls.reverses(labels, predicted, test.chosen.reverses)):
+            figures["reverses"] = of_pairs
     if len(folds) > 1:
         figures["folds"] = [
             {"collection": fold.collection} | {name: float(hits.mean()) for name, hits in found.hits.items()}

@@ -183,8 +183,8 @@ def _augmentation(choice: params.Finetune) -> Callable[[Tensor], Tensor]:
     it."""
     if not choice.augment_ops:
         return lambda frames: frames
-    from torchvision import tv_tensors  # type: ignore[import-untyped]  # seconds to import
-    from torchvision.transforms import v2  # type: ignore[import-untyped]
+    from torchvision import tv_tensors  # seconds to import
+    from torchvision.transforms import v2
 
     transform = v2.RandAugment(choice.augment_ops, choice.augment_magnitude)
 

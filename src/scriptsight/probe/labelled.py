@@ -66,8 +66,7 @@ def load(
 
     Raises:
         InputError: a split is empty, unlabelled or of one class, a test class is missing from training, a video
-            is in both splits (by its id, its address, or the digest of its file where `catalogue` knows it),
-            or `reverses` or `texts` speak of classes that no fold has.
+            is in both splits (by its id, its address, or the digest of its file where `catalogue` knows it).
     """
     folds = [
         _fold(f"probe.tests.{name}, collection {collection!r}", chosen, collection, Path(segments), reporter)
@@ -81,15 +80,24 @@ def load(
                 f"probe.tests.{name} would go unnoticed."
             )
         _no_common_videos(f"probe.tests.{name}, collection {fold.collection!r}", chosen, fold, digests)
+    return LabelledTest(name, _of_classes(name, chosen, folds, reporter), folds)
+
+
+def _of_classes(name: str, chosen: params.LabelledSet, folds: list[Fold], reporter: Reporter) -> params.LabelledSet:
+    """Without pairs and texts of classes that no fold has, as small samples of a set may lack some; they are said."""
     known = {label for fold in folds for label in fold.names}
-    spoken = {"reverses": [label for pair in chosen.reverses for label in pair], "texts": list(chosen.texts)}
-    for key, labels in spoken.items():
-        if unknown := [label for label in labels if label not in known]:
-            raise InputError(
-                f"probe.tests.{name}.{key} names the class {unknown[0]!r}, which its collections lack; they have "
-                f"{', '.join(sorted(known)[:20])}."
+    pairs = tuple(pair for pair in chosen.reverses if set(pair) <= known)
+    texts = {label: text for label, text in chosen.texts.items() if label in known}
+    for key, spoken in (
+        ("reverses", {label for pair in chosen.reverses for label in pair}),
+        ("texts", set(chosen.texts)),
+    ):
+        if unknown := sorted(spoken - known):
+            reporter.message(
+                f"probe.tests.{name}.{key} names classes that its collections lack, and they are left out: "
+                f"{', '.join(unknown[:10])}"
             )
-    return LabelledTest(name, chosen, folds)
+    return chosen.model_copy(update={"reverses": pairs, "texts": texts})
 
 
 def _fold(where: str, chosen: params.LabelledSet, collection: str, folder: Path, reporter: Reporter) -> Fold:

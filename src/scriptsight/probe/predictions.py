@@ -28,9 +28,9 @@ class Predictions:
         return float(self.hits(classes).mean())
 
 
-def agreement(first: Predictions, second: Predictions) -> float:
-    """Share of the items for which two protocols (or models) predict the same class."""
-    return float((first.classes == second.classes).mean())
+def agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Share of the items for which two protocols (or models) predict the same class, int64 [N] each."""
+    return float((first == second).mean())
 
 
 def by_view(features: np.ndarray) -> np.ndarray:

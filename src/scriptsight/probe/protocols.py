@@ -13,11 +13,11 @@ from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
 from scriptsight.probe import attentive, few_shot, knn, linear, sgd, video_to_video, zero_shot
 from scriptsight.probe.labelled import Fold
-from scriptsight.probe.predictions import Predictions
+from scriptsight.probe.predictions import Predictions, agreement
 from scriptsight.reporting import Reporter
 
 RECALLS = (1, 5, 10)
-TRAINED = {"linear", "sgd", "knn", "attentive"}  # protocols that need features of training clips
+FITTED = {"linear", "sgd", "knn"}  # protocols that need one feature of each training clip
 # (split, kinds of features, order of the frames) -> kind -> float [N, V, ...]
 Extract = Callable[[str, tuple[str, ...], Order], dict[str, np.ndarray]]
 Tune = Callable[[Fold], np.ndarray]  # what the encoder, fine-tuned on the training clips, takes each test segment for
@@ -34,11 +34,13 @@ class Answers:
             such clips, under "on_shuffled", "on_reversed" and "on_first_frame" by the probe fitted on clips as
             they are.
         episodes: shots -> accuracy of each few-shot episode, float64 [episodes].
+        agree: the share of test segments that both linear probes take for the same, if both were asked.
     """
 
     hits: dict[str, np.ndarray] = field(default_factory=dict)
     predicted: dict[str, np.ndarray] = field(default_factory=dict)
     episodes: dict[int, np.ndarray] = field(default_factory=dict)
+    agree: float | None = None
 
 
 def answers(
@@ -56,10 +58,9 @@ def answers(
     found = Answers()
     chosen = set(params.protocols)
     main, truth, classes = params.feature, fold.test.classes, fold.train.classes
-    tokens = ("tokens",) if "attentive" in chosen else ()
     embedding = ("embedding",) if "zero_shot" in chosen else ()
-    unseen = extract("test", (main, *tokens, *embedding), "forward") if chosen != {"finetune"} else {}
-    seen = extract("train", (main, *tokens), "forward") if chosen & TRAINED else {}
+    unseen = extract("test", (main, *embedding), "forward") if chosen - {"attentive", "finetune"} else {}
+    seen = extract("train", (main,), "forward") if chosen & FITTED else {}
     if "linear" in chosen:
         disturbed: tuple[Order, ...] = ("shuffled", "reversed", "first_frame") if controls else ()
         found.predicted = _linear(params, fold, seen[main], unseen[main], extract, disturbed)
@@ -67,11 +68,16 @@ def answers(
     if "sgd" in chosen:
         fitted = sgd.fit_predict(seen[main], classes, unseen[main], **params.sgd.model_dump(), seed=params.seed)
         found.hits["sgd_top1"] = fitted.hits(truth)
+        if "linear" in chosen:
+            found.agree = agreement(fitted.classes, found.predicted["forward"])
     if "knn" in chosen:
         votes = knn.predict(seen[main], classes, unseen[main], params.knn.k, params.knn.temperature)
         found.hits["knn_top1"] = votes.hits(truth)
     if "attentive" in chosen:
-        found.hits["attentive_top1"] = _attentive(params, classes, seen["tokens"], unseen["tokens"]).hits(truth)
+        # A pass of their own: class tokens alone are computed another way, which rounds differently, and no figure
+        # should depend on which others are asked for.
+        train, test = (extract(split, ("tokens",), "forward")["tokens"] for split in ("train", "test"))
+        found.hits["attentive_top1"] = _attentive(params, classes, train, test).hits(truth)
     if "zero_shot" in chosen:
         said = {name: text for name, text in texts.items() if name in fold.names}
         guessed = zero_shot.predict(
