@@ -42,6 +42,13 @@ def test_the_text_encoder_has_a_rate_of_its_own():
     assert len(group["params"]) == 2
 
 
+def test_layers_have_shares_of_the_rate_and_the_whole_one_is_what_curves_show():
+    choice = params.AdamW.model_validate(ADAMW)
+    optimizer = optimizers.build(Model(), choice, lambda name: 0.5 if "text" in name else 1.0)  # text comes first
+    assert [group["base_lr"] for group in optimizer.param_groups] == [0.01, 0.005]
+    assert [len(group["params"]) for group in optimizer.param_groups] == [2, 2]
+
+
 def test_sgd_has_momentum():
     choice = params.Sgd(kind="sgd", lr=0.1, text_lr=None, weight_decay=1e-4, momentum=0.9, clip_norm=20.0)
     (group,) = optimizers.build(Model(), choice).param_groups

@@ -13,7 +13,7 @@ from scriptsight.pictures import COLOURS, FAINT, INK, one_line, picture
 
 def draw(found: dict[str, Any], path: Path) -> None:
     """Draw what `language.run` found."""
-    with picture(path, width=11, height=4.8) as figure:
+    with picture(path, width=11, height=5.2) as figure:
         sorting, words = figure.subplots(1, 2, width_ratios=(1.15, 1))
         _draw_sorting(sorting, found)
         _draw_words(words, found["words"])
@@ -52,7 +52,7 @@ def _draw_sorting(axes: Axes, found: dict[str, Any]) -> None:
         xticks=sorted(set(ks)),
     )
     axes.grid(True, axis="y")
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))  # never on a point
 
 
 def _draw_words(axes: Axes, words: dict[str, list[dict[str, Any]]]) -> None:
