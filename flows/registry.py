@@ -225,9 +225,11 @@ def _decide(client: Any, version: Any, model: better.Model, chosen: params.Regis
     champion = tracking.model_version(client, chosen.name, CHAMPION)
     share = np.mean(list(model.figures[chosen.metric].values()))
     facts: dict[str, Any] = {"metric": chosen.metric, chosen.metric: f"{share:.4f}"}
-    if champion is None or int(champion.version) == number:
+    if champion is None:
         reason = f"it is the first, with {chosen.metric} {share:.1%}, surely above chance and an untrained encoder."
         decision = Decision("champion", reason, number)
+    elif int(champion.version) == number:  # its decision was interrupted after the alias had moved
+        decision = Decision("champion", version.tags["reason"], number)
     else:
         before = better.of_run(client, client.get_run(champion.run_id), f" (version {champion.version})")
         decision, answer = _against(before, model, chosen.metric, number)
@@ -238,12 +240,12 @@ def _decide(client: Any, version: Any, model: better.Model, chosen: params.Regis
             one = decision.comparison
             names = ("first", "second", "difference", "low", "high", "p_value", "items")
             facts |= {name: f"{getattr(one, name):.6g}" for name in names}
+    facts["reason"] = decision.reason
     for name, value in facts.items():
         client.set_model_version_tag(chosen.name, version.version, name.replace("/", "_"), str(value))
     if decision.outcome == "champion":
         client.set_registered_model_alias(chosen.name, CHAMPION, version.version)
     client.update_model_version(chosen.name, version.version, description=_description(decision, model))
-    client.set_model_version_tag(chosen.name, version.version, "reason", decision.reason)
     client.set_model_version_tag(chosen.name, version.version, "decision", decision.outcome)
     return decision
 

@@ -100,12 +100,16 @@ def test_the_newest_run_is_held_against_the_champion(
 
 
 def test_an_interrupted_decision_is_made_up_for(settings: params.Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any) -> str:
+        raise KeyboardInterrupt
+
     measured(settings, 1, hits(0.5))
-    with monkeypatch.context() as broken, pytest.raises(KeyError):
-        broken.setattr(registry, "_description", {}.__getitem__)  # after the alias moved, before it is written down
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(registry, "_description", killed)  # after the alias moved, before it is written down
         registry.publish(settings)
+    assert "decision" not in champion().tags
     decision = registry.publish(settings)
-    assert (decision.outcome, decision.version) == ("champion", 1)
+    assert (decision.outcome, decision.version) == ("champion", 1) and "it is the first" in decision.reason
     assert champion().tags["decision"] == "champion"
 
 
