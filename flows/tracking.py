@@ -220,8 +220,8 @@ class Record:
         self._since = time.monotonic()
         self.message = ""
         self._run_id = self._find(opening["weights_digest"]) or self._create(opening, Param)
-        self.page = f"#/experiments/{self._experiment()}/runs/{self._run_id}"
         self._client.update_run(self._run_id, status="RUNNING")
+        self.page = f"#/experiments/{self._client.get_run(self._run_id).info.experiment_id}/runs/{self._run_id}"
         self._system = None
         if self._stage == "pretrain":
             self._system = SystemMetricsMonitor(self._run_id, sampling_interval=SYSTEM_SECONDS, tracking_uri=address)
