@@ -127,7 +127,8 @@ def test_cancel_writes_a_checkpoint_and_the_next_run_goes_on(
     assert ended(client, first).is_cancelled()
 
     second = deployed(workspace=str(workspace), stages=["pretrain"])
-    wait(lambda: f"Resuming after step {step}" in capfd.readouterr().out)
+    told: list[str] = []
+    wait(lambda: told.extend(capfd.readouterr()) or f"Resuming after step {step} " in "".join(told))
     client.set_flow_run_state(second.id, Cancelling())
     assert ended(client, second).is_cancelled()
 
