@@ -8,6 +8,6 @@ from flows import stage
 stage.die_with_parent()  # before the seconds that follow
 
 import torch._dynamo  # noqa: E402 - torch's optimizers import it when they are first made
-import torch.distributed.checkpoint.state_dict  # noqa: E402
+import torch.distributed.checkpoint.state_dict  # noqa: E402, F401
 
 from scriptsight import pretrain, probe, retrieve  # noqa: E402, F401
