@@ -162,12 +162,10 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     kept = {path.parent.name for path in Path(".sweeps/small").glob("*/model")}
     assert kept == front
 
-    before = Path("params.yaml").read_text()
     best = next(iter(row for row in rows if row["front"]))
     done = command("flows.sweep", "--apply", best["trial"])
     assert done.returncode == 0, done.stderr
     assert params.load().pretrain.tvts.align_weight == float(best["pretrain.tvts.align_weight"])
-    assert _changed(before, Path("params.yaml").read_text()) <= 2
     done = command("flows.sweep", "--apply", "77")
     assert done.returncode == 1
     assert "There is no complete trial 77" in done.stderr
@@ -181,12 +179,6 @@ def _until(ready: Callable[[], bool], seconds: float) -> None:
     while not ready():
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.05)
-
-
-def _changed(before: str, after: str) -> int:
-    """How many lines differ."""
-    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
-    return sum(one != other for one, other in pairs)
 
 
 # ------------------------------------------------------------------------------------ one attempt
