@@ -1,6 +1,13 @@
-"""What a trial's process needs: imported once, in the process that all trials are forked from."""
+"""What a trial's process needs: imported once, in the process that all trials are forked from, and nowhere else.
 
-import torch._dynamo  # torch's optimizers import it when they are first made
-import torch.distributed.checkpoint.state_dict  # noqa: F401
+That process must not outlive the study, nor the trials that process: a killed study would leave writers behind.
+"""
 
-from scriptsight import pretrain, probe, retrieve  # noqa: F401
+from flows import stage
+
+stage.die_with_parent()  # before the seconds that follow
+
+import torch._dynamo  # noqa: E402 - torch's optimizers import it when they are first made
+import torch.distributed.checkpoint.state_dict  # noqa: E402, F401
+
+from scriptsight import pretrain, probe, retrieve  # noqa: E402, F401
