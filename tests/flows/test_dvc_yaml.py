@@ -30,7 +30,7 @@ def test_stages_are_those_of_the_flows(pipeline: dict[str, Any]) -> None:
 
 
 def test_params_are_sections(pipeline: dict[str, Any]) -> None:
-    assert set(params.Params.model_fields) == set(STAGES)
+    assert set(params.Params.model_fields) == {*STAGES, "registry", "sweep"}
     for name, stage in pipeline["stages"].items():
         assert stage["params"] == [name]
     params.load(PROJECT / "params.yaml")
