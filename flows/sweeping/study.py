@@ -249,7 +249,7 @@ def with_values(settings: params.Params, values: Mapping[str, Any]) -> params.Pa
     Raises:
         InputError: they don't fit together.
     """
-    overrides: Mapping[Any, Any] = settings.sweep.overrides
+    overrides: dict[str, Any] = {str(section): given for section, given in settings.sweep.overrides.items()}
     merged = params.merge(settings.model_dump(mode="json"), overrides)
     for name, value in values.items():
         *path, last = name.split(".")
