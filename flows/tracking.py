@@ -173,7 +173,7 @@ def used(params: Params) -> dict[str, Any]:
     kinds -= set(params.pretrain.objectives)
     if params.pretrain.objective == "contrastive":  # whose parameters are those of tvts
         kinds.discard("tvts")
-    others = tuple(f"pretrain.{kind}." for kind in kinds)
+    others = ("registry.", "sweep.", *(f"pretrain.{kind}." for kind in kinds))
     values = flat(params.model_dump(mode="json"), ".")
     return {
         name: value
