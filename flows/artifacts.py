@@ -6,6 +6,7 @@ Figures and outcomes are plain files and values, so that this needs neither MLfl
 from __future__ import annotations
 
 import base64
+import html
 import re
 import urllib.parse
 from collections.abc import Sequence
@@ -52,13 +53,14 @@ def publish(outcomes: Sequence[Outcome], before: dict[str, float], decision: str
         create_markdown_artifact(
             report(outcomes, decision), key=f"{workspace}-report", description="What ran, and where to look"
         )
-        create_table_artifact(
-            stage_rows(outcomes), key=f"{workspace}-stages", description="What ran, what was skipped, and why"
+        tables = (
+            ("stages", stage_rows(outcomes), "What ran, what was skipped, and why"),
+            ("figures", figure_rows(before, figures()), "Figures before and after this run"),
+            ("rejects", reject_rows(), "Videos that were refused, and why"),
         )
-        if rows := figure_rows(before, figures()):
-            create_table_artifact(rows, key=f"{workspace}-figures", description="Figures before and after this run")
-        if rows := reject_rows():
-            create_table_artifact(rows, key=f"{workspace}-rejects", description="Videos that were refused, and why")
+        for name, rows, about in tables:
+            if rows:
+                create_table_artifact(_as_text(rows), key=f"{workspace}-{name}", description=about)
         for outcome in outcomes:
             if outcome.how == "ran" and (plot := _data_url(PLOTS.get(outcome.name))):
                 create_image_artifact(plot, key=f"{workspace}-{outcome.name}", description=f"Plot of {outcome.name}")
@@ -84,6 +86,11 @@ def report(outcomes: Sequence[Outcome], decision: str = "") -> str:
     if Path("plots").is_dir():
         lines.append("- Plots: `plots/` (with each model in MLflow)")
     return "\n".join(lines)
+
+
+def _as_text(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Cells that Prefect's page, which takes them for HTML, shows as they are: a file may have any name."""
+    return [{name: html.escape(value, quote=False) for name, value in row.items()} for row in rows]
 
 
 def _quoted(text: str) -> str:

@@ -121,14 +121,20 @@ def test_cancel_writes_a_checkpoint_and_the_next_run_goes_on(
         if process.info["cwd"] == str(workspace) and process.info["cmdline"][-1:] == ["flows.pretrain"]
     ]
     client.set_flow_run_state(first.id, Cancelling())  # as the button on the page does
-    wait(lambda: last_step(workspace) % 20, CANCEL_SECONDS)  # one that was not due: training has stopped
+    told: list[str] = []
+
+    def says(words: str) -> bool:
+        told.extend(capfd.readouterr())
+        return words in "".join(told)
+
+    wait(lambda: says("Stopped after step"), CANCEL_SECONDS)
     training.wait(PATIENCE)  # when MLflow has all of it
     step = last_step(workspace)
+    assert says(f"Stopped after step {step};")
     assert ended(client, first).is_cancelled()
 
     second = deployed(workspace=str(workspace), stages=["pretrain"])
-    told: list[str] = []
-    wait(lambda: told.extend(capfd.readouterr()) or f"Resuming after step {step} " in "".join(told))
+    wait(lambda: says(f"Resuming after step {step} "))
     client.set_flow_run_state(second.id, Cancelling())
     assert ended(client, second).is_cancelled()
 
