@@ -12,7 +12,7 @@ repro: env ## bring all stages up to date and show the headline figures
 	@$(BIN)/python -m flows.summary
 
 test: env
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: env
 	@$(BIN)/ruff check .
