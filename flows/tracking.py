@@ -151,7 +151,7 @@ def _opening(stage: str, params: Params) -> dict[str, Any]:
     return {
         "stage": stage,
         "weights_digest": None if stage == "pretrain" else files.digest(WEIGHTS),
-        "name": f"{learn.objective} K={learn.k} M={learn.frames} {learn.steps} steps seed {learn.seed}",
+        "name": f"{learn.objective} K={learn.k} seed {learn.seed}",  # with its weights it just fits MLflow's column
         "params": {name: clean(value) for name, value in used(params).items()},
         "all_params": _cleaned(params.model_dump(mode="json")),
         "tags": _origin(),
