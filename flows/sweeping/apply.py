@@ -63,7 +63,7 @@ def write(path: Path, values: Mapping[str, Any], *, add: bool = False) -> list[s
     """
     yaml = YAML()
     yaml.Representer = _Representer
-    yaml.width = 118
+    yaml.width = 4096  # no line is broken that was not
     yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load(path)
