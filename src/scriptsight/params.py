@@ -397,11 +397,6 @@ class ResNet3d(Section):
         return 512 if self.depth == 18 else 2048
 
     @property
-    def patch(self) -> int:
-        """Pixels a cell of its last feature map."""
-        return 32
-
-    @property
     def tubelet(self) -> int:
         """Frames a step in time."""
         return 1
@@ -672,7 +667,7 @@ class Pretrain(Section):
     def _shapes_fit(self) -> Pretrain:
         if self.frames % self.video.tubelet:
             raise ValueError(f"frames {self.frames} is no multiple of video.tubelet {self.video.tubelet}")
-        if self.size % self.video.patch:
+        if isinstance(self.video, Vit) and self.size % self.video.patch:
             raise ValueError(f"size {self.size} is no multiple of video.patch {self.video.patch}")
         if isinstance(self.video, ResNet3d):
             self._check_resnet()
