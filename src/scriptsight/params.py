@@ -695,6 +695,12 @@ class Pretrain(Section):
                 raise ValueError(f"video.width {self.video.width} is no multiple of {name}.head_heads {heads}")
         if "frame_order" in self.objectives and self.frames < 2 * self.video.tubelet:
             raise ValueError("frame_order needs two steps in time or more: raise frames or lower video.tubelet")
+        trainers = [name for name in self.objectives if name in ("tvts", "contrastive", "frame_order")]
+        if "cpd" in self.objectives and trainers and self.cpd.joint_from != AtStep(kind="step", step=0):
+            raise ValueError(
+                f"cpd.joint_from freezes the text encoder at first, and {trainers[0]} trains it: together with it "
+                "joint_from must be {kind: step, step: 0}"
+            )
         if "tvts" in self.objectives and not self.tvts.sort_weight and not self.tvts.align_weight:
             raise ValueError("tvts.sort_weight and tvts.align_weight are both 0: there is nothing to learn")
         if "contrastive" in self.objectives and not self.tvts.align_weight:
