@@ -259,7 +259,9 @@ def refuse(*_: object) -> None:
     raise AssertionError("the encoder was asked again")
 
 
-def test_a_store_gives_the_bytes_of_memory_and_asks_the_encoder_once(segments: Segments, tmp_path: Path) -> None:
+def test_a_store_gives_the_bytes_of_memory_and_asks_the_encoder_once(
+    segments: Segments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = deep_encoder()
     view = View(stretches=2)
     memory = features.extract(encoder, segments, 4, REPORTER, "test", view=view, kinds=EVERY)
@@ -283,6 +285,10 @@ def test_a_store_gives_the_bytes_of_memory_and_asks_the_encoder_once(segments: S
     for change in changes:  # nothing stale is read
         with pytest.raises(AssertionError, match="asked again"):
             kept(encoder, segments, tmp_path / "store", **change)
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "version", lambda name: "another")
+        with pytest.raises(AssertionError, match="asked again"):
+            kept(encoder, segments, tmp_path / "store", view=view)
     hook.remove()
     with torch.no_grad():
         vit(encoder).patch_embed.bias[3] += 1e-3

@@ -87,6 +87,16 @@ def test_a_wrong_value_is_named(values, section, key, value, expected):
     assert expected in told(values)
 
 
+def test_a_text_encoder_is_not_frozen_for_one_objective_and_trained_by_another(values):
+    values["pretrain"]["objective"] = "joint"
+    values["pretrain"]["joint"]["objectives"] = {"cpd": 1.0, "tvts": 1.0}
+    params.build(values)
+    values["pretrain"]["cpd"]["joint_from"] = {"kind": "plateau", "validations": 2}
+    assert "cpd.joint_from freezes the text encoder at first, and tvts trains it" in told(values)
+    values["pretrain"]["joint"]["objectives"] = {"cpd": 1.0, "masked_pixels": 1.0}  # which reads no text
+    params.build(values)
+
+
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "a.b"])
 def test_a_collection_name_is_no_path(values, name):
     values["ingest"]["collections"][name] = values["ingest"]["collections"]["narrated"]

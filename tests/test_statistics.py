@@ -58,6 +58,17 @@ def test_mcnemar_against_known_values() -> None:
     assert str(found).startswith("The second model is worse: 55.0% against 59.0% of 1,600 items: -4.0 points")
 
 
+def test_a_difference_is_no_surer_for_copies_of_its_items() -> None:
+    rng = np.random.default_rng(2)
+    first, second = (rng.random(200) < share for share in (0.4, 0.5))
+    owners = np.repeat(np.arange(200), 20)
+    videos, alone = compare(first, second), compare(np.repeat(first, 20), np.repeat(second, 20))
+    grouped = compare(np.repeat(first, 20), np.repeat(second, 20), owners)
+    assert (grouped.low, grouped.high) == pytest.approx((videos.low, videos.high), abs=0.01)
+    assert grouped.high - grouped.low > 4 * (alone.high - alone.low)  # sqrt(20) = 4.5
+    assert (grouped.difference, grouped.p_value) == (alone.difference, alone.p_value)
+
+
 def test_small_samples_decide_nothing() -> None:
     found = compare(np.array([0, 0, 0, 0, 1]), np.array([1, 1, 1, 1, 1]))
     assert found.p_value == pytest.approx(0.125)  # 2 x 0.5 ** 4

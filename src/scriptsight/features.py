@@ -26,6 +26,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -335,7 +336,7 @@ def _shelves(work: _Work, store: Path) -> list[_Shelf]:
         "view": asdict(work.view),
         "batch": work.step,
         "trimmed": work.trimmed,
-        "computed": f"{work.machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, code {_code()}",
+        "computed": f"{work.machine}, {torch.get_num_threads()} threads, {_libraries()}, code {_code()}",
     }
     return [_Shelf.of(store, about | {"kind": kind}) for kind in dict.fromkeys(work.kinds)]
 
@@ -344,6 +345,11 @@ def _shelves(work: _Work, store: Path) -> list[_Shelf]:
 def _segments_digest(paths: tuple[tuple[Path, int], ...]) -> str:
     """As `Segments.digest`, once a process for files that do not change: it reads them all."""
     return hashlib.sha256(b"".join(bytes.fromhex(digest(path)) for path, _ in paths)).hexdigest()
+
+
+def _libraries() -> str:
+    """What decodes, scales and multiplies."""
+    return ", ".join(f"{name} {version(name)}" for name in ("simplejpeg", "pillow", "torch"))
 
 
 def _code() -> str:

@@ -397,11 +397,6 @@ class ResNet3d(Section):
         return 512 if self.depth == 18 else 2048
 
     @property
-    def patch(self) -> int:
-        """Pixels a cell of its last feature map."""
-        return 32
-
-    @property
     def tubelet(self) -> int:
         """Frames a step in time."""
         return 1
@@ -672,7 +667,7 @@ class Pretrain(Section):
     def _shapes_fit(self) -> Pretrain:
         if self.frames % self.video.tubelet:
             raise ValueError(f"frames {self.frames} is no multiple of video.tubelet {self.video.tubelet}")
-        if self.size % self.video.patch:
+        if isinstance(self.video, Vit) and self.size % self.video.patch:
             raise ValueError(f"size {self.size} is no multiple of video.patch {self.video.patch}")
         if isinstance(self.video, ResNet3d):
             self._check_resnet()
@@ -700,6 +695,12 @@ class Pretrain(Section):
                 raise ValueError(f"video.width {self.video.width} is no multiple of {name}.head_heads {heads}")
         if "frame_order" in self.objectives and self.frames < 2 * self.video.tubelet:
             raise ValueError("frame_order needs two steps in time or more: raise frames or lower video.tubelet")
+        trainers = [name for name in self.objectives if name in ("tvts", "contrastive", "frame_order")]
+        if "cpd" in self.objectives and trainers and self.cpd.joint_from != AtStep(kind="step", step=0):
+            raise ValueError(
+                f"cpd.joint_from freezes the text encoder at first, and {trainers[0]} trains it: together with it "
+                "joint_from must be {kind: step, step: 0}"
+            )
         if "tvts" in self.objectives and not self.tvts.sort_weight and not self.tvts.align_weight:
             raise ValueError("tvts.sort_weight and tvts.align_weight are both 0: there is nothing to learn")
         if "contrastive" in self.objectives and not self.tvts.align_weight:

@@ -63,14 +63,13 @@ def interval(outcomes: np.ndarray, groups: np.ndarray | None = None, level: floa
     if groups is None:
         low, high = binom.ppf(tails, len(hits), hits.mean()) / len(hits)
         return float(low), float(high)
-    numbers = np.unique(groups, return_inverse=True)[1]
-    right, size = np.bincount(numbers, weights=hits), np.bincount(numbers)
-    draws = np.concatenate([(times @ right) / (times @ size) for times in _resampled(len(size))])
-    low, high = np.quantile(draws, tails)
+    low, high = np.quantile(_means_of_groups(hits, groups), tails)
     return float(low), float(high)
 
 
-def compare(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Comparison:
+def compare(
+    first: np.ndarray, second: np.ndarray, groups: np.ndarray | None = None, level: float = LEVEL
+) -> Comparison:
     """Two models' outcomes on the same items, in the same order: is one of them better?
 
     Only the items on which they disagree tell. McNemar's test (1947) asks how likely so uneven a split of
@@ -78,6 +77,7 @@ def compare(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Comp
 
     Args:
         first, second: 0 or 1 (or bool), [N].
+        groups: as in `interval`, of which whole ones are redrawn; McNemar's test knows single items alone.
 
     Raises:
         ValueError: no outcomes, others than 0 and 1, or not of the same items.
@@ -87,10 +87,14 @@ def compare(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Comp
         raise ValueError(f"{len(one)} and {len(other)} outcomes: both models need the same items")
     n = len(one)
     only_first, only_second = int((one > other).sum()), int((other > one).sum())
-    # Items fall into three kinds, first alone, second alone and alike: how often each is drawn is multinomial.
-    kinds = np.array([only_first, only_second, n - only_first - only_second])
-    drawn = np.random.default_rng(SEED).multinomial(n, kinds / n, size=10 * RESAMPLES)
-    low, high = np.quantile((drawn[:, 1] - drawn[:, 0]) / n, [(1 - level) / 2, (1 + level) / 2])
+    if groups is None:
+        # Items fall into three kinds, first alone, second alone and alike: how often each is drawn is multinomial.
+        kinds = np.array([only_first, only_second, n - only_first - only_second])
+        drawn = np.random.default_rng(SEED).multinomial(n, kinds / n, size=10 * RESAMPLES)
+        draws = (drawn[:, 1] - drawn[:, 0]) / n
+    else:
+        draws = _means_of_groups(other - one, groups)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     unlike = only_first + only_second
     return Comparison(
         first=float(one.mean()),
@@ -103,6 +107,13 @@ def compare(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Comp
         p_value=float(binomtest(only_second, unlike).pvalue) if unlike else 1.0,
         items=n,
     )
+
+
+def _means_of_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The mean of `values` [N] in each bootstrap sample of whole groups -> float64 [R]."""
+    numbers = np.unique(groups, return_inverse=True)[1]
+    total, size = np.bincount(numbers, weights=values), np.bincount(numbers)
+    return np.concatenate([(times @ total) / (times @ size) for times in _resampled(len(size))])
 
 
 def _resampled(items: int) -> Iterator[np.ndarray]:

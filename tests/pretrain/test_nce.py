@@ -132,6 +132,7 @@ def test_keys_are_the_names_own():
     assert torch.equal(nce.keys(reversed(names)), found.flip(0))
     assert len(set(found[:3].tolist())) == 3
     assert found[0].item() == nce.keys([names[0]]).item()
+    assert nce.keys([]).shape == (0,)
 
 
 def test_held_out_figures_are_those_of_a_loop():

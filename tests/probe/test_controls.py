@@ -24,6 +24,14 @@ def test_the_gain_is_over_the_better_probe_without_order() -> None:
     assert found["disturbed"]["reversed_top1"] == 0.1
 
 
+def test_the_interval_of_the_gain_redraws_whole_videos() -> None:
+    right = outcomes(forward=80, shuffled=30, first_frame=45)
+    found = controls.order(right, 0.2, np.arange(100) // 10)  # ten segments a video, which are mostly all alike
+    alone = controls.order(right, 0.2, None)
+    assert found["gain"] == alone["gain"]
+    assert found["gain_high"] - found["gain_low"] > 2 * (alone["gain_high"] - alone["gain_low"])
+
+
 def test_nothing_above_chance_has_no_share_that_needs_order() -> None:
     assert controls.order(outcomes(forward=20, shuffled=25), 0.2, None)["needs_order"] is None
 

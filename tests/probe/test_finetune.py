@@ -11,7 +11,7 @@ import torch
 from scriptsight import params
 from scriptsight.clips import View
 from scriptsight.errors import InputError
-from scriptsight.models.bundle import Encoder
+from scriptsight.models.bundle import Encoder, build_video
 from scriptsight.models.resnet import ResNet3d
 from scriptsight.models.video import Block
 from scriptsight.probe import finetune
@@ -99,6 +99,9 @@ def test_colours_are_learned_and_a_killed_run_ends_with_the_same_bytes(labelled,
 def test_other_weights_data_and_parameters_have_other_checkpoints(labelled) -> None:
     machine = finetune.arithmetic.choose("fp32")
     videos = small.tiny_encoder().video, small.tiny_encoder(seed=1).video
+    heads = {**videos[0].config, "heads": 2 * videos[0].config["heads"]}  # the same weights, computed otherwise
+    other = build_video(heads)
+    other.load_state_dict(videos[0].state_dict())
     train, test = labelled["train"], labelled["test"]
     fewer = (train[0], range(40), train[2][:40])
     keys = [
@@ -106,8 +109,9 @@ def test_other_weights_data_and_parameters_have_other_checkpoints(labelled) -> N
         finetune._key(videos[1], choice(), train, test, machine),
         finetune._key(videos[0], choice(lr=1e-3), train, test, machine),
         finetune._key(videos[0], choice(), fewer, test, machine),
+        finetune._key(other, choice(), train, test, machine),
     ]
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == 5
     assert finetune._key(videos[0], choice(checkpoint_every=3), train, test, machine) == keys[0]
 
 

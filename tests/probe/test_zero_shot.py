@@ -42,6 +42,20 @@ def test_equals_a_naive_loop() -> None:
     assert again.scores.tobytes() == found.scores.tobytes()
 
 
+def test_many_texts_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, sizes = Table(), list[int]()
+    videos = np.random.default_rng(1).normal(size=(4, 5))
+    whole = zero_shot.predict(videos, NAMES, table, TEMPLATES)
+    monkeypatch.setattr(zero_shot, "CHUNK", 4)
+
+    def counted(texts: Sequence[str]) -> torch.Tensor:
+        sizes.append(len(texts))
+        return table(texts)
+
+    assert zero_shot.predict(videos, NAMES, counted, TEMPLATES).scores.tobytes() == whole.scores.tobytes()
+    assert sizes == [4, 2]
+
+
 def test_texts_replace_names_and_videos_near_their_text_are_hits() -> None:
     table = Table()
     classes = np.arange(30) % 3

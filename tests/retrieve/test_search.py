@@ -96,6 +96,14 @@ def test_a_query_that_asks_nothing_is_refused(indexed: Path, query: str, top: in
         retrieve.search([query], index=indexed / "index", bundle=indexed / "model", top=top)
 
 
+def test_signs_that_nobody_can_say_are_refused(indexed: Path) -> None:
+    with pytest.raises(InputError, match=r"'\?!' has no words"):
+        retrieve.search(["?!"], by="words", **where(indexed))
+    with pytest.raises(InputError, match=r"'\.\.\.' has no words"):
+        retrieve.search(["red"], filters=retrieve.Filters(said="..."), **where(indexed))
+    assert retrieve.search(["?!"], **where(indexed))[0]  # a picture may well be asked for by signs
+
+
 def where(indexed: Path) -> dict[str, Path]:
     return {"index": indexed / "index", "bundle": indexed / "model"}
 

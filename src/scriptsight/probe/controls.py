@@ -47,7 +47,7 @@ def order(right: Mapping[str, Sequence[np.ndarray]], chance: float, groups: np.n
     """
     means = {name: float(np.mean([hits.mean() for hits in folds])) for name, folds in right.items()}
     forward, without = means["forward"], max(WITHOUT, key=means.__getitem__)
-    paired = compare(np.concatenate(right[without]), np.concatenate(right["forward"]))
+    paired = compare(np.concatenate(right[without]), np.concatenate(right["forward"]), groups)
     gain = forward - means[without]
     return {
         **share("shuffled_top1", right["shuffled"], groups),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -331,7 +332,8 @@ def _key(
     video: VideoEncoder, choice: params.Finetune, learned: Labelled, test: Labelled, machine: arithmetic.Arithmetic
 ) -> str:
     """Names the run whose checkpoints these are, by weights, data and parameters."""
-    total = hashlib.sha256()
+    # The shape as well: attention heads, for one, show in no weight.
+    total = hashlib.sha256(json.dumps(video.config, sort_keys=True).encode())
     for name, value in sorted(video.state_dict().items()):
         total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     for segments, rows, classes in (learned, test):

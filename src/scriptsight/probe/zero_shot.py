@@ -16,6 +16,7 @@ from scriptsight.errors import InputError
 from scriptsight.probe.cosine import pooled
 from scriptsight.probe.predictions import Predictions
 
+CHUNK = 256  # texts at a time: CLIP's 80 templates for 400 classes are 32,000
 PLACE = "{}"  # where the class goes in a template
 EncodeText = Callable[[Sequence[str]], Tensor | np.ndarray]  # S texts -> [S, E]
 
@@ -91,7 +92,9 @@ def predict(
         InputError: see `prompts`.
     """
     written = prompts(names, templates, texts)
-    encoded = torch.as_tensor(encode_text([text for texts in written for text in texts])).double().cpu().numpy()
+    said = [text for texts in written for text in texts]
+    parts = (torch.as_tensor(encode_text(said[start : start + CHUNK])) for start in range(0, len(said), CHUNK))
+    encoded = torch.cat([part.double().cpu() for part in parts]).numpy()
     classes = pooled(encoded.reshape(len(names), len(templates), -1))  # [C, E]
     # float32, so that equal classes tie however the product was summed.
     return Predictions((pooled(embeddings) @ classes.T).astype(np.float32).astype(np.float64))

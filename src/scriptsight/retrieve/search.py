@@ -82,8 +82,8 @@ class Searcher:
             InputError: a query without words, a file that can't be decoded, an unknown segment id or filter,
                 `top` under 1, or a video or an example with `by` other than "picture".
         """
-        _check(queries, top, by)
         wanted = filters or Filters()
+        _check(queries, top, by, wanted.said)
         allowed = self.index.allowed(wanted.collections, wanted.labels, wanted.languages, wanted.said)
         vectors = self.vectors(queries) if by != "words" else np.empty((len(queries), 0), dtype=np.float32)
         return [
@@ -171,7 +171,12 @@ def search(
     return Searcher(index, bundle).search(queries, top=top, by=by, filters=filters)
 
 
-def _check(queries: Sequence[Query], top: int, by: By) -> None:
+def _check(queries: Sequence[Query], top: int, by: By, said: str) -> None:
+    # What is said is looked up word by word: signs alone would find nothing, without a word about why.
+    looked_up = [said] if said else []
+    looked_up += [query for query in queries if isinstance(query, str) and by == "words"]
+    if signs := [text for text in looked_up if not re.search(r"\w", text)]:
+        raise InputError(f"{signs[0]!r} has no words: name some that are said in the moment.")
     if blank := [query for query in queries if isinstance(query, str) and not query.strip()]:
         raise InputError(f"The query {blank[0]!r} has no words: say what the video should show.")
     if top < 1:

@@ -219,8 +219,8 @@ class _Training:
         guilty = [names for value, names in found if not torch.isfinite(torch.tensor(value))] or [n for _, n in found]
         raise NonFiniteLoss(
             f"The loss is {loss.item()}, its gradient's norm {norm.item()} at step {step}; nothing was updated. "
-            f"Segments: {', '.join(name for names in guilty for name in names)}. Lower pretrain.optimizer.lr, or "
-            "look at these segments."
+            f"Segments: {', '.join(name for names in guilty for name in names)}. Lower the "
+            "learning rate, or look at these segments."
         )
 
     @contextmanager

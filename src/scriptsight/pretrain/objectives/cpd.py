@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from scriptsight import params
 from scriptsight.models.bundle import Encoder
-from scriptsight.models.video import sample_patches
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives import nce
 from scriptsight.pretrain.objectives.nce import Bank
+from scriptsight.pretrain.objectives.tvts import draw_patches, embed, recall
 from scriptsight.training import processes
 from scriptsight.training.objective import Draw, Objective
 
@@ -48,7 +47,8 @@ class Cpd(Objective):
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """ "loss", its halves "video_loss" and "text_loss", and the "stage"."""
-        v, t = self._embed(self._tokens(batch, draw), self.sentences(batch))
+        keep = draw_patches(self.encoder.video, batch.frames, self.keep, draw)
+        v, t = embed(self.encoder, self.encoder.video(batch.frames, keep), self.sentences(batch))
         rows = self._rows(batch.pairs).to(v.device)
         noise = self._noise(draw).to(v.device)  # [m] or [B, m]
         halves = [
@@ -68,19 +68,6 @@ class Cpd(Objective):
         )
         stage = torch.tensor(float(self.stage))
         return {"loss": video + text, "video_loss": video, "text_loss": text, "stage": stage}
-
-    def _tokens(self, batch: Batch, draw: Draw) -> Tensor:
-        video = self.encoder.video
-        if self.keep == 1:
-            return video(batch.frames)
-        keep = sample_patches(draw.rand(batch.frames.shape[1] // video.tubelet, video.patches), self.keep)
-        return video(batch.frames, keep.to(batch.frames.device))
-
-    def _embed(self, tokens: Tensor, sentences: Tensor) -> tuple[Tensor, Tensor]:
-        """Video tokens and sentences [B, K, D] -> unit vectors [B, E] of clips and of their texts."""
-        v = F.normalize(self.encoder.project_video(tokens).float(), dim=-1)
-        t = F.normalize(self.encoder.project_text(sentences).float().mean(1), dim=-1)
-        return v, t
 
     def _noise(self, draw: Draw) -> Tensor:
         """Rows drawn uniformly and with replacement: [m] for the whole batch, or [B, m]."""
@@ -197,7 +184,7 @@ class Cpd(Objective):
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """Unit vectors "v" and "t" [B, E]."""
-        v, t = self._embed(self.encoder.video(batch.frames), self.sentences(batch))
+        v, t = embed(self.encoder, self.encoder.video(batch.frames), self.sentences(batch))
         return {"v": v, "t": t}
 
     def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
@@ -206,12 +193,10 @@ class Cpd(Objective):
         m of them. NCE also says how well it tells pairs from noise: the mean of both shares, chance being a half.
         """
         v, t = (torch.cat([part[name] for part in parts]) for name in ("v", "t"))
-        similarity = t @ v.T  # [N texts, N clips]
-        ranks = (similarity >= similarity.diagonal()[:, None]).sum(1)  # 1 is best
-        figures = {"t2v_r1": (ranks == 1).float().mean().item(), "t2v_chance": 1 / len(ranks)}
-        if len(ranks) == 1 or not self.mean_scores:
+        figures: dict[str, Any] = recall(v, t)
+        if len(v) == 1 or not self.mean_scores:
             return figures
-        scores = similarity.double() / self.choice.temperature
+        scores = (t @ v.T).double() / self.choice.temperature  # [N texts, N clips]
         if self.choice.estimator == "infonce":
             return {**figures, **nce.infonce_figures(scores, self.choice.noise)}
         return {**figures, **nce.nce_figures(scores, self.choice.noise, self.mean_scores)}

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -22,7 +23,7 @@ def keys(names: Iterable[tuple[str, str | None]]) -> Tensor:
         blake2b(f"{first}\0{'' if second is None else second}".encode(), digest_size=8).digest()
         for first, second in names
     )
-    return torch.frombuffer(bytearray(b"".join(digests)) or bytearray(8), dtype=torch.int64)
+    return torch.from_numpy(np.frombuffer(bytearray(b"".join(digests)), np.int64))
 
 
 class Bank:
