@@ -143,10 +143,16 @@ def compare(first: Model, second: Model, metric: str) -> Answer:
 
 
 def _independent(items: Sequence[Item]) -> list[Item]:
-    """Of several texts of one video the first: their outcomes are no independent evidence, as the test supposes."""
+    """Of several texts of one video, and of several labelled segments of one, the first: their outcomes are no
+    independent evidence, as the test supposes."""
     first: dict[Item, Item] = {}
     for item in items:
-        owner = (item[0], item[1].rpartition("#")[0]) if item[0] == "t2v" and len(item) == 2 else item
+        owner = item
+        if item[0] == "t2v" and len(item) == 2:
+            owner = item[0], item[1].rpartition("#")[0]
+        elif len(item) == len(_PROBE):
+            test, fold, segment_id, _ = item
+            owner = test, fold, segment_id.rpartition("/")[0]  # COLLECTION/VIDEO/INDEX
         first.setdefault(owner, item)
     return list(first.values())
 

@@ -76,6 +76,7 @@ def _pipeline(folder: Path, merged: dict[str, Any]) -> dict[str, Any]:
     learn = merged["pretrain"]
     _add(pipeline, "ingest", sources, folder)
     _add(pipeline, "pretrain", [learn["start_from"], learn["video"]["init"]], folder)
+    _add(pipeline, "probe", [merged["probe"]["zero_shot"]["templates"]], folder)
     return pipeline
 
 

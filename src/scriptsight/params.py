@@ -693,7 +693,8 @@ class Pretrain(Section):
         for name, heads in (("tvts", self.tvts.head_heads), ("frame_order", self.frame_order.head_heads)):
             if name in self.objectives and self.video.width % heads:
                 raise ValueError(f"video.width {self.video.width} is no multiple of {name}.head_heads {heads}")
-        if "frame_order" in self.objectives and self.frames < 2 * self.video.tubelet:
+        fewest = min(source.frames or self.frames for source in self.collections.values())
+        if "frame_order" in self.objectives and fewest < 2 * self.video.tubelet:
             raise ValueError("frame_order needs two steps in time or more: raise frames or lower video.tubelet")
         trainers = [name for name in self.objectives if name in ("tvts", "contrastive", "frame_order")]
         if "cpd" in self.objectives and trainers and self.cpd.joint_from != AtStep(kind="step", step=0):
@@ -822,7 +823,8 @@ class FewShot(Section):
 class ZeroShot(Section):
     """Classes by their names alone."""
 
-    templates: tuple[str, ...] = Field(strict=False, min_length=1)  # sentences with {} where the class goes
+    # sentences with {} where the class goes, or a text file of them, one a line
+    templates: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 
 class Finetune(Section):

@@ -133,3 +133,15 @@ def test_the_command_compares_two_folders(workspace: Path, capsys: pytest.Captur
             better.main(named)
     with pytest.raises(SystemExit, match="No MLflow run has outcomes"):
         better.main([])
+
+
+def test_segments_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None:
+    """Ten videos of which the second model gets every segment right are ten items, however they were cut."""
+    for name, hit in (("first", 0), ("second", 1)):
+        (tmp_path / name).mkdir()
+        rows = [f"actions,actions,actions/v{i}/{part},walk,{hit}" for i in range(10) for part in range(3)]
+        text = "test,fold,segment_id,label,linear_top1\n" + "\n".join(rows) + "\n"
+        (tmp_path / name / "outcomes.csv").write_text(text)
+    answer = better.compare(*(better.read(tmp_path / name, name) for name in ("first", "second")), "linear_top1")
+    assert answer.compared["linear_top1"].items == 10
+    assert answer.p_values["linear_top1"] == pytest.approx(2 / 2**10)

@@ -150,7 +150,9 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     assert study.info.status == "FINISHED"
     run = nested[again["trial"]]
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["probe/linear_top1"] in [i / 6 for i in range(7)]  # of the 6 clips of val; there is no test
+    assert run.data.metrics["probe/linear_top1"] in [
+        i / 6 for i in range(7)
+    ]  # of the 6 clips of val; there is no test
     assert run.data.metrics["probe/linear_top1"] == float(again["probe/linear_top1"])
     assert "val/pairs_in_order" in run.data.metrics
     failed = nested[impossible[0]["trial"]]

@@ -252,7 +252,10 @@ def _video_model(path: Path) -> dict[str, float] | None:
     """What the trained model gets with the video and with the video blanked, if one was trained to sort."""
     if not path.is_file():
         return None
-    val = json.loads(path.read_text(encoding="utf-8"))["val"]
+    try:
+        val = json.loads(path.read_text(encoding="utf-8"))["val"]
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error!r}): run the pretrain stage again, or remove it.") from error
     if "sort_accuracy_blank" not in val:
         return None
     return {

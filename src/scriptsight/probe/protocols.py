@@ -80,9 +80,9 @@ def answers(
         found.hits["attentive_top1"] = _attentive(params, classes, train, test).hits(truth)
     if "zero_shot" in chosen:
         said = {name: text for name, text in texts.items() if name in fold.names}
-        guessed = zero_shot.predict(
-            unseen["embedding"], fold.names, encoder.encode_text, params.zero_shot.templates, said
-        )
+        given = params.zero_shot.templates
+        templates = zero_shot.read_templates(given) if isinstance(given, str) else given
+        guessed = zero_shot.predict(unseen["embedding"], fold.names, encoder.encode_text, templates, said)
         found.hits["zero_shot_top1"] = guessed.hits(truth)
     if "finetune" in chosen:
         found.hits["finetune_top1"] = tune(fold) == truth
