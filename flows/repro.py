@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +87,7 @@ def _decide(outcomes: Sequence[Outcome]) -> str:
     -> what was decided, in words."""
     if not any(outcome.name in MEASURES and outcome.how in ("ran", "restored") for outcome in outcomes):
         return ""
-    if find_spec("flows.registry") is None:
-        return ""
-    from flows import registry
+    from flows import registry  # imports MLflow, which takes seconds
 
     try:
         decision = registry.publish()
