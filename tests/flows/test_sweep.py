@@ -47,7 +47,7 @@ pretrain:
   batch: 8
   schedule: {warmup_steps: 2}
   validation_samples: 16
-probe: {knn_k: 2}
+probe: {knn: {k: 2}}
 sweep:
   study: small
   overrides: {pretrain: {steps: 20, validate_every: 10, checkpoint_every: 5}}
