@@ -19,6 +19,7 @@ from flows.sweeping.trial import EVENTS, FIGURES, SETTINGS, main
 from scriptsight import files, params
 
 LOOK_SECONDS = 0.5  # between two looks at what the process wrote
+FORKLESS = 255  # how multiprocessing says that the process went from which trials are forked
 PATIENCE = 120  # seconds for a process that is asked to end: it finishes a step and writes a checkpoint
 MODELS = ("model", "best", "checkpoints")
 
@@ -111,6 +112,8 @@ def _over(process: Process, folder: Path) -> Attempt:
     status = process.exitcode or 0
     if status == 0:
         return Attempt("complete", figures=json.loads((folder / FIGURES).read_text(encoding="utf-8")))
+    if status == FORKLESS:
+        return Attempt("lost", "the process that trials are forked from was ended")
     number = -status if status < 0 else status - 128
     if number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
         return Attempt("lost", f"its process was ended by {signal.Signals(number).name}")
