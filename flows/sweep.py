@@ -202,6 +202,7 @@ class _Trials:
             self.record.end(run, "KILLED", {"reason": report.reason(lost)})  # nobody else could say so
         folder = FOLDER / self.sweep.study / str(studies.first_number(frozen))
         folder.mkdir(parents=True, exist_ok=True)
+        since = str(self.study.trials[studies.first_number(frozen)].datetime_start)
         self._say(trial, "starts: " + _listed(values))
         try:
             settings = studies.with_values(self.settings, values)
@@ -211,7 +212,7 @@ class _Trials:
             run_id = self.record.begin(trial.number, {"pretrain": settings.pretrain.model_dump(mode="json")})
             trial.set_user_attr("run", run_id)
             attempt = attempts.watch(
-                attempts.begin(settings, folder, worker),
+                attempts.begin(settings, folder, worker, since),
                 folder,
                 alive=lambda: studies.beat(self.study, trial),
                 every=self.sweep.heartbeat_seconds,

@@ -48,17 +48,26 @@ def warm_up() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def begin(settings: params.Params, folder: Path, worker: int) -> Process:
-    """Start the process of a trial in `folder`; what a study of the same name left there is removed."""
-    told = {"params": settings.model_dump(mode="json"), "worker": worker}
+def begin(settings: params.Params, folder: Path, worker: int, since: str = "") -> Process:
+    """Start the process of a trial in `folder`; what another study of the same name left there is removed.
+
+    Args:
+        since: when the trial was first begun, which tells it from that of an earlier study.
+    """
+    told = {"params": settings.model_dump(mode="json"), "worker": worker, "since": since}
     path = folder / SETTINGS
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["params"] != told["params"]:
+    if path.is_file() and _made_by(json.loads(path.read_text(encoding="utf-8"))) != _made_by(told):
         shutil.rmtree(folder)
     files.write_json(path, told)
     (folder / EVENTS).unlink(missing_ok=True)
     process = multiprocessing.get_context("forkserver").Process(target=main, args=(folder.resolve(),))
     process.start()
     return process
+
+
+def _made_by(told: Mapping[str, Any]) -> list[Any]:
+    """What a trial's model and figures depend on: not how many trials there are, or how long they may take."""
+    return [told.get("since"), *(told["params"][name] for name in ("pretrain", "probe", "retrieve"))]
 
 
 def watch(

@@ -139,6 +139,8 @@ def _fixed(settings: params.Params, segments: Path) -> dict[str, Any]:
     found["sweep.objectives"] = settings.sweep.objectives
     splits = [(name, split) for name in base.pretrain.collections for split in ("train", "val")]
     splits += [(base.retrieve.collection, "val")]
+    measured = next(iter(base.probe.tests.values()))
+    splits += [(name, split) for name in measured.collections for split in (measured.train_split, measured.test_split)]
     total = hashlib.sha256()
     for collection, split in splits:
         if (segments / collection / split).is_dir() or split == "train":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -289,9 +290,34 @@ def test_a_study_is_of_one_kind_of_trial(small: Path) -> None:
         with pytest.raises(InputError, match=f"was begun with other values of {name}"):
             studies.open_study(write(small, changed))
         write(small, "{pretrain: {embed_dim: 8}, sweep: {overrides: {pretrain: {steps: 20}}}}")
-    told(small / "data" / "segments", "train", 23, "narrated")
+    folder = small / "data" / "segments"
+    clips = folder / "actions" / "val"
+    clips.rename(clips.with_name("away"))
+    write_segments(folder, "actions", "val", [segment("other", label="dark")])
     with pytest.raises(InputError, match="was begun with other values of the segments"):
         studies.open_study(params.load())
+    shutil.rmtree(clips)
+    clips.with_name("away").rename(clips)
+    studies.open_study(params.load())
+    told(folder, "train", 23, "narrated")
+    with pytest.raises(InputError, match="was begun with other values of the segments"):
+        studies.open_study(params.load())
+
+
+@pytest.mark.parametrize(
+    ("changed", "since", "kept"),
+    [("sweep: {n_trials: 9}", "monday", True), ("", "tuesday", False), ("pretrain: {seed: 1}", "monday", False)],
+)
+def test_a_trial_goes_on_from_its_own_study_alone(
+    small: Path, monkeypatch: pytest.MonkeyPatch, changed: str, since: str, kept: bool
+) -> None:
+    """More trials than were planned are no reason to learn again; another study of the same name is."""
+    monkeypatch.setattr(attempts, "main", str)  # as a process: it ends at once
+    folder = small / "trial"
+    attempts.begin(write(small), folder, 0, "monday").join()
+    (folder / "pretrain.json").write_text("{}")
+    attempts.begin(write(small, changed), folder, 0, since).join()
+    assert (folder / "pretrain.json").is_file() == kept
 
 
 def test_no_password_is_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
