@@ -74,8 +74,6 @@ def watch(
     process: Process,
     folder: Path,
     *,
-    alive: Callable[[], None],
-    every: float,
     most: float,
     take: Callable[[Mapping[str, float], int, int], bool],
     stopping: Event,
@@ -83,21 +81,16 @@ def watch(
     """Wait for the process.
 
     Args:
-        alive: called every `every` seconds while it runs.
         most: seconds that it may take.
         take: gets figures with their step and time (ms); returns whether the trial is to be pruned.
         stopping: set when the study stops.
     """
-    started = beaten = time.monotonic()
+    started = time.monotonic()
     lines = _Lines(folder / EVENTS)
     ended: Attempt | None = None
     try:
         while ended is None:
             over = not process.is_alive()  # before the last look, so that nothing is missed
-            now = time.monotonic()
-            if now - beaten > every:
-                alive()
-                beaten = now
             for event in lines.new():
                 if "failure" in event:
                     ended = Attempt("failed", event["failure"])
@@ -107,12 +100,12 @@ def watch(
                 ended = _over(process, folder)
             elif stopping.is_set():
                 ended = ended or Attempt("stopped", "the study was stopped")
-            elif ended is None and now - started > most:
+            elif ended is None and time.monotonic() - started > most:
                 ended = Attempt("failed", f"over the time limit of {most:g} s")
             elif ended is None:
                 time.sleep(LOOK_SECONDS)
     finally:
-        end(process, alive, every)
+        end(process)
     return Attempt(ended.how, ended.reason, ended.figures, time.monotonic() - started)
 
 
@@ -129,16 +122,14 @@ def _over(process: Process, folder: Path) -> Attempt:
     return Attempt("failed", f"its process ended with status {status}: see {folder / 'log.txt'}")
 
 
-def end(process: Process, alive: Callable[[], None], every: float) -> None:
+def end(process: Process) -> None:
     """Ask the process to end, which writes a checkpoint, and wait for it."""
-    deadline = time.monotonic() + PATIENCE
     if process.is_alive():
         process.terminate()
-    while process.is_alive():
-        alive()
-        if time.monotonic() > deadline:
-            process.kill()
-        process.join(min(every, 5))
+    process.join(PATIENCE)
+    if process.is_alive():
+        process.kill()
+    process.join()
 
 
 def tidy(folder: Path, names: tuple[str, ...] = MODELS) -> None:
