@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def bring_up_to_date(plan: Plan) -> Any:
     attempt = _stage.with_options(
         retries=plan.retries,
         retry_delay_seconds=RETRY_SECONDS,
-        retry_condition_fn=lambda *_: outcomes[-1].may_pass,  # by the stage's own word, or its end by SIGKILL
+        retry_condition_fn=lambda *_: bool(outcomes) and outcomes[-1].may_pass,  # by its own word, or SIGKILL
     )
     try:
         for name in plan.names:
@@ -87,8 +86,6 @@ def _decide(outcomes: Sequence[Outcome]) -> str:
     """Enter a model that was measured now into the registry, and tell Prefect of one that is no better than the last
     -> what was decided, in words."""
     if not any(outcome.name in MEASURES and outcome.how in ("ran", "restored") for outcome in outcomes):
-        return ""
-    if find_spec("flows.registry") is None:
         return ""
     from flows import registry
 
