@@ -6,7 +6,6 @@ core to start, which a short trial notices.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import tracking
-from flows.server import answers, clean
+from flows.server import clean
 from scriptsight.errors import InputError
 from scriptsight.reporting import ConsoleReporter
 
@@ -32,8 +31,7 @@ class StudyRecord:
             InputError: MLflow can't be used.
         """
         address = tracking.uri()
-        if address.startswith(("http://", "https://")) and not answers(address):
-            raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
+        tracking.told_if_dead(address)
         tracking.STORE.mkdir(exist_ok=True)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -45,7 +43,7 @@ class StudyRecord:
         self._lost = False
         try:
             self._client = MlflowClient(address)
-            self._experiment = _experiment(self._client)
+            self._experiment = tracking.experiment(self._client)
             self.run_id = self._opened(run_id) or self._create(f"sweep {study}", params, {})
         except Exception as error:  # whatever a database or a server provokes
             raise InputError(f"MLflow at {clean(address)} can't be used: {clean(str(error))}") from error
@@ -122,12 +120,3 @@ class StudyRecord:
                 f"WARNING: MLflow stopped taking figures; the study goes on: {clean(str(error))}"
             )
             return None
-
-
-def _experiment(client: Any) -> str:
-    """The id of the experiment that all runs are in; at home its artifacts lie beside the database."""
-    if found := client.get_experiment_by_name(tracking.EXPERIMENT):
-        return str(found.experiment_id)
-    at_home = "MLFLOW_TRACKING_URI" not in os.environ
-    location = (tracking.STORE / "artifacts").resolve().as_uri() if at_home else None
-    return str(client.create_experiment(tracking.EXPERIMENT, artifact_location=location))
