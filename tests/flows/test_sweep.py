@@ -151,7 +151,7 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     assert study.info.status == "FINISHED"
     run = nested[again["trial"]]
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["probe/test"] == 6  # the validation split's clips
+    assert not Path("data/segments/actions/test").exists()  # what was measured are validation splits
     assert run.data.metrics["probe/linear_top1"] == float(again["probe/linear_top1"])
     assert "val/pairs_in_order" in run.data.metrics
     failed = nested[impossible[0]["trial"]]
