@@ -2,6 +2,7 @@
 
 Run it in the service's own container, whose environment names both ends:
 
+    export COMPOSE_FILE=docker/compose.yaml
     docker compose run --rm --volume "$PWD/mlruns:/from:ro" mlflow python /opt/scriptsight/move_mlflow.py /from
 
 The server's database must be of the same version and hold no run. Ids stay, so the pipeline finds its models again.

@@ -234,8 +234,8 @@ def record(comparison: Comparison, written: Sequence[Path]) -> None:
             client.delete_run(earlier.info.run_id)
         for (world, budget), standing in standings.all_of(comparison).items():
             for objective, seeds in standing.items():
-                for seed, figures in zip(comparison.preset.seeds, seeds, strict=False):
-                    told = {"world": world, "budget": budget, "objective": objective, "seed": seed}
+                for figures in seeds:
+                    told = {"world": world, "budget": budget, "objective": objective, "seed": figures.pop("seed")}
                     run = client.create_run(experiment, run_name=" ".join(str(value) for value in told.values()))
                     for name, value in told.items():
                         client.log_param(run.info.run_id, name, value)

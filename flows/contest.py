@@ -51,9 +51,10 @@ class Stopwatch(SilentReporter):
 def make(folder: Path) -> None:
     """Make the entry that lies in `folder`, in that folder, unless it has its result."""
     os.chdir(folder)
-    if not Path(RESULT).is_file():
-        entry = read(Path(ENTRY))
-        write_json(RESULT, _KINDS[entry["kind"]](entry))
+    with stage.lock("entry", patience=60):  # the process of a killed comparison may still write its checkpoint
+        if not Path(RESULT).is_file():
+            entry = read(Path(ENTRY))
+            write_json(RESULT, _KINDS[entry["kind"]](entry))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from flows import stage, workspace
@@ -57,8 +56,6 @@ def _bring_up_to_date() -> None:
     """Have DVC run what is stale of the two stages that the words come from."""
     from flows.stages import reproduce, stale
 
-    # The stages are `python -m flows...`: they must find this interpreter first, activated or not.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     for name in ("ingest", "segment"):
         if (why := stale(name).get(name)) and reproduce(name, why).how == "failed":
             raise InputError(f"stage {name} failed: see above.")

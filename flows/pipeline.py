@@ -50,8 +50,6 @@ def run(started: float) -> None:
     """Run what is stale in the current folder; exit with status 1 if a stage fails."""
     from flows.stages import STAGES, end, stale
 
-    # The stages are `python -m flows...`: they must find this interpreter first, activated or not.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     reasons = stale()
     if not reasons:
         print(f"pipeline: everything is up to date; nothing to do (skipped: {', '.join(STAGES)})")

@@ -64,7 +64,7 @@ class Decision:
 def publish(settings: params.Params | None = None) -> Decision:
     """Register the weights in models/pretrained, once, and decide about the champion.
 
-    Weights that have been decided about keep their decision. Two processes don't decide at once.
+    Weights that have been decided about keep their decision. Two processes of one folder don't decide at once.
 
     Args:
         settings: of the workspace; None reads params.yaml.
@@ -95,7 +95,7 @@ def publish(settings: params.Params | None = None) -> Decision:
             return Decision("refused", reason)
         if version is None:
             version = _register(client, chosen.name, run, digest)
-        return _decide(client, version, model, chosen)
+        return _decide(client, version, model, chosen, run.data.metrics)
 
 
 def _version_of(client: Any, name: str, digest: str) -> Any:
@@ -219,14 +219,17 @@ def _requirements() -> list[str]:
 # --------------------------------------------------------------------------------------------------- deciding
 
 
-def _decide(client: Any, version: Any, model: better.Model, chosen: params.Registry) -> Decision:
+def _decide(
+    client: Any, version: Any, model: better.Model, chosen: params.Registry, metrics: dict[str, float]
+) -> Decision:
     """Champion or not; the numbers go onto the version first, so that an alias never moves without them."""
     number = int(version.version)
     champion = tracking.model_version(client, chosen.name, CHAMPION)
     share = np.mean(list(model.figures[chosen.metric].values()))
     facts: dict[str, Any] = {"metric": chosen.metric, chosen.metric: f"{share:.4f}"}
     if champion is None:
-        reason = f"it is the first, with {chosen.metric} {share:.1%}, surely above chance and an untrained encoder."
+        above = " and ".join(_floors(model, chosen.metric, metrics))
+        reason = f"it is the first, with {chosen.metric} {share:.1%}, surely above {above}."
         decision = Decision("champion", reason, number)
     elif int(champion.version) == number:  # its decision was interrupted after the alias had moved
         decision = Decision("champion", version.tags["reason"], number)
@@ -240,6 +243,9 @@ def _decide(client: Any, version: Any, model: better.Model, chosen: params.Regis
             one = decision.comparison
             names = ("first", "second", "difference", "low", "high", "p_value", "items")
             facts |= {name: f"{getattr(one, name):.6g}" for name in names}
+    now = tracking.model_version(client, chosen.name, CHAMPION)
+    if now is not None and (champion is None or now.version != champion.version):
+        return _decide(client, version, model, chosen, metrics)  # another folder, whose lock is its own, was faster
     facts["reason"] = decision.reason
     for name, value in facts.items():
         client.set_model_version_tag(chosen.name, version.version, name.replace("/", "_"), str(value))

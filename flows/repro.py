@@ -67,7 +67,7 @@ def bring_up_to_date(plan: Plan) -> Any:
     attempt = _stage.with_options(
         retries=plan.retries,
         retry_delay_seconds=RETRY_SECONDS,
-        retry_condition_fn=lambda *_: outcomes[-1].may_pass,  # by the stage's own word, or its end by SIGKILL
+        retry_condition_fn=lambda *_: bool(outcomes) and outcomes[-1].may_pass,  # by its own word, or SIGKILL
     )
     try:
         for name in plan.names:
@@ -87,7 +87,7 @@ def _decide(outcomes: Sequence[Outcome]) -> str:
     -> what was decided, in words."""
     if not any(outcome.name in MEASURES and outcome.how in ("ran", "restored") for outcome in outcomes):
         return ""
-    from flows import registry  # imports MLflow, which takes seconds
+    from flows import registry
 
     try:
         decision = registry.publish()

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +90,7 @@ def reproduce(name: str, why: str, force: bool = False) -> Outcome:
     report = stage.LOCKS.resolve() / f"{name}.report.json"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
+    _this_python_first()
     os.environ[stage.REPORT] = str(report)
     logging.getLogger("dvc").setLevel(logging.WARNING)  # its hints on git are for dvc's own command line
     _mend()
@@ -107,6 +109,13 @@ def reproduce(name: str, why: str, force: bool = False) -> Outcome:
     if not told:
         return Outcome(name, "restored", f"DVC's cache had the outputs ({why})")
     return Outcome(name, "ran", why, told["import_s"], told["run_s"])
+
+
+def _this_python_first() -> None:
+    """The stages are `python -m flows...`: they must find this interpreter, activated or not."""
+    folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    if path.partition(os.pathsep)[0] != folder:
+        os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
 
 
 def _mend() -> None:

@@ -88,7 +88,7 @@ def _figures(comparison: Comparison, run: Run) -> Figures:
         return {}
     trained, measured = (contest.read(path) for path in paths)
     val, steps = trained["val"], trained["steps"]
-    figures = {"steps": steps, "seconds": steps * trained["step_seconds"]}
+    figures = {"seed": run.seed, "steps": steps, "seconds": steps * trained["step_seconds"]}
     for name in ("sort_accuracy", "tvts/sort_accuracy"):  # the joint objective's figures carry their part's name
         if name in val:
             figures |= {"sorting": val[name], "sorting_blank": val[f"{name}_blank"]}
@@ -129,7 +129,8 @@ def spread(values: Sequence[float]) -> str:
 def ahead(standing: Standing, rival: str, figure: str) -> tuple[float, float, float] | None:
     """How far the reference is ahead of a rival: the mean of the seeds' differences (both learn from the same films
     and are probed on the same clips) with its 95% t interval; None with fewer than two seeds of both."""
-    pairs = list(zip(standing.get("tvts", []), standing.get(rival, []), strict=False))
+    rivals = {other["seed"]: other for other in standing.get(rival, [])}
+    pairs = [(one, rivals[one["seed"]]) for one in standing.get("tvts", []) if one["seed"] in rivals]
     differences = [one[figure] - other[figure] for one, other in pairs]
     if len(differences) < 2:
         return None
@@ -195,14 +196,14 @@ def _differences(standing: Standing) -> Any:
 
 
 def _csv(standings: Mapping[tuple[str, str], Standing]) -> str:
-    names = ["steps", "seconds", *dict.fromkeys([*COLUMNS, *CONTROLS])]
+    names = ["seed", "steps", "seconds", *dict.fromkeys([*COLUMNS, *CONTROLS])]
     text = StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["world", "budget", "objective", "seed", *names])
+    table.writerow(["world", "budget", "objective", *names])
     for (world, budget), standing in standings.items():
         for objective, seeds in standing.items():
-            for seed, figures in enumerate(seeds):
-                table.writerow([world, budget, objective, seed, *(figures.get(name, "") for name in names)])
+            for figures in seeds:
+                table.writerow([world, budget, objective, *(figures.get(name, "") for name in names)])
     return text.getvalue()
 
 

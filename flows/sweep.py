@@ -202,6 +202,7 @@ class _Trials:
             self.record.end(run, "KILLED", {"reason": report.reason(lost)})  # nobody else could say so
         folder = FOLDER / self.sweep.study / str(studies.first_number(frozen))
         folder.mkdir(parents=True, exist_ok=True)
+        since = str(self.study.trials[studies.first_number(frozen)].datetime_start)
         self._say(trial, "starts: " + _listed(values))
         try:
             settings = studies.with_values(self.settings, values)
@@ -210,16 +211,19 @@ class _Trials:
         else:
             run_id = self.record.begin(trial.number, {"pretrain": settings.pretrain.model_dump(mode="json")})
             trial.set_user_attr("run", run_id)
-            attempt = attempts.watch(
-                attempts.begin(settings, folder, worker),
-                folder,
-                alive=lambda: studies.beat(self.study, trial),
-                every=self.sweep.heartbeat_seconds,
-                most=self.sweep.trial_seconds,
-                take=self._taker(trial, run_id),
-                stopping=self.stopping,
-            )
-        self._tell(trial, attempt)
+            with studies.beating(self.study, trial, self.sweep.heartbeat_seconds):
+                attempt = attempts.watch(
+                    attempts.begin(settings, folder, worker, since),
+                    folder,
+                    most=self.sweep.trial_seconds,
+                    take=self._taker(trial, run_id),
+                    stopping=self.stopping,
+                )
+        if self.study.trials[trial.number].state.is_finished():  # the machine slept, and others took it for lost
+            attempt = attempts.Attempt("lost", "it was silent for so long that it was given to another worker")
+            self._say(trial, f"{attempt.how}: {attempt.reason}")
+        else:
+            self._tell(trial, attempt)
         if run_id:
             self.record.metrics(run_id, {**attempt.figures, "seconds/all": attempt.seconds})
             self.record.end(run_id, STATES.get(attempt.how, "KILLED"), {"how": attempt.how, "reason": attempt.reason})

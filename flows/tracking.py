@@ -122,7 +122,7 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
     Raises:
         InputError: MLflow can't be used, or the model that a run is looked up for does not exist.
     """
-    _told_if_dead(uri())
+    told_if_dead(uri())
     reporter = MlflowReporter(_opening(stage, params))
     status = "FAILED"
     try:
@@ -243,7 +243,7 @@ def opened() -> Iterator[Any]:
         InputError: MLflow can't be used, or refused something within the block.
     """
     address = uri()
-    _told_if_dead(address)
+    told_if_dead(address)
     STORE.mkdir(exist_ok=True)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
@@ -256,7 +256,8 @@ def opened() -> Iterator[Any]:
         raise InputError(f"MLflow at {clean(address)} can't be used: {clean(str(error))}") from None
 
 
-def _told_if_dead(address: str) -> None:
+def told_if_dead(address: str) -> None:
+    """Raise an InputError where a server of MLflow does not answer."""
     if address.startswith(("http://", "https://")) and not answers(address):
         raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
 

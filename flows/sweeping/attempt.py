@@ -19,6 +19,7 @@ from flows.sweeping.trial import EVENTS, FIGURES, SETTINGS, main
 from scriptsight import files, params
 
 LOOK_SECONDS = 0.5  # between two looks at what the process wrote
+FORKLESS = 255  # how multiprocessing says that the process went from which trials are forked
 PATIENCE = 120  # seconds for a process that is asked to end: it finishes a step and writes a checkpoint
 MODELS = ("model", "best", "checkpoints")
 
@@ -47,11 +48,15 @@ def warm_up() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def begin(settings: params.Params, folder: Path, worker: int) -> Process:
-    """Start the process of a trial in `folder`; what a study of the same name left there is removed."""
-    told = {"params": settings.model_dump(mode="json"), "worker": worker}
+def begin(settings: params.Params, folder: Path, worker: int, since: str = "") -> Process:
+    """Start the process of a trial in `folder`; what another study of the same name left there is removed.
+
+    Args:
+        since: when the trial was first begun, which tells it from that of an earlier study.
+    """
+    told = {"params": settings.model_dump(mode="json"), "worker": worker, "since": since}
     path = folder / SETTINGS
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["params"] != told["params"]:
+    if path.is_file() and _made_by(json.loads(path.read_text(encoding="utf-8"))) != _made_by(told):
         shutil.rmtree(folder)
     files.write_json(path, told)
     (folder / EVENTS).unlink(missing_ok=True)
@@ -60,12 +65,15 @@ def begin(settings: params.Params, folder: Path, worker: int) -> Process:
     return process
 
 
+def _made_by(told: Mapping[str, Any]) -> list[Any]:
+    """What a trial's model and figures depend on: not how many trials there are, or how long they may take."""
+    return [told.get("since"), *(told["params"][name] for name in ("pretrain", "probe", "retrieve"))]
+
+
 def watch(
     process: Process,
     folder: Path,
     *,
-    alive: Callable[[], None],
-    every: float,
     most: float,
     take: Callable[[Mapping[str, float], int, int], bool],
     stopping: Event,
@@ -73,21 +81,16 @@ def watch(
     """Wait for the process.
 
     Args:
-        alive: called every `every` seconds while it runs.
         most: seconds that it may take.
         take: gets figures with their step and time (ms); returns whether the trial is to be pruned.
         stopping: set when the study stops.
     """
-    started = beaten = time.monotonic()
+    started = time.monotonic()
     lines = _Lines(folder / EVENTS)
     ended: Attempt | None = None
     try:
         while ended is None:
             over = not process.is_alive()  # before the last look, so that nothing is missed
-            now = time.monotonic()
-            if now - beaten > every:
-                alive()
-                beaten = now
             for event in lines.new():
                 if "failure" in event:
                     ended = Attempt("failed", event["failure"])
@@ -97,12 +100,12 @@ def watch(
                 ended = _over(process, folder)
             elif stopping.is_set():
                 ended = ended or Attempt("stopped", "the study was stopped")
-            elif ended is None and now - started > most:
+            elif ended is None and time.monotonic() - started > most:
                 ended = Attempt("failed", f"over the time limit of {most:g} s")
             elif ended is None:
                 time.sleep(LOOK_SECONDS)
     finally:
-        end(process, alive, every)
+        end(process)
     return Attempt(ended.how, ended.reason, ended.figures, time.monotonic() - started)
 
 
@@ -111,22 +114,22 @@ def _over(process: Process, folder: Path) -> Attempt:
     status = process.exitcode or 0
     if status == 0:
         return Attempt("complete", figures=json.loads((folder / FIGURES).read_text(encoding="utf-8")))
+    if status == FORKLESS:
+        return Attempt("lost", "the process that trials are forked from was ended")
     number = -status if status < 0 else status - 128
     if number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
         return Attempt("lost", f"its process was ended by {signal.Signals(number).name}")
     return Attempt("failed", f"its process ended with status {status}: see {folder / 'log.txt'}")
 
 
-def end(process: Process, alive: Callable[[], None], every: float) -> None:
+def end(process: Process) -> None:
     """Ask the process to end, which writes a checkpoint, and wait for it."""
-    deadline = time.monotonic() + PATIENCE
     if process.is_alive():
         process.terminate()
-    while process.is_alive():
-        alive()
-        if time.monotonic() > deadline:
-            process.kill()
-        process.join(min(every, 5))
+    process.join(PATIENCE)
+    if process.is_alive():
+        process.kill()
+    process.join()
 
 
 def tidy(folder: Path, names: tuple[str, ...] = MODELS) -> None:

@@ -3,8 +3,11 @@
 That process must not outlive the study, nor the trials that process: a killed study would leave writers behind.
 """
 
+import os
+
 from flows import stage
 
+os.setsid()  # a signal for the study's group is for the study, which then asks its trials to end
 stage.die_with_parent()  # before the seconds that follow
 
 import torch._dynamo  # noqa: E402 - torch's optimizers import it when they are first made

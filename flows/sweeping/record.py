@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import tracking
-from flows.server import answers, clean
+from flows.server import clean
 from scriptsight.errors import InputError
 from scriptsight.reporting import ConsoleReporter
 
@@ -31,8 +31,7 @@ class StudyRecord:
             InputError: MLflow can't be used.
         """
         address = tracking.uri()
-        if address.startswith(("http://", "https://")) and not answers(address):
-            raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
+        tracking.told_if_dead(address)
         tracking.STORE.mkdir(exist_ok=True)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import optuna
@@ -139,6 +141,10 @@ def _fixed(settings: params.Params, segments: Path) -> dict[str, Any]:
     found["sweep.objectives"] = settings.sweep.objectives
     splits = [(name, split) for name in base.pretrain.collections for split in ("train", "val")]
     splits += [(base.retrieve.collection, "val")]
+    measured = next(iter(base.probe.tests.values()))
+    splits += [
+        (name, split) for name in measured.collections for split in (measured.train_split, measured.test_split)
+    ]
     total = hashlib.sha256()
     for collection, split in splits:
         if (segments / collection / split).is_dir() or split == "train":
@@ -200,6 +206,25 @@ def beat(study: optuna.Study, trial: Trial) -> None:
     """Say that the trial's worker is alive."""
     storage: Any = study._storage  # Study.optimize would beat by itself, but leaves no room for a task run a trial
     storage.record_heartbeat(trial._trial_id)
+
+
+@contextmanager
+def beating(study: optuna.Study, trial: Trial, every: float) -> Iterator[None]:
+    """Say so every `every` seconds, from a thread of its own: MLflow may be waited for longer than a worker may be
+    silent."""
+    ended = Event()
+
+    def say() -> None:
+        while not ended.wait(every):
+            beat(study, trial)
+
+    thread = Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def originals(trials: list[FrozenTrial]) -> list[FrozenTrial]:

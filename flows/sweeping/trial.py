@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from flows import stage
 from flows.tracking import flat
 from scriptsight import files, params
@@ -43,6 +45,8 @@ def main(folder: Path) -> None:
     """Be the process of the trial in `folder`; a failure is an event with its reason, and status 1."""
     os.setsid()  # ctrl-C is for the study, which then asks its trials to end
     stage.die_with_parent()
+    alone = FileLock(folder / "lock")
+    alone.acquire()  # until this ends: an attempt that was taken for lost may still be writing
     with (folder / "log.txt").open("ab", buffering=0) as log:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -88,10 +88,15 @@ def test_an_entry_that_fails_is_told_with_its_log(tmp_path: Path, monkeypatch: p
 
 def test_the_lead_is_the_mean_of_the_seeds_differences_with_its_t_interval() -> None:
     standing = {
-        "tvts": [{"loop": 0.8}, {"loop": 0.7}, {"loop": 0.9}],
-        "cpd": [{"loop": 0.5}, {"loop": 0.5}, {"loop": 0.5}],
+        "tvts": [{"seed": 0, "loop": 0.8}, {"seed": 1, "loop": 0.7}, {"seed": 2, "loop": 0.9}],
+        "cpd": [
+            {"seed": 3, "loop": 0.1},
+            {"seed": 0, "loop": 0.5},
+            {"seed": 1, "loop": 0.5},
+            {"seed": 2, "loop": 0.5},
+        ],
     }
     mean, low, high = standings.ahead(standing, "cpd", "loop") or (0, 0, 0)
     assert mean == pytest.approx(0.3)
     assert (low, high) == pytest.approx((0.3 - 4.3027 * 0.1 / 3**0.5, 0.3 + 4.3027 * 0.1 / 3**0.5), abs=1e-4)
-    assert standings.ahead({"tvts": [{"loop": 0.8}], "cpd": [{"loop": 0.5}]}, "cpd", "loop") is None
+    assert standings.ahead({"tvts": standing["tvts"][:1], "cpd": standing["cpd"]}, "cpd", "loop") is None

@@ -60,6 +60,7 @@ def deployed(client: Any, prefect_server: str) -> Iterator[Callable[..., Any]]:
     """The project's deployments, without their schedules, and a worker -> starts a run of pipeline/weekly."""
     own = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
     own |= {"PREFECT_API_URL": prefect_server, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    own["PATH"] = os.defpath  # as where no environment is activated
     prefect = str(Path(sys.executable).parent / "prefect")
     for words in (("work-pool", "create", "local", "--type", "process", "--overwrite"), ("deploy", "--all")):
         done = subprocess.run(  # noqa: S603 - our own words

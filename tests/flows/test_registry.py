@@ -81,6 +81,28 @@ def test_the_champion_moves_only_to_what_is_better(settings: params.Params) -> N
     assert "65.0% against 50.0%" in version.description
 
 
+def test_a_champion_of_another_folder_is_not_overrun(
+    settings: params.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was entered while this model was compared with the champion before."""
+    for seed, share in ((1, 0.5), (2, 0.9)):
+        measured(settings, seed, hits(share))
+        registry.publish(settings)
+    with tracking.opened() as client:
+        client.set_registered_model_alias("scriptsight", "champion", "1")
+    published = better.publish
+
+    def meanwhile(client: Any, answer: better.Answer) -> Any:
+        client.set_registered_model_alias("scriptsight", "champion", "2")
+        return published(client, answer)
+
+    monkeypatch.setattr(better, "publish", meanwhile)
+    measured(settings, 3, hits(0.65))
+    decision = registry.publish(settings)
+    assert (decision.outcome, champion().version) == ("challenger", 2)
+    assert "65.0% against 90.0%" in decision.reason
+
+
 def test_the_newest_run_is_held_against_the_champion(
     settings: params.Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
