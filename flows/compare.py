@@ -12,6 +12,7 @@ same command goes on. What comes out is FOLDER/PRESET/{table.md, table.csv, bars
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import statistics
 import subprocess
@@ -204,13 +205,29 @@ def compare(comparison: Comparison, workers: int) -> None:
         for wave in comparison.waves():
             running = []
             for folder, values in wave:
-                if not (folder / contest.RESULT).is_file():
+                if not _is_made(folder, values):
                     write_json(folder / contest.ENTRY, values)
                     running.append(entry.submit(folder.relative_to(comparison.root).as_posix()))
             if failures := [told for task_run in running if (told := task_run.result())]:
                 raise InputError("; ".join(failures))
 
     all_entries()
+
+
+def _is_made(folder: Path, values: dict[str, Any]) -> bool:
+    """Whether an entry has its result.
+
+    Raises:
+        InputError: it has the result of other parameters, which would stand beside those of these.
+    """
+    if not (folder / contest.RESULT).is_file():
+        return False
+    if contest.read(folder / contest.ENTRY) != json.loads(json.dumps(values)):
+        raise InputError(
+            f"{folder} was made with other parameters (params.yaml or the preset changed): remove what is to be made "
+            "again, or give another --folder."
+        )
+    return True
 
 
 def _make(folder: Path) -> str | None:

@@ -131,8 +131,8 @@ class _Trials:
         from prefect.task_runners import ThreadPoolTaskRunner
 
         runner: Any = ThreadPoolTaskRunner(max_workers=self.sweep.workers)
-        name = f"sweep {self.sweep.study}"
-        state: Any = flow(name="sweep", flow_run_name=name, task_runner=runner, persist_result=False)(self._flow)(
+        name = f"study {self.sweep.study}"
+        state: Any = flow(name="study", flow_run_name=name, task_runner=runner, persist_result=False)(self._flow)(
             return_state=True
         )
         if self.errors:

@@ -286,7 +286,17 @@ def with_values(settings: params.Params, values: Mapping[str, Any]) -> params.Pa
 
 
 def _on_validation(settings: params.Params) -> params.Params:
-    """The same, with nothing measured on a test split."""
+    """The same, with nothing measured on a split that figures are reported on.
+
+    Raises:
+        InputError: a test of the probe is reported on validation, as SSv2's is.
+    """
+    for name, test in settings.probe.tests.items():
+        if test.test_split == "val":
+            raise InputError(
+                f"probe.tests.{name} reports on the validation split, which a sweep would tune on: make the published "
+                "validation file the collection's split `test`, and give it a val_share of its training videos."
+            )
     tests = {name: test.model_copy(update={"test_split": "val"}) for name, test in settings.probe.tests.items()}
     return settings.model_copy(
         update={

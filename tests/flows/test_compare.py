@@ -70,6 +70,9 @@ def test_a_comparison_is_made_once_and_goes_on_where_it_was(tmp_path: Path, monk
     assert found["steps", "cpd"]["sorting"] == "" and found["steps", "tvts"]["sorting"] != ""
     assert "| CPD |" in table.read_text() and bars.stat().st_size > 10_000
 
+    with pytest.raises(InputError, match=r"was made with other parameters .*--folder"):
+        compare.compare(tiny(tmp_path / "tiny", seed=5, batch=4), workers=2)
+
     compare.record(comparison, [table, rows, bars])
     compare.record(comparison, [table, rows, bars])
     with tracking.opened() as client:
