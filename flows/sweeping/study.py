@@ -294,7 +294,7 @@ def _on_validation(settings: params.Params) -> params.Params:
     for name, test in settings.probe.tests.items():
         if test.test_split == "val":
             raise InputError(
-                f"probe.tests.{name} reports on the validation split, which a sweep would tune on: make the published "
+                f"probe.tests.{name} reports on the validation split, which a sweep tunes on: make the dataset's "
                 "validation file the collection's split `test`, and give it a val_share of its training videos."
             )
     tests = {name: test.model_copy(update={"test_split": "val"}) for name, test in settings.probe.tests.items()}
