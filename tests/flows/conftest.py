@@ -26,7 +26,7 @@ ingest:
   collections:
     talks: {kind: folder, path: %s, splits: {"*": train}}
 pretrain: {collections: {talks: {}}}
-probe: {collection: talks}
+probe: {tests: {talks: {collections: [talks]}}}
 retrieve: {collection: talks}
 """
 NOWHERE = "http://127.0.0.1:9/api"

@@ -42,7 +42,7 @@ pretrain:
   validate_every: 100000
   validation_samples: 4
   checkpoint_every: 20
-probe: {collection: narrated}
+probe: {tests: {narrated: {collections: [narrated]}}}
 """
 CANCEL_SECONDS = 20  # for a training to end, with a checkpoint
 PATIENCE = 150
