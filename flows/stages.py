@@ -51,6 +51,7 @@ def stale(name: str | None = None) -> dict[str, str]:
     Raises:
         InputError: DVC can't tell, as in a copy without git.
     """
+    _mend()
     try:
         with Repo(_wait_for_lock=True) as repo:
             status: dict[str, Any] = repo.status(targets=[name] if name else None)

@@ -72,20 +72,23 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A whole server of Prefect, with its page and its automations -> the address of its API."""
     home = tmp_path_factory.mktemp("prefect-server")
     command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port")
-    with serving(command, "/api", {"PREFECT_HOME": str(home)}) as address:
+    page = {"PREFECT_UI_API_URL": "http://127.0.0.1:{port}/api"}  # where the page asks
+    with serving(command, "/api", {"PREFECT_HOME": str(home), **page}) as address:
         yield address
 
 
 @contextmanager
 def serving(command: tuple[str, ...], path: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """Start a server whose last argument is a free port; wait until it answers -> its address, with `path`."""
+    """Start a server whose last argument is a free port, `{port}` in `environment`; wait until it answers -> its
+    address, with `path`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     own = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
     program = [str(Path(sys.executable).parent / command[0]), *command[1:], str(port)]
+    own |= {name: value.format(port=port) for name, value in environment.items()}
     process = subprocess.Popen(  # noqa: S603 - our own words
-        program, env=own | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        program, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     address = f"http://127.0.0.1:{port}{path}"
     try:

@@ -44,7 +44,6 @@ pretrain:
   checkpoint_every: 20
 probe: {tests: {narrated: {collections: [narrated]}}}
 """
-CANCEL_SECONDS = 20  # for a training to end, with a checkpoint
 PATIENCE = 150
 
 
@@ -128,7 +127,7 @@ def test_cancel_writes_a_checkpoint_and_the_next_run_goes_on(
         told.extend(capfd.readouterr())
         return words in "".join(told)
 
-    wait(lambda: says("Stopped after step"), CANCEL_SECONDS)
+    wait(lambda: says("Stopped after step"))
     training.wait(PATIENCE)  # when MLflow has all of it
     step = last_step(workspace)
     assert says(f"Stopped after step {step};")
@@ -173,14 +172,20 @@ def test_a_second_run_is_cancelled_or_waits(run: Callable[..., Any]) -> None:
         state = run(stages=[], when_busy="cancel")
         assert state.is_cancelled()
         assert f"pipeline is already running in {Path.cwd()}: process {os.getpid()} " in state.message
-    held = stage.lock("pipeline")
-    held.__enter__()
-    letting_go = threading.Timer(1, held.__exit__, (None, None, None))
-    letting_go.start()
-    started = time.monotonic()
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with stage.lock("pipeline"):
+            held.set()
+            time.sleep(1)
+            over.set()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
     assert run(stages=[], when_busy="wait").is_completed()
-    assert time.monotonic() - started > 1
-    letting_go.join()
+    assert over.is_set()
+    holder.join()
 
 
 def test_outputs_go_to_a_remote_and_come_from_it(
