@@ -55,7 +55,7 @@ def client(prefect_server: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def deployed(client: Any, prefect_server: str) -> Iterator[Callable[..., Any]]:
+def deployed(client: Any, prefect_server: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """The project's deployments, without their schedules, and a worker -> starts a run of pipeline/weekly."""
     own = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
     own |= {"PREFECT_API_URL": prefect_server, "PREFECT_WORKER_QUERY_SECONDS": "1"}
@@ -75,13 +75,19 @@ def deployed(client: Any, prefect_server: str) -> Iterator[Callable[..., Any]]:
     def run(**parameters: Any) -> Any:
         return client.create_flow_run_from_deployment(weekly.id, parameters=parameters)
 
-    worker = subprocess.Popen(  # noqa: S603 - our own words
-        [prefect, "worker", "start", "--pool", "local"], env=own, cwd=PROJECT, start_new_session=True
-    )
-    try:
-        yield run
-    finally:
-        stop(worker)
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(  # noqa: S603 - our own words
+            [prefect, "worker", "start", "--pool", "local"],
+            env=own,
+            cwd=PROJECT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield run
+        finally:
+            stop(worker)
 
 
 def wait(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
@@ -109,7 +115,7 @@ def last_step(folder: Path) -> int:
 
 
 def test_cancel_writes_a_checkpoint_and_the_next_run_goes_on(
-    deployed: Callable[..., Any], client: Any, workspace: Path, capfd: pytest.CaptureFixture[str]
+    deployed: Callable[..., Any], client: Any, workspace: Path, tmp_path: Path
 ) -> None:
     (workspace / "overrides.yaml").write_text(LONG)
     stages = ["ingest", "segment", "pretrain"]
@@ -121,11 +127,9 @@ def test_cancel_writes_a_checkpoint_and_the_next_run_goes_on(
         if process.info["cwd"] == str(workspace) and process.info["cmdline"][-1:] == ["flows.pretrain"]
     ]
     client.set_flow_run_state(first.id, Cancelling())  # as the button on the page does
-    told: list[str] = []
 
     def says(words: str) -> bool:
-        told.extend(capfd.readouterr())
-        return words in "".join(told)
+        return words in (tmp_path / "worker.log").read_text()
 
     wait(lambda: says("Stopped after step"))
     training.wait(PATIENCE)  # when MLflow has all of it
