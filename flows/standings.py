@@ -62,10 +62,10 @@ def probe_section(base: Mapping[str, Any], clips: Sequence[str]) -> dict[str, An
 
 
 def all_of(comparison: Comparison) -> dict[tuple[str, str], Standing]:
-    """What is there of every world and budget."""
+    """What is there of every world and budget in which the reference has a rival."""
     preset = comparison.preset
     found = {(world, budget): read(comparison, world, budget) for world in preset.worlds for budget in preset.budgets}
-    return {key: standing for key, standing in found.items() if standing}
+    return {key: standing for key, standing in found.items() if standing.keys() - {"tvts", "untrained"}}
 
 
 def read(comparison: Comparison, world: str, budget: str) -> Standing:
