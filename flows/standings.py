@@ -153,7 +153,16 @@ def write(comparison: Comparison) -> list[Path]:
 
 
 def _markdown(comparison: Comparison, standings: Mapping[tuple[str, str], Standing]) -> str:
-    parts = []
+    preset = comparison.preset
+    rivals = [name for name in preset.objectives if name != "tvts"]
+    wanted = len(preset.worlds) * len(preset.seeds) * (1 + len(preset.budgets) * len(rivals))
+    made = len(list(comparison.root.glob(f"*/*/measured/{contest.RESULT}")))
+    made -= len(list(comparison.root.glob(f"*/untrained-*/measured/{contest.RESULT}")))
+    parts = [
+        "# The objectives compared\n",
+        f"By `python -m flows.compare --preset {comparison.root.name}`: {made} of its {wanted} trainings. Means over the "
+        "seeds, each with films, clips and initialisation of its own; in brackets the least and the most.\n",
+    ]
     guessed = chance(comparison)
     for (world, budget), standing in standings.items():
         parts.append(f"## {WORLDS[world]}; {BUDGETS[budget]}\n")
@@ -164,7 +173,7 @@ def _markdown(comparison: Comparison, standings: Mapping[tuple[str, str], Standi
         if any("slow_shuffled" in figures for seeds in standing.values() for figures in seeds):
             parts.append("The same linear probes with the order of frames taken away:\n")
             parts.append(_table(standing, CONTROLS, guessed, with_cost=False))
-    return "\n".join(parts) or "Nothing has been measured yet.\n"
+    return "\n".join(parts)
 
 
 def _table(standing: Standing, columns: Mapping[str, str], guessed: Figures, with_cost: bool) -> str:
