@@ -160,8 +160,8 @@ def _markdown(comparison: Comparison, standings: Mapping[tuple[str, str], Standi
     made -= len(list(comparison.root.glob(f"*/untrained-*/measured/{contest.RESULT}")))
     parts = [
         "# The objectives compared\n",
-        f"By `python -m flows.compare --preset {comparison.root.name}`: {made} of its {wanted} trainings. Means over the "
-        "seeds, each with films, clips and initialisation of its own; in brackets the least and the most.\n",
+        f"By `python -m flows.compare --preset {comparison.root.name}`: {made} of its {wanted} trainings. Means over "
+        "the seeds, each with films, clips and initialisation of its own; in brackets the least and the most.\n",
     ]
     guessed = chance(comparison)
     for (world, budget), standing in standings.items():
