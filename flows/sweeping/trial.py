@@ -139,5 +139,5 @@ def retrieved(choice: params.Retrieve, folder: Path, reporter: Reporter) -> dict
         "t2v": metrics.ranks(texts, gallery, pairs.owners, numbers),
         "v2t": metrics.ranks(gallery, texts, numbers, pairs.owners),
     }
-    found = {f"{name}_r{k}": float((rank <= k).mean()) for name, rank in ranks.items() for k in metrics.RECALLS}
+    found = {f"{name}/r{k}": float((rank <= k).mean()) for name, rank in ranks.items() for k in metrics.RECALLS}
     return found | {"chance_r1": 1 / len(gallery)}
