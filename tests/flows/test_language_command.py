@@ -11,7 +11,7 @@ OVERRIDES = """
 ingest:
   collections:
     narrated: {kind: world, content: narrated, videos: {train: 2, val: 1, test: 0}, scenes: 32, pairs: 2, seed: 1}
-probe: {collection: narrated}
+probe: {tests: {narrated: {collections: [narrated]}}}
 retrieve: {collection: narrated}
 """
 
