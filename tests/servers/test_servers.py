@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -254,7 +255,7 @@ def _assert_no_secret(servers: Servers) -> None:
     for database in ("prefect", "mlflow", "mlflow_auth", "optuna"):
         dump = servers.run("postgres", "pg_dump", "--username=postgres", "--inserts", database)
         assert "CREATE TABLE" in dump
-    (servers.logs / "processes").write_text("\n".join(" ".join(p.cmdline()) for p in _processes()))
+    (servers.logs / "processes").write_text("\n".join(_command_lines()))
     texts: dict[Path, bytes] = {}
     for folder in (servers.logs, servers.work, servers.folder / "home"):
         texts |= {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -265,5 +266,7 @@ def _assert_no_secret(servers: Servers) -> None:
             assert not found, f"{name} lies in {found}"
 
 
-def _processes() -> Iterator[psutil.Process]:
-    yield from psutil.Process().children(recursive=True)
+def _command_lines() -> Iterator[str]:
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            yield " ".join(process.cmdline())
