@@ -146,7 +146,9 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     study = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     nested = {run.data.tags["trial"]: run for run in runs if run is not study}
     assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {study.info.run_id}
-    assert len(nested) == len(rows)
+    # One that is killed as it starts may not have its run yet; all others have.
+    lasted = {row["trial"] for row in rows if row["reason"] != "its worker fell silent"}
+    assert lasted <= set(nested) <= {row["trial"] for row in rows}
     assert nested["0"].info.status == "KILLED"
     assert study.info.status == "FINISHED"
     run = nested[again["trial"]]
