@@ -44,6 +44,7 @@ pretrain:
   checkpoint_every: 20
 probe: {tests: {narrated: {collections: [narrated]}}}
 """
+CANCEL_SECONDS = 20  # for a training to end, with a checkpoint
 PATIENCE = 150
 
 
@@ -131,7 +132,7 @@ def test_cancel_writes_a_checkpoint_and_the_next_run_goes_on(
     def says(words: str) -> bool:
         return words in (tmp_path / "worker.log").read_text()
 
-    wait(lambda: says("Stopped after step"))
+    wait(lambda: says("Stopped after step"), CANCEL_SECONDS)
     training.wait(PATIENCE)  # when MLflow has all of it
     step = last_step(workspace)
     assert says(f"Stopped after step {step};")

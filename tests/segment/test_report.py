@@ -289,7 +289,7 @@ def test_memory_is_flat_in_the_number_of_videos(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)  # noqa: S603
         peaks.append(int(done.stdout) / 1024)
     assert (folder / "catalogue/cues.parquet").stat().st_size > 10e6
-    assert peaks[1] < peaks[0] + 25  # MB; read whole, the cues alone are more
+    assert peaks[1] < peaks[0] + 15  # MB; read whole, the cues alone are 22 more
 
 
 def grow(folder: Path, count: int) -> None:
