@@ -17,7 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,34 +35,31 @@ CLIPS = ("slow", "loop")  # see scriptsight.ingest.world
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is compared. `films` are the narrated world's of train, val and test, `clips` those of each probe's
-    train and test."""
+    """How much is compared. `worlds` have the steps of a training; `films` are the narrated world's of train, val and
+    test, `clips` those of each probe's train and test."""
 
-    worlds: tuple[str, ...]
+    worlds: Mapping[str, int]
     objectives: tuple[str, ...]
     budgets: tuple[str, ...]
     seeds: tuple[int, ...]
-    steps: int
     films: tuple[int, int, int]
     clips: tuple[int, int]
 
 
 PRESETS = {
     "quick": Preset(
-        worlds=("undo",),
+        worlds={"undo": 1000},
         objectives=(REFERENCE, "contrastive", "cpd", "masked_pixels"),
         budgets=(STEPS,),
         seeds=(0,),
-        steps=1000,
         films=(104, 6, 12),
         clips=(1000, 500),
     ),
     "full": Preset(
-        worlds=("undo", "independent"),
+        worlds={"undo": 2400, "independent": 1200},
         objectives=(REFERENCE, "contrastive", "cpd", "masked_pixels", "frame_order", "joint"),
         budgets=(STEPS, SECONDS),
         seeds=(0, 1, 2),
-        steps=2400,
         films=(208, 12, 12),
         clips=(1500, 750),
     ),
@@ -94,20 +91,23 @@ class Comparison:
     def waves(self) -> Iterator[list[tuple[Path, dict[str, Any]]]]:
         """Entries that may be made at the same time; a wave needs those before it to be there."""
         preset = self.preset
-        for number, world in enumerate(preset.worlds):
+        for number, (world, steps) in enumerate(preset.worlds.items()):
             pools = [(self.root / f"{world}-{seed}", self._films(world, seed)) for seed in preset.seeds]
             if number == 0:
                 pools += [(self.root / f"clips-{seed}", self._clips(seed)) for seed in preset.seeds]
             yield pools
             same_steps = self.runs(world, STEPS)
-            yield [(run.folder(self.root), self._training(run, preset.steps)) for run in same_steps]
+            yield [(run.folder(self.root), self._training(run, steps)) for run in same_steps]
             untrained = [Run(world, seed, UNTRAINED, STEPS) for seed in preset.seeds]
             yield [(run.folder(self.root), self._untrained(run)) for run in untrained]
             yield self._measurements([*untrained, *same_steps])
             if SECONDS in preset.budgets:
-                steps = self._steps()
+                cost = self._cost()
                 same_seconds = [run for run in self.runs(world, SECONDS) if run.objective != REFERENCE]
-                yield [(run.folder(self.root), self._training(run, steps[run.objective])) for run in same_seconds]
+                yield [
+                    (run.folder(self.root), self._training(run, round(steps / cost[run.objective])))
+                    for run in same_seconds
+                ]
                 yield self._measurements(same_seconds)
 
     def runs(self, world: str, budget: str) -> list[Run]:
@@ -173,17 +173,17 @@ class Comparison:
             for run in runs
         ]
 
-    def _steps(self) -> dict[str, int]:
-        """Steps that cost what the reference's cost, on the first world, which decides for all."""
+    def _cost(self) -> dict[str, float]:
+        """A step's seconds over those of the reference, on the first world, which decides for all."""
+        first = next(iter(self.preset.worlds))
 
         def seconds(objective: str) -> float:
-            runs = (Run(self.preset.worlds[0], seed, objective, STEPS) for seed in self.preset.seeds)
+            runs = (Run(first, seed, objective, STEPS) for seed in self.preset.seeds)
             return statistics.median(
                 contest.read(run.folder(self.root) / contest.RESULT)["step_seconds"] for run in runs
             )
 
-        whole = self.preset.steps * seconds(REFERENCE)
-        return {objective: round(whole / seconds(objective)) for objective in self.preset.objectives}
+        return {objective: seconds(objective) / seconds(REFERENCE) for objective in self.preset.objectives}
 
 
 def compare(comparison: Comparison, workers: int) -> None:

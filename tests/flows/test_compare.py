@@ -14,11 +14,10 @@ from scriptsight.errors import InputError
 from tests.flows.test_commands import TINY
 
 PRESET = compare.Preset(
-    worlds=("undo",),
+    worlds={"undo": 4},
     objectives=("tvts", "cpd"),
     budgets=("steps", "seconds"),
     seeds=(0,),
-    steps=4,
     films=(2, 1, 1),
     clips=(24, 12),
 )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
-from scriptsight.models.video import Block, LayerNorm, VideoEncoder, sample_patches
+from scriptsight.models.video import Block, LayerNorm, VideoEncoder, sample_patches, sincos
 from scriptsight.pretrain.batches import Batch
 from scriptsight.training import processes
 from scriptsight.training.objective import Draw, Objective
@@ -54,13 +55,15 @@ class SortingHead(nn.Module):
             )
         self.video_type = nn.Parameter(torch.zeros(video_width))
         self.text_type = nn.Parameter(torch.zeros(video_width))
-        self.time = nn.Parameter(torch.zeros(steps, video_width)) if temporal_embedding else None
+        # Sine-cosine start: from small random numbers the times of steps must first grow apart, and sorting stays at
+        # chance for hundreds of steps more.
+        times = sincos(np.arange(steps)[:, None], video_width)
+        self.time = nn.Parameter(times) if temporal_embedding else None
         self.blocks = nn.ModuleList(Block(video_width, heads) for _ in range(depth))
         self.norm = LayerNorm(video_width)
         self.classifier = nn.Linear(video_width, k)
-        for table in (self.video_type, self.text_type, self.time):
-            if table is not None:
-                nn.init.normal_(table, std=0.02)
+        for table in (self.video_type, self.text_type):
+            nn.init.normal_(table, std=0.02)
 
     def forward(self, video: Tensor, sentences: Tensor) -> Tensor:
         """Video tokens [B, 1 + T * kept, D] and sentence embeddings [B, K, Dt] -> logits [B, K, K]."""
