@@ -56,7 +56,7 @@ PRESETS = {
         clips=(1000, 500),
     ),
     "full": Preset(
-        worlds={"undo": 2400, "independent": 1200},
+        worlds={"undo": 2400, "independent": 800},
         objectives=(REFERENCE, "contrastive", "cpd", "masked_pixels", "frame_order", "joint"),
         budgets=(STEPS, SECONDS),
         seeds=(0, 1, 2),
