@@ -82,6 +82,12 @@ def test_only_the_temporal_embedding_tells_tubelet_steps_apart():
     assert (with_(video, sentences) - with_(swapped, sentences)).abs().max() > 1e-6
 
 
+def test_the_head_tells_steps_apart_from_the_first_step_of_training_on():
+    # Tokens are normalised: a distance counts against 1 a channel. Random numbers of 0.02 (0.1 apart here) keep
+    # sorting at chance for hundreds of steps.
+    assert torch.pdist(head().time).min() > 0.5
+
+
 def test_alignment_loss_equals_a_naive_loop():
     torch.manual_seed(1)
     video = F.normalize(torch.randn(5, 7, dtype=torch.float64), dim=-1)
