@@ -282,14 +282,14 @@ def test_memory_is_flat_in_the_number_of_videos(tmp_path: Path) -> None:
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     )
     peaks = []
-    for times in (1, 10):
+    for times in (5, 25):  # below, readers' buffers are not full yet
         folder = tmp_path / str(times)
         put(folder, [video("v", [Cue(0, 1, "said")])])
         grow(folder, 1000 * times)
         done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)  # noqa: S603
         peaks.append(int(done.stdout) / 1024)
-    assert (folder / "catalogue/cues.parquet").stat().st_size > 10e6
-    assert peaks[1] < peaks[0] + 15  # MB; read whole, the cues alone are 22 more
+    assert (folder / "catalogue/cues.parquet").stat().st_size > 25e6
+    assert peaks[1] < peaks[0] + 15  # MB; read whole, the cues alone are 40 more
 
 
 def grow(folder: Path, count: int) -> None:
