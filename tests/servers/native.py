@@ -160,7 +160,7 @@ class Servers:
         """End the service as compose does."""
         process = self._running.pop(service)
         process.send_signal(signal.SIGINT if service == "postgres" else signal.SIGTERM)  # as their images say
-        process.wait(timeout=60)
+        process.wait(timeout=120)  # the longest stop_grace_period of docker/compose.yaml
 
     def kill_all(self) -> None:
         """End what was started, at once."""
