@@ -147,9 +147,8 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     nested = {run.data.tags["trial"]: run for run in runs if run is not study}
     assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {study.info.run_id}
     assert set(nested) <= {row["trial"] for row in rows}
-    for (
-        row
-    ) in rows:  # each has its run; of one that is killed as it starts, whose run is not there yet, its repetition
+    # Each has its run; of one that is killed as it starts, whose run is not there yet, its repetition has.
+    for row in rows:
         again_here = {other["trial"] for other in rows if other["repeats"] == row["trial"]}
         assert row["trial"] in nested or (row["reason"] == "its worker fell silent" and again_here & set(nested))
     assert nested["0"].info.status == "KILLED"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -286,10 +287,12 @@ def test_memory_is_flat_in_the_number_of_videos(tmp_path: Path) -> None:
         folder = tmp_path / str(times)
         put(folder, [video("v", [Cue(0, 1, "said")])])
         grow(folder, 1000 * times)
-        done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)  # noqa: S603
+        command = [sys.executable, "-c", code, str(folder)]
+        one = os.environ | {"OMP_NUM_THREADS": "1"}  # every thread that reads may hold buffers of its own
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=one)  # noqa: S603
         peaks.append(int(done.stdout) / 1024)
     assert (folder / "catalogue/cues.parquet").stat().st_size > 25e6
-    assert peaks[1] < peaks[0] + 15  # MB; read whole, the cues alone are 40 more
+    assert peaks[1] < peaks[0] + 10  # MB; read whole, the cues alone are 40 more
 
 
 def grow(folder: Path, count: int) -> None:

@@ -160,7 +160,8 @@ class Servers:
         """End the service as compose does."""
         process = self._running.pop(service)
         process.send_signal(signal.SIGINT if service == "postgres" else signal.SIGTERM)  # as their images say
-        process.wait(timeout=120)  # the longest stop_grace_period of docker/compose.yaml
+        patience = 120 if "stop_grace_period" in self.services[service] else 60  # the worker has two minutes
+        process.wait(timeout=patience)
 
     def kill_all(self) -> None:
         """End what was started, at once."""
