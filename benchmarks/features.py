@@ -28,7 +28,7 @@ from scriptsight.clips import View
 from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import VideoViT
-from scriptsight.params import VIDEO_PRESETS, WordText
+from scriptsight.params.models import VIDEO_PRESETS, WordText
 from scriptsight.reporting import SilentReporter
 from scriptsight.segments import SCHEMA, Segment, Segments, to_batch
 

@@ -27,7 +27,10 @@ import av
 import numpy as np
 import psutil
 
-from scriptsight import ingest, params, segment
+from scriptsight import ingest, segment
+from scriptsight.params import reading
+from scriptsight.params.ingest import IngestParams
+from scriptsight.params.segment import SegmentParams
 
 FILMS, FILM_SECONDS = 64, 15
 
@@ -112,9 +115,9 @@ def measured(videos: str, workers: int) -> None:
     stored = {"short_side": 256, "jpeg_quality": 90, "shard_mb": 256.0, "timeout_seconds": 600.0}
     children_mb = watch_children()
     started = time.perf_counter()
-    section = params.read_yaml(Path(__file__).parents[1] / "params.yaml")["ingest"]
-    result = ingest.run(params.Ingest.model_validate(section | {"collections": {"source": collection}} | where))
-    segment.run(params.Segment.model_validate(lengths | stored | where))
+    section = reading.read_yaml(Path(__file__).parents[1] / "params.yaml")["ingest"]
+    result = ingest.run(IngestParams.model_validate(section | {"collections": {"source": collection}} | where))
+    segment.run(SegmentParams.model_validate(lengths | stored | where))
     seconds = time.perf_counter() - started
     own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     peak = max(own_mb, children_mb())

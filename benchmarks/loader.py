@@ -26,7 +26,10 @@ import cv2
 import decord
 import numpy as np
 
-from scriptsight import ingest, params, segment
+from scriptsight import ingest, segment
+from scriptsight.params import reading
+from scriptsight.params.ingest import IngestParams
+from scriptsight.params.segment import SegmentParams
 from scriptsight.segments import Segments
 
 PROJECT = Path(__file__).resolve().parents[1]  # before the folder is changed
@@ -90,11 +93,11 @@ def cut(source: Path) -> Segments:
     """Ingest and segment a folder of videos in the current folder."""
     where = {"workers": 1, "runner": "processes", "dask_address": None, "max_reject_share": 0.5}
     collection = {"kind": "folder", "path": str(source), "pattern": "*", "splits": {"*": "train"}}
-    section = params.read_yaml(PROJECT / "params.yaml")["ingest"]
-    ingest.run(params.Ingest.model_validate(section | {"collections": {"source": collection}} | where))
+    section = reading.read_yaml(PROJECT / "params.yaml")["ingest"]
+    ingest.run(IngestParams.model_validate(section | {"collections": {"source": collection}} | where))
     lengths = {"fps": 2.0, "max_seconds": 23.0, "max_gap_seconds": 60.0, "pad_seconds": 0.5}
     stored = {"short_side": SHORT_SIDE, "jpeg_quality": 90, "shard_mb": 256.0, "timeout_seconds": 600.0}
-    segment.run(params.Segment.model_validate(lengths | stored | where))
+    segment.run(SegmentParams.model_validate(lengths | stored | where))
     return Segments("data/segments", "source", "train")
 
 

@@ -15,10 +15,11 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from scriptsight import params, pretrain, probe, retrieve
+from flows import parameters
+from scriptsight import pretrain, probe, retrieve
 
 
-def measure(settings: params.Params, seed: int, folder: Path) -> dict[str, float]:
+def measure(settings: parameters.Params, seed: int, folder: Path) -> dict[str, float]:
     """Train and measure one seed."""
     bundle, plots = folder / "model", folder / "plots"
     trained = pretrain.run(
@@ -52,7 +53,7 @@ def main() -> None:
     """Measure every seed, print a row each, and the figures as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    settings = params.load()
+    settings = parameters.load()
     rows: dict[int, dict[str, float]] = {}
     for seed in parser.parse_args().seeds:
         with tempfile.TemporaryDirectory() as folder:

@@ -39,7 +39,7 @@ from scriptsight.arithmetic import deterministic
 from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import VideoViT, choose_attention, sample_patches, use_explicit_attention
-from scriptsight.params import VIDEO_PRESETS
+from scriptsight.params.models import VIDEO_PRESETS
 from scriptsight.pretrain.objectives.tvts import SortingHead, alignment_loss
 
 RESULTS = Path(__file__).parent / "results"

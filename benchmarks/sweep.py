@@ -25,17 +25,18 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from scriptsight import params
+from flows import parameters
+from scriptsight.params import reading
 
 
 def measure(workers: int, trials: int, steps: int | None, folder: Path) -> dict[str, Any]:
     """Run a study in an empty folder."""
-    values = params.read_yaml("params.yaml")
+    values = reading.read_yaml("params.yaml")
     sweep: dict[str, Any] = {"n_trials": trials, "workers": workers, "storage": "sqlite:///mlruns/optuna.db"}
     if steps:
         sweep["overrides"] = {"pretrain": {"steps": steps, "validate_every": steps}}
     text = StringIO()
-    YAML().dump(params.merge(values, {"sweep": sweep}), text)
+    YAML().dump(reading.merge(values, {"sweep": sweep}), text)
     (folder / "params.yaml").write_text(text.getvalue(), encoding="utf-8")
     (folder / "data").mkdir()
     (folder / "data" / "segments").symlink_to(Path("data/segments").resolve(), target_is_directory=True)
@@ -44,7 +45,7 @@ def measure(workers: int, trials: int, steps: int | None, folder: Path) -> dict[
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "flows.sweep"], cwd=folder, env=environment, check=True)
     seconds = time.perf_counter() - started
-    study = params.load(folder / "params.yaml").sweep.study
+    study = parameters.load(folder / "params.yaml").sweep.study
     with (folder / "plots" / "sweep" / study / "trials.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["state"] == "complete"]
     if len(rows) != trials:

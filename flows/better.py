@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from flows import stage, tracking
-from scriptsight import params, statistics
+from flows import parameters, stage, tracking
+from scriptsight import statistics
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
 from scriptsight.pictures import COLOURS, FAINT, INK, one_line, picture
@@ -350,7 +350,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(options.models) > 2:
         parser.error("name two models at most")
     with stage.told_errors("better"), tracking.opened() as client:
-        chosen = params.load(options.params).registry
+        chosen = parameters.load(options.params).registry
         named = options.models or [_newest(client, chosen.name)]
         if len(named) == 1:
             if tracking.model_version(client, chosen.name, "champion") is None:

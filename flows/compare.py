@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from flows import contest, server, stage, standings, tracking
-from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.files import write_json
+from scriptsight.params import reading
 
 PROJECT = Path(__file__).resolve().parents[1]
 REFERENCE, UNTRAINED = "tvts", "untrained"
@@ -141,7 +141,7 @@ class Comparison:
             "validate_every": max(1, steps // 4),
             "engine": {"threads": 1},  # trainings share the machine
         }
-        learn = params.merge(self.base["pretrain"], changes)
+        learn = reading.merge(self.base["pretrain"], changes)
         return {"kind": "training", "segments": "../data/segments", "pretrain": learn}
 
     def _untrained(self, run: Run) -> dict[str, Any]:
@@ -278,7 +278,7 @@ def main() -> None:
     options = parser.parse_args()
     with stage.told_errors("compare"):
         root = (options.folder / options.preset).resolve()
-        comparison = Comparison(PRESETS[options.preset], root, params.read_yaml(PROJECT / "params.yaml"))
+        comparison = Comparison(PRESETS[options.preset], root, reading.read_yaml(PROJECT / "params.yaml"))
         root.mkdir(parents=True, exist_ok=True)
         if not options.table:
             server.from_environment()

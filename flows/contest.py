@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flows import stage
-from scriptsight import params
 from scriptsight.files import write_json
+from scriptsight.params.ingest import IngestParams
+from scriptsight.params.pretrain import PretrainParams
+from scriptsight.params.probe import ProbeParams
+from scriptsight.params.retrieve import RetrieveParams
+from scriptsight.params.segment import SegmentParams
 from scriptsight.reporting import SilentReporter
 
 T = TypeVar("T")
@@ -67,8 +71,8 @@ def _pool(entry: Entry) -> dict[str, Any]:
     """Render and cut the films of one seed."""
     from scriptsight import ingest, segment
 
-    ingest.run(params.Ingest.model_validate(entry["ingest"]), reporter=SilentReporter())
-    segment.run(params.Segment.model_validate(entry["segment"]), reporter=SilentReporter())
+    ingest.run(IngestParams.model_validate(entry["ingest"]), reporter=SilentReporter())
+    segment.run(SegmentParams.model_validate(entry["segment"]), reporter=SilentReporter())
     shutil.rmtree("data/world")  # the segments hold all that is trained and measured on
     return {}
 
@@ -77,7 +81,7 @@ def _training(entry: Entry) -> dict[str, Any]:
     """Train on the segments of a pool -> held-out figures, steps, and the processor's seconds of a step (median)."""
     from scriptsight import pretrain
 
-    settings = params.Pretrain.model_validate(entry["pretrain"])
+    settings = PretrainParams.model_validate(entry["pretrain"])
     clock = Stopwatch()
     found = pretrain.run(settings, segments=Path(entry["segments"]), reporter=clock)
     return {"val": found.val, "steps": settings.steps, "step_seconds": statistics.median(clock.steps)}
@@ -96,14 +100,14 @@ def _measurement(entry: Entry) -> dict[str, Any]:
     from scriptsight import probe, retrieve
 
     silent, model = SilentReporter(), Path(entry["bundle"])
-    choice, clips = params.Probe.model_validate(entry["probe"]), Path(entry["clips"])
+    choice, clips = ProbeParams.model_validate(entry["probe"]), Path(entry["clips"])
     probed = {
         test: probe.measure(
             model, choice, test, segments=clips / "segments", catalogue=clips / "catalogue", reporter=silent
         )
         for test in choice.tests
     }
-    search = params.Retrieve.model_validate(entry["retrieve"])
+    search = RetrieveParams.model_validate(entry["retrieve"])
     retrieve.run(search, segments=Path(entry["films"]) / "segments", bundle=model, reporter=silent)
     shutil.rmtree("models")  # the index
     return {"probe": probed, "retrieve": read(Path("metrics/retrieve.json"))}

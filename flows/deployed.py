@@ -12,12 +12,11 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import stage
+from flows import parameters, stage
 from flows.pipeline import require
 from flows.repro import Plan, bring_up_to_date
 from flows.stages import RemoteFailed, pull, push, require_remote
 from flows.workspace import prepare
-from scriptsight import params
 from scriptsight.errors import InputError
 
 Name = Literal["ingest", "segment", "pretrain", "probe", "retrieve"]
@@ -72,7 +71,7 @@ def sweep(workspace: str | None = None, when_busy: Busy = "wait") -> Any:
             from flows.sweep import run
             from flows.sweeping.study import open_study
 
-            settings = params.load()
+            settings = parameters.load()
             run(settings, open_study(settings))
             return None
     return told[0]
@@ -110,7 +109,7 @@ def _enter(workspace: str | None) -> None:
     if workspace:
         prepare(Path(workspace))
         os.chdir(workspace)
-    params.load()
+    parameters.load()
     require()
 
 

@@ -14,8 +14,7 @@ import argparse
 import os
 from pathlib import Path
 
-from flows import stage, workspace
-from scriptsight import params
+from flows import parameters, stage, workspace
 from scriptsight.errors import InputError
 
 
@@ -34,7 +33,7 @@ def main() -> None:
         if options.workspace is not None:
             workspace.prepare(options.workspace)
             os.chdir(options.workspace)
-        settings = params.load(options.params)
+        settings = parameters.load(options.params)
         if options.k and min(options.k) < 2:
             raise InputError("--k: one transcript alone has no order; give 2 or more.")
         if options.steps is not None and options.steps < 1:

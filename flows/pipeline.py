@@ -15,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import server, stage, workspace
-from scriptsight import files, params
+from flows import parameters, server, stage, workspace
+from scriptsight import files
 from scriptsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main() -> None:
         if folder is not None:
             workspace.prepare(folder)
             os.chdir(folder)
-        params.load()
+        parameters.load()
         require()
         with stage.lock("pipeline"):
             run(started)

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flows import better, stage, tracking, views
-from scriptsight import files, params, statistics
+from flows import better, parameters, stage, tracking, views
+from scriptsight import files, statistics
 from scriptsight.errors import InputError
 from scriptsight.statistics import Comparison
 
@@ -61,7 +61,7 @@ class Decision:
         return f"{head[self.outcome]}: {self.reason}"
 
 
-def publish(settings: params.Params | None = None) -> Decision:
+def publish(settings: parameters.Params | None = None) -> Decision:
     """Register the weights in models/pretrained, once, and decide about the champion.
 
     Weights that have been decided about keep their decision. Two processes of one folder don't decide at once.
@@ -72,7 +72,7 @@ def publish(settings: params.Params | None = None) -> Decision:
     Raises:
         InputError: MLflow can't be used, there is no trained model, or it was not probed.
     """
-    settings = settings or params.load()
+    settings = settings or parameters.load()
     chosen = settings.registry
     if not chosen.enabled:
         return Decision("off", "registry.enabled is false.")
@@ -220,7 +220,7 @@ def _requirements() -> list[str]:
 
 
 def _decide(
-    client: Any, version: Any, model: better.Model, chosen: params.Registry, metrics: dict[str, float]
+    client: Any, version: Any, model: better.Model, chosen: parameters.RegistryParams, metrics: dict[str, float]
 ) -> Decision:
     """Champion or not; the numbers go onto the version first, so that an alias never moves without them."""
     number = int(version.version)
@@ -280,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
     options = parser.parse_args(argv)
     with stage.told_errors("registry"):
-        print(f"registry: {publish(params.load(options.params))}")
+        print(f"registry: {publish(parameters.load(options.params))}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 from flows import server
 from scriptsight import parts
 from scriptsight.errors import InputError
-from scriptsight.params import Spread
+from scriptsight.params.spread import Spread
 from scriptsight.parts import Chunk, Mapper, Work
 
 MOST_TASKS = 1000  # a stage; each is some rows in Prefect's database and some requests to its server

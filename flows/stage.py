@@ -25,9 +25,9 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
-from flows import server
+from flows import parameters, server
 from flows.tracking import MlflowReporter, tracked
-from scriptsight import files, params
+from scriptsight import files
 from scriptsight.errors import InputError
 from scriptsight.reporting import ConsoleReporter, Reporter, SilentReporter
 
@@ -60,7 +60,7 @@ def main(name: str, package: str, about: str, argv: Sequence[str] | None = None)
     if DEPLOYED in os.environ and "RANK" not in os.environ:
         os.setsid()  # it is told once to end, by the flow: a training that hears twice writes no checkpoint
     with told_errors(name if os.environ.get("RANK", "0") == "0" else f"{name}, process {os.environ['RANK']}"):
-        settings = params.load(path)
+        settings = parameters.load(path)
         if "RANK" in os.environ:
             _as_one_of_many(name, package, settings)
         elif REPORT in os.environ:
@@ -82,7 +82,7 @@ def told_errors(name: str) -> Iterator[None]:
         sys.exit(130)
 
 
-def _as_flow(name: str, package: str, settings: params.Params) -> None:
+def _as_flow(name: str, package: str, settings: parameters.Params) -> None:
     """Run the stage as a Prefect flow run of its own."""
     server.from_environment()
     from prefect import flow
@@ -105,7 +105,7 @@ def _as_flow(name: str, package: str, settings: params.Params) -> None:
     state.result()
 
 
-def _reported(name: str, package: str, settings: params.Params, report: Path) -> None:
+def _reported(name: str, package: str, settings: parameters.Params, report: Path) -> None:
     """Run the stage for the pipeline, and leave seconds or failure in `report`."""
     try:
         told = work(name, package, settings)
@@ -122,7 +122,7 @@ def _reported(name: str, package: str, settings: params.Params, report: Path) ->
     files.write_json(report, {"stage": name, **told})
 
 
-def work(name: str, package: str, settings: params.Params) -> dict[str, Any]:
+def work(name: str, package: str, settings: parameters.Params) -> dict[str, Any]:
     """Run the stage once, under its lock -> seconds spent importing its package (import_s) and in its `run` (run_s),
     and its MLflow run."""
     if name == "pretrain" and settings.pretrain.engine.processes > 1:
@@ -164,7 +164,7 @@ def _launch(name: str, processes: int) -> dict[str, Any]:
     return {"import_s": 0.0, "run_s": time.perf_counter() - started}
 
 
-def _as_one_of_many(name: str, package: str, settings: params.Params) -> None:
+def _as_one_of_many(name: str, package: str, settings: parameters.Params) -> None:
     """Be one of the processes that torchrun, or `_launch`, started: the first one tracks and speaks for all."""
     if os.environ["RANK"] != "0":
         importlib.import_module(package).run(getattr(settings, name), reporter=SilentReporter())
@@ -185,7 +185,7 @@ def _spread(name: str, section: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _reporter(name: str, settings: params.Params) -> Iterator[Reporter]:
+def _reporter(name: str, settings: parameters.Params) -> Iterator[Reporter]:
     """The tracked reporter of a stage that has figures of a model; the console for the others."""
     if name in ("ingest", "segment"):
         yield ConsoleReporter()

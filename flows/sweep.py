@@ -19,8 +19,7 @@ from queue import Empty, SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from flows import server, stage, workspace
-from scriptsight import params
+from flows import parameters, server, stage, workspace
 from scriptsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     with stage.told_errors("sweep"):
-        settings = params.load(options.params)
+        settings = parameters.load(options.params)
         from flows.sweeping.study import open_study
 
         study = open_study(settings)
@@ -73,7 +72,7 @@ def use(study: optuna.Study, which: str, path: Path) -> None:
     print(f"sweep: {target} has the values of trial {trial.number}" + "".join(f"\n  {line}" for line in told))
 
 
-def run(settings: params.Params, study: optuna.Study) -> None:
+def run(settings: parameters.Params, study: optuna.Study) -> None:
     """Run what is left of the study, then say what came out."""
     from flows.sweeping.attempt import warm_up
     from flows.sweeping.record import StudyRecord
@@ -117,7 +116,7 @@ def _server() -> Any:
 class _Trials:
     """The trials that this process runs, `sweep.workers` at a time, each a Prefect task run."""
 
-    def __init__(self, settings: params.Params, study: optuna.Study, record: StudyRecord) -> None:
+    def __init__(self, settings: parameters.Params, study: optuna.Study, record: StudyRecord) -> None:
         self.settings, self.sweep, self.study, self.record = settings, settings.sweep, study, record
         self.stopping = Event()
         self.running: dict[Any, Any] = {}  # future -> its trial

@@ -25,10 +25,12 @@ from pathlib import Path
 from typing import IO, Any, get_args
 
 from flows import views
+from flows.parameters import Params
 from flows.server import answers, clean
 from scriptsight import files
 from scriptsight.errors import InputError
-from scriptsight.params import Params, Pretrain, read_yaml
+from scriptsight.params.pretrain import PretrainParams
+from scriptsight.params.reading import read_yaml
 from scriptsight.reporting import ConsoleReporter
 
 EXPERIMENT = "scriptsight"
@@ -169,7 +171,7 @@ def _cleaned(value: Any) -> Any:
 
 def used(params: Params) -> dict[str, Any]:
     """The parameters that a run is told apart by: not those of other objectives, of the machine, or left open."""
-    kinds = set(get_args(Pretrain.model_fields["objective"].annotation)) - {params.pretrain.objective}
+    kinds = set(get_args(PretrainParams.model_fields["objective"].annotation)) - {params.pretrain.objective}
     kinds -= set(params.pretrain.objectives)
     if params.pretrain.objective == "contrastive":  # whose parameters are those of tvts
         kinds.discard("tvts")

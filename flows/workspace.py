@@ -10,8 +10,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from scriptsight import files, params
+from flows import parameters
+from scriptsight import files
 from scriptsight.errors import InputError
+from scriptsight.params import reading
 
 PROJECT = Path(__file__).resolve().parent.parent
 SOURCES = ("path", "annotations", "captions", "lists", "titles")  # keys of collections that name files
@@ -47,8 +49,8 @@ def prepare(folder: Path) -> None:
         )
     if not (PROJECT / "dvc.yaml").is_file():
         raise InputError(f"There is no {PROJECT / 'dvc.yaml'}: workspaces need the project's checkout.")
-    merged = params.merge(params.read_yaml(PROJECT / "params.yaml"), params.read_yaml(overrides))
-    params.build(merged, str(overrides))
+    merged = reading.merge(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
+    parameters.build(merged, str(overrides))
     _write(folder / "params.yaml", merged, "the project's params.yaml with overrides.yaml laid over it")
     _write(folder / "dvc.yaml", _pipeline(folder, merged), "the project's dvc.yaml for this workspace")
     if not (folder / ".gitignore").exists():
@@ -69,7 +71,7 @@ def _pipeline(folder: Path, merged: dict[str, Any]) -> dict[str, Any]:
     A folder of code becomes its files: outside of its root DVC heeds no .dvcignore, and the byte code in
     __pycache__ would count as a change.
     """
-    pipeline = params.read_yaml(PROJECT / "dvc.yaml")
+    pipeline = reading.read_yaml(PROJECT / "dvc.yaml")
     for stage in pipeline["stages"].values():
         stage["deps"] = [path for dep in stage["deps"] for path in _rooted(dep, folder)]
     sources = [collection.get(key) for collection in merged["ingest"]["collections"].values() for key in SOURCES]

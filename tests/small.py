@@ -11,13 +11,16 @@ import pyarrow as pa
 import simplejpeg
 import torch
 
-from scriptsight import params
+from scriptsight import captions
 from scriptsight.catalogue import Cue
-from scriptsight.ingest import captions
 from scriptsight.models import bundle
 from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import VideoViT
+from scriptsight.params import reading
+from scriptsight.params.ingest import IngestParams
+from scriptsight.params.models import TextParams, WordText
+from scriptsight.params.segment import SegmentParams
 from scriptsight.segments import SCHEMA, Segment, to_batch
 
 WORDS = "the red green blue circle square triangle moves grows shrinks to left right up down and then"
@@ -26,10 +29,10 @@ WORDS = "the red green blue circle square triangle moves grows shrinks to left r
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def ingest_params(collections: dict[str, Any], **keys: Any) -> params.Ingest:
+def ingest_params(collections: dict[str, Any], **keys: Any) -> IngestParams:
     """The project's own ingest section with other collections."""
-    section = params.read_yaml(PROJECT / "params.yaml")["ingest"]
-    return params.Ingest.model_validate(section | {"collections": collections} | keys)
+    section = reading.read_yaml(PROJECT / "params.yaml")["ingest"]
+    return IngestParams.model_validate(section | {"collections": collections} | keys)
 
 
 def script(path: Path) -> captions.Script:
@@ -37,7 +40,7 @@ def script(path: Path) -> captions.Script:
     return captions.parse(path.read_bytes(), str(path))
 
 
-def segment_params(**keys: Any) -> params.Segment:
+def segment_params(**keys: Any) -> SegmentParams:
     """How small videos are cut: segments of six seconds at four small frames a second."""
     values = {
         "fps": 4.0,
@@ -53,7 +56,7 @@ def segment_params(**keys: Any) -> params.Segment:
         "dask_address": None,
         "max_reject_share": 0.5,
     }
-    return params.Segment.model_validate(values | keys)
+    return SegmentParams.model_validate(values | keys)
 
 
 def frames(colour: Sequence[int], count: int = 6, side: int = 16, seed: int = 0) -> list[bytes]:
@@ -102,14 +105,14 @@ def write_segments(folder: Path, collection: str, split: str, segments: Sequence
 
 
 def tiny_encoder(
-    text: params.TextEncoder | None = None,
+    text: TextParams | None = None,
     *,
     seed: int = 0,
     texts: Sequence[str] = (WORDS,),
     max_tokens: int = 50,
 ) -> Encoder:
     """4 frames of 16 pixels, width 32, depth 1, 8 shared dimensions; words as text unless said."""
-    choice = text or params.WordText(kind="words", width=16, vocabulary=100)
+    choice = text or WordText(kind="words", width=16, vocabulary=100)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         video = VideoViT(width=32, depth=1, heads=2, patch=8, tubelet=2, size=16, frames=4)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scriptsight import params, retrieve
+from scriptsight import retrieve
 from scriptsight.cli import main
+from scriptsight.params.retrieve import RetrieveParams
 from tests import small
 from tests.conftest import MakeVideo
 
@@ -21,7 +22,7 @@ def workspace(tmp_path: Path) -> Path:
         small.segment("blue", colour=(0, 0, 230), texts=["the blue square grows"]),
     ]
     small.write_segments(tmp_path / "segments", "c", "test", rows)
-    chosen = params.Retrieve(
+    chosen = RetrieveParams(
         collection="c",
         split="test",
         protocol="segments",

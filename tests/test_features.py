@@ -338,7 +338,7 @@ import numpy as np, torch
 from scriptsight import features
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.segments import Segments
-from scriptsight.training import processes
+from scriptsight import distributed
 from tests.test_features import deep_encoder
 
 class Mortal(ConsoleReporter):
@@ -350,12 +350,12 @@ class Mortal(ConsoleReporter):
 
 features.PART_CLIPS = 4
 folder = Path(sys.argv[1])
-with processes.joined(torch.device("cpu")):
+with distributed.joined(torch.device("cpu")):
     found = features.extract(
         deep_encoder(), Segments(folder, "c", "test"), 2, Mortal(), "test", store=folder / sys.argv[2],
         kinds=("cls", "tokens")[: int(sys.argv[3])],
     )
-    np.save(folder / f"{sys.argv[2]}-{processes.rank()}.npy", found["cls"])
+    np.save(folder / f"{sys.argv[2]}-{distributed.rank()}.npy", found["cls"])
 """
 
 

@@ -6,23 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from scriptsight import params
+from flows import parameters
 from scriptsight.errors import InputError
+from scriptsight.params import reading
+from scriptsight.params.models import VitParams
 
 
 @pytest.fixture
 def values():
-    return copy.deepcopy(params.read_yaml("params.yaml"))
+    return copy.deepcopy(reading.read_yaml("params.yaml"))
 
 
 def told(values) -> str:
     with pytest.raises(InputError) as error:
-        params.build(values, "params.yaml")
+        parameters.build(values, "params.yaml")
     return str(error.value)
 
 
 def test_the_project_file_is_valid_and_frozen():
-    loaded = params.load("params.yaml")
+    loaded = parameters.load("params.yaml")
     with pytest.raises(ValueError, match="frozen"):
         loaded.pretrain.k = 3
 
@@ -90,11 +92,11 @@ def test_a_wrong_value_is_named(values, section, key, value, expected):
 def test_a_text_encoder_is_not_frozen_for_one_objective_and_trained_by_another(values):
     values["pretrain"]["objective"] = "joint"
     values["pretrain"]["joint"]["objectives"] = {"cpd": 1.0, "tvts": 1.0}
-    params.build(values)
+    parameters.build(values)
     values["pretrain"]["cpd"]["joint_from"] = {"kind": "plateau", "validations": 2}
     assert "cpd.joint_from freezes the text encoder at first, and tvts trains it" in told(values)
     values["pretrain"]["joint"]["objectives"] = {"cpd": 1.0, "masked_pixels": 1.0}  # which reads no text
-    params.build(values)
+    parameters.build(values)
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "a.b"])
@@ -112,21 +114,21 @@ def test_all_errors_are_told_at_once(values):
 def test_yaml_1_2_numbers_and_repeated_keys(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text("lr: 1e-3\n")
-    assert params.read_yaml(path) == {"lr": 0.001}
+    assert reading.read_yaml(path) == {"lr": 0.001}
     path.write_text("lr: 1\nlr: 2\n")
     with pytest.raises(InputError, match=r"p\.yaml is not valid YAML"):
-        params.read_yaml(path)
+        reading.read_yaml(path)
     path.write_text("just words")
     with pytest.raises(InputError, match="holds no sections"):
-        params.read_yaml(path)
+        reading.read_yaml(path)
     with pytest.raises(InputError, match="There is no parameters file"):
-        params.read_yaml(tmp_path / "none.yaml")
+        reading.read_yaml(tmp_path / "none.yaml")
 
 
 def test_overrides_replace_values_but_kinds_and_collections_whole(values):
     text = {"kind": "huggingface", "name": "x", "pool": "cls"}
     only = {"mine": {"kind": "folder", "path": "videos"}}
-    merged = params.merge(values, {"pretrain": {"k": 3, "text": text}, "ingest": {"collections": only}})
+    merged = reading.merge(values, {"pretrain": {"k": 3, "text": text}, "ingest": {"collections": only}})
     assert merged["pretrain"]["k"] == 3
     assert merged["pretrain"]["frames"] == values["pretrain"]["frames"]
     assert merged["pretrain"]["text"] == text
@@ -135,10 +137,10 @@ def test_overrides_replace_values_but_kinds_and_collections_whole(values):
 
 def test_a_preset_stands_for_a_shape_and_replaces_it(values):
     video = {"preset": "vit_b16", "tubelet": 2, "init": "mae.pth"}
-    merged = params.merge(values, {"pretrain": {"video": video, "size": 32}})
-    found = params.build(merged).pretrain.video
+    merged = reading.merge(values, {"pretrain": {"video": video, "size": 32}})
+    found = parameters.build(merged).pretrain.video
     assert found.shape == {"kind": "vit", "width": 768, "depth": 12, "heads": 12, "patch": 16, "tubelet": 2}
-    assert params.Vit(**found.model_dump()) == found
+    assert VitParams(**found.model_dump()) == found
 
 
 def test_the_overrides_of_the_readme_are_valid(values, tmp_path):
@@ -147,6 +149,6 @@ def test_the_overrides_of_the_readme_are_valid(values, tmp_path):
     assert len(blocks) >= 2
     for block in blocks:
         (tmp_path / "overrides.yaml").write_text(block)
-        values = params.merge(values, params.read_yaml(tmp_path / "overrides.yaml"))
+        values = reading.merge(values, reading.read_yaml(tmp_path / "overrides.yaml"))
         values["segment"]["short_side"] = max(values["segment"]["short_side"], values["pretrain"]["size"])
-        params.build(values, "README.md")
+        parameters.build(values, "README.md")

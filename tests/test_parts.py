@@ -16,7 +16,7 @@ import pytest
 
 from scriptsight import ingest, parts, segment
 from scriptsight.errors import InputError
-from scriptsight.params import Segment
+from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Chunk, Work
 from scriptsight.reporting import ConsoleReporter
 from tests import small
@@ -63,7 +63,7 @@ def kill_in_the_middle(name: str, values: dict[str, Any]) -> None:
     # One worker and a pause after each part, so that there is a middle to be killed in, on any machine.
     code = f"""
 import sys, time
-from scriptsight import params, parts, {name} as stage
+from scriptsight import parts, {name} as stage
 
 def slowly(work, chunks, total):
     for count in parts.processes(work, chunks, total, workers=1):
@@ -95,7 +95,7 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(name: str, values: 
     ingest.run(small.ingest_params(MINE))
     stage, params = {
         "ingest": (ingest, small.ingest_params(MINE)),
-        "segment": (segment, Segment.model_validate(SEGMENT)),
+        "segment": (segment, SegmentParams.model_validate(SEGMENT)),
     }[name]
     stage.run(params)
     whole = outputs()
@@ -162,9 +162,9 @@ def test_a_resumed_run_notices_a_file_that_changed_meanwhile(make_video: MakeVid
 
 def test_parts_of_other_parameters_are_not_used_and_removed() -> None:
     ingest.run(small.ingest_params(MINE))
-    interrupted(segment, Segment.model_validate(SEGMENT))
+    interrupted(segment, SegmentParams.model_validate(SEGMENT))
     counting = Counting()
-    segment.run(Segment.model_validate(SEGMENT | {"jpeg_quality": 50}), mapper=counting)
+    segment.run(SegmentParams.model_validate(SEGMENT | {"jpeg_quality": 50}), mapper=counting)
     assert counting.chunks == VIDEOS
     assert not Path(".work/segment").exists()
 

@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
+from flows import parameters
 from flows.sweeping import study as studies
-from scriptsight import files, params
+from scriptsight import files
 from scriptsight.errors import InputError
 
 ENOUGH = 0.95  # of the best second objective
@@ -88,5 +89,5 @@ def write(path: Path, values: Mapping[str, Any], *, add: bool = False) -> list[s
     with files.whole_file(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
         if not add:
-            params.load(partial)  # nothing is replaced by what can't be used
+            parameters.load(partial)  # nothing is replaced by what can't be used
     return told

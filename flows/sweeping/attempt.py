@@ -15,8 +15,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
+from flows import parameters
 from flows.sweeping.trial import EVENTS, FIGURES, SETTINGS, main
-from scriptsight import files, params
+from scriptsight import files
 
 LOOK_SECONDS = 0.5  # between two looks at what the process wrote
 FORKLESS = 255  # how multiprocessing says that the process went from which trials are forked
@@ -48,7 +49,7 @@ def warm_up() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def begin(settings: params.Params, folder: Path, worker: int, since: str = "") -> Process:
+def begin(settings: parameters.Params, folder: Path, worker: int, since: str = "") -> Process:
     """Start the process of a trial in `folder`; what another study of the same name left there is removed.
 
     Args:

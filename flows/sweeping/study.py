@@ -20,16 +20,17 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from flows import parameters
 from flows.server import clean
 from flows.tracking import flat
-from scriptsight import params
 from scriptsight.errors import InputError
+from scriptsight.params import reading
 from scriptsight.segments import Segments
 
 ADDRESS = "SCRIPTSIGHT_SWEEP_STORAGE"  # the variable that may hold a password
 SILENT = 3  # heartbeats that a worker may miss
 DIGITS = 3  # of a drawn number, so that it reads well in params.yaml
-Given = params.IntRange | params.FloatRange | params.Choices
+Given = parameters.IntRange | parameters.FloatRange | parameters.Choices
 OF_ONE = ("reason", "seconds", "figures", "run")  # what is known of an attempt alone, and not of its repetition
 
 # A heartbeat without Study.optimize is what this package beats itself; the other is said of every use of retries.
@@ -63,7 +64,7 @@ class ByNumber(BaseSampler):
         return self._own.sample_independent(study, trial, param_name, param_distribution)
 
 
-def open_study(settings: params.Params, segments: Path = Path("data/segments")) -> optuna.Study:
+def open_study(settings: parameters.Params, segments: Path = Path("data/segments")) -> optuna.Study:
     """The study that `settings.sweep` names, begun with the parameters of params.yaml as its first trial.
 
     Raises:
@@ -89,7 +90,7 @@ def open_study(settings: params.Params, segments: Path = Path("data/segments")) 
     return study
 
 
-def _open(sweep: params.Sweep, settings: params.Params, begun_with: Mapping[str, Any]) -> optuna.Study:
+def _open(sweep: parameters.SweepParams, settings: parameters.Params, begun_with: Mapping[str, Any]) -> optuna.Study:
     where = address(sweep)
     if where.startswith("sqlite:///"):
         Path(where.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -117,17 +118,17 @@ def _open(sweep: params.Sweep, settings: params.Params, begun_with: Mapping[str,
 
 def _holds(given: Given, value: Any) -> bool:
     """Whether the value lies in the range."""
-    if isinstance(given, params.Choices):
+    if isinstance(given, parameters.Choices):
         return value in given.values
     return isinstance(value, int | float) and given.low <= value <= given.high
 
 
-def address(sweep: params.Sweep) -> str:
+def address(sweep: parameters.SweepParams) -> str:
     """Where the study lies: the environment's address, which may hold a password, or that of params.yaml."""
     return os.environ.get(ADDRESS) or sweep.storage
 
 
-def _fixed(settings: params.Params, segments: Path) -> dict[str, Any]:
+def _fixed(settings: parameters.Params, segments: Path) -> dict[str, Any]:
     """What has to be the same for all trials of a study: parameters that aren't drawn, and the data."""
     base = with_values(settings, {})
     found = flat(
@@ -154,7 +155,7 @@ def _fixed(settings: params.Params, segments: Path) -> dict[str, Any]:
     return plain
 
 
-def _sampler(sweep: params.Sweep, number: int) -> BaseSampler:
+def _sampler(sweep: parameters.SweepParams, number: int) -> BaseSampler:
     if sweep.sampler == "qmc":  # one sequence, of which the study keeps the place: its seed stays
         return QMCSampler(seed=sweep.seed, scramble=True, warn_independent_sampling=False)
     seed = sweep.seed * 1_000_003 + number
@@ -163,7 +164,7 @@ def _sampler(sweep: params.Sweep, number: int) -> BaseSampler:
     return TPESampler(n_startup_trials=sweep.startup_trials, seed=seed)
 
 
-def _pruner(prune: params.Prune | None) -> optuna.pruners.BasePruner:
+def _pruner(prune: parameters.Prune | None) -> optuna.pruners.BasePruner:
     if prune is None:
         return optuna.pruners.NopPruner()
     return optuna.pruners.MedianPruner(prune.startup_trials, prune.warmup_steps)
@@ -172,7 +173,7 @@ def _pruner(prune: params.Prune | None) -> optuna.pruners.BasePruner:
 # ----------------------------------------------------------------------------------------------- trials
 
 
-def ask(study: optuna.Study, sweep: params.Sweep) -> Trial | None:
+def ask(study: optuna.Study, sweep: parameters.SweepParams) -> Trial | None:
     """The next trial, running from now on: a repetition first, then a new one; None where nothing is left to begin.
 
     Trials of other workers may still be running, and turn out to be lost: ask again until `unfinished` is 0.
@@ -194,9 +195,9 @@ def ask(study: optuna.Study, sweep: params.Sweep) -> Trial | None:
 
 
 def _suggest(trial: Trial, name: str, given: Given) -> None:
-    if isinstance(given, params.Choices):
+    if isinstance(given, parameters.Choices):
         trial.suggest_categorical(name, given.values)
-    elif isinstance(given, params.IntRange):
+    elif isinstance(given, parameters.IntRange):
         trial.suggest_int(name, given.low, given.high, log=given.log)
     else:
         trial.suggest_float(name, given.low, given.high, log=given.log)
@@ -249,7 +250,7 @@ def before(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial | None:
     return study.trials[history[-1]] if history else None
 
 
-def repeat(study: optuna.Study, trial: FrozenTrial, sweep: params.Sweep, *, counted: bool = True) -> None:
+def repeat(study: optuna.Study, trial: FrozenTrial, sweep: parameters.SweepParams, *, counted: bool = True) -> None:
     """Have a lost trial run again, with its values and from its last checkpoint, `sweep.retries` times at most."""
     trial.user_attrs = {name: value for name, value in trial.user_attrs.items() if name not in OF_ONE}
     if not counted:  # whoever stops a study may do so any number of times
@@ -267,7 +268,7 @@ def values_of(trial: FrozenTrial | Trial) -> dict[str, Any]:
     return {name: float(f"{value:.{DIGITS}g}") if name in drawn else value for name, value in trial.params.items()}
 
 
-def with_values(settings: params.Params, values: Mapping[str, Any]) -> params.Params:
+def with_values(settings: parameters.Params, values: Mapping[str, Any]) -> parameters.Params:
     """The parameters of a trial: those of params.yaml, `sweep.overrides` and what was drawn; measured on the
     validation splits.
 
@@ -275,17 +276,17 @@ def with_values(settings: params.Params, values: Mapping[str, Any]) -> params.Pa
         InputError: they don't fit together.
     """
     overrides: dict[str, Any] = {str(section): given for section, given in settings.sweep.overrides.items()}
-    merged = params.merge(settings.model_dump(mode="json"), overrides)
+    merged = reading.merge(settings.model_dump(mode="json"), overrides)
     for name, value in values.items():
         *path, last = name.split(".")
         section: Any = merged
         for part in path:
             section = section[part]
         section[last] = value
-    return _on_validation(params.build(merged, "sweep.overrides, with what was drawn,"))
+    return _on_validation(parameters.build(merged, "sweep.overrides, with what was drawn,"))
 
 
-def _on_validation(settings: params.Params) -> params.Params:
+def _on_validation(settings: parameters.Params) -> parameters.Params:
     """The same, with nothing measured on a split that figures are reported on.
 
     Raises:

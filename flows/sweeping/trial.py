@@ -18,10 +18,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from flows import stage
+from flows import parameters, stage
 from flows.tracking import flat
-from scriptsight import files, params
+from scriptsight import files
 from scriptsight.errors import InputError
+from scriptsight.params.probe import ProbeParams
+from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.reporting import ConsoleReporter, Reporter
 
 SETTINGS, EVENTS, FIGURES, MODEL = "trial.json", "events.jsonl", "figures.json", "model"
@@ -55,7 +57,7 @@ def main(folder: Path) -> None:
     with stage.told_errors("trial"):
         told = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         try:
-            figures = run(params.build(told["params"]), folder, told["worker"], reporter)
+            figures = run(parameters.build(told["params"]), folder, told["worker"], reporter)
         except Exception as error:
             if not isinstance(error, InputError):
                 traceback.print_exc()
@@ -68,7 +70,7 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def run(settings: params.Params, folder: Path, worker: int, reporter: Reporter) -> dict[str, float]:
+def run(settings: parameters.Params, folder: Path, worker: int, reporter: Reporter) -> dict[str, float]:
     """Train and measure -> figures by name: pretrain/, probe/, retrieve/, speed/ and the seconds of both."""
     started = time.perf_counter()
     import torch
@@ -101,7 +103,7 @@ def run(settings: params.Params, folder: Path, worker: int, reporter: Reporter) 
     return {name: float(value) for name, value in (figures | seconds).items() if isinstance(value, int | float)}
 
 
-def probed(choice: params.Probe, folder: Path, reporter: Reporter) -> dict[str, Any]:
+def probed(choice: ProbeParams, folder: Path, reporter: Reporter) -> dict[str, Any]:
     """The figures of the probe stage's first test."""
     from scriptsight import probe
 
@@ -111,7 +113,7 @@ def probed(choice: params.Probe, folder: Path, reporter: Reporter) -> dict[str, 
     return flat(found, "/")
 
 
-def retrieved(choice: params.Retrieve, folder: Path, reporter: Reporter) -> dict[str, float]:
+def retrieved(choice: RetrieveParams, folder: Path, reporter: Reporter) -> dict[str, float]:
     """Whole scripts look for their segments, as the retrieve stage measures it, without its index and pictures.
 
     (The recall that pre-training reports while it validates is of K transcripts, and easier the more they are.)

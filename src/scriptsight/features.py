@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scriptsight import arithmetic, clips
+from scriptsight import arithmetic, clips, distributed
 from scriptsight.arithmetic import Arithmetic
 from scriptsight.clips import View
 from scriptsight.errors import InputError
@@ -45,7 +45,6 @@ from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Attention, VideoEncoder, VideoViT, use_explicit_attention
 from scriptsight.reporting import Reporter
 from scriptsight.segments import Segment, Segments
-from scriptsight.training import processes
 
 __all__ = ["View", "extract", "script_texts"]
 
@@ -302,19 +301,19 @@ class _Shelf:
 
 def _kept(work: _Work, store: Path) -> dict[str, np.ndarray]:
     """The features from the store, after what it lacks was extracted into it; all processes call this."""
-    first = processes.rank() == 0
+    first = distributed.rank() == 0
     try:
-        shelves: list[_Shelf] = processes.collect(_shelves(work, store) if first else None)[0]
-        missing: list[_Shelf] = processes.collect(_missing(work, shelves) if first else None)[0]
+        shelves: list[_Shelf] = distributed.collect(_shelves(work, store) if first else None)[0]
+        missing: list[_Shelf] = distributed.collect(_missing(work, shelves) if first else None)[0]
         if missing:
-            there: set[Part] = processes.collect(_there(work, missing) if first else None)[0]
+            there: set[Part] = distributed.collect(_there(work, missing) if first else None)[0]
             parts = _parts(work, missing)
-            _make(work, missing, parts[processes.rank() :: processes.world()], there)
-            processes.collect(None)  # all parts are there
+            _make(work, missing, parts[distributed.rank() :: distributed.world()], there)
+            distributed.collect(None)  # all parts are there
             if first:
                 for shelf in missing:
                     _join(shelf, parts, (len(work.rows), work.view.clips, *work.shape(shelf.kind)))
-            processes.collect(None)
+            distributed.collect(None)
     except OSError as error:
         raise InputError(f"Features can't be kept in {store}: {error}. Name another folder.") from error
     # Private pages: who changes the array changes no file.

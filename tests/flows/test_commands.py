@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import stage, stages
+from flows import parameters, stage, stages
 from flows.workspace import PROJECT, prepare
-from scriptsight import params
 from scriptsight.errors import InputError
+from scriptsight.params import reading
 from tests.conftest import MakeVideo
 from tests.flows.conftest import FOLDER, Command
 
@@ -107,8 +107,8 @@ def test_a_stage_dies_with_dvc(shell: str) -> None:
 def test_a_workspace_is_the_project_with_overrides(workspace: Path) -> None:
     (workspace / "overrides.yaml").write_text("pretrain:\n  seed: 7\n")
     prepare(workspace)
-    assert params.load(workspace / "params.yaml").pretrain.seed == 7
-    pipeline = params.read_yaml(workspace / "dvc.yaml")
+    assert parameters.load(workspace / "params.yaml").pretrain.seed == 7
+    pipeline = reading.read_yaml(workspace / "dvc.yaml")
     code = [dep for dep in pipeline["stages"]["pretrain"]["deps"] if dep.endswith(".py")]
     assert code and all((workspace / dep).is_file() for dep in code)
     assert "data/segments" in pipeline["stages"]["pretrain"]["deps"]
@@ -129,7 +129,7 @@ def test_files_that_a_workspace_names_are_dependencies(workspace: Path) -> None:
         "probe: {tests: {some: {collections: [some]}}}\nretrieve: {collection: some}\n"
     )
     prepare(workspace)
-    stages_of = params.read_yaml(workspace / "dvc.yaml")["stages"]
+    stages_of = reading.read_yaml(workspace / "dvc.yaml")["stages"]
     assert stages_of["ingest"]["deps"][-2:] == ["clips", "lists/train.json"]
     assert stages_of["pretrain"]["deps"][-1] == "first"
 

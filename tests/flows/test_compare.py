@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flows import compare, contest, standings, tracking
-from scriptsight import params
 from scriptsight.errors import InputError
+from scriptsight.params import reading
 from tests.flows.test_commands import TINY
 
 PRESET = compare.Preset(
@@ -35,10 +35,10 @@ def server() -> Iterator[None]:
 
 
 def tiny(root: Path, **changes: object) -> compare.Comparison:
-    values = params.read_yaml(compare.PROJECT / "params.yaml")
+    values = reading.read_yaml(compare.PROJECT / "params.yaml")
     changed = root.parent / "tiny.yaml"
     changed.write_text(TINY)
-    base = params.merge(values, params.read_yaml(changed))
+    base = reading.merge(values, reading.read_yaml(changed))
     base["pretrain"] |= {"cpd": base["pretrain"]["cpd"] | {"noise": 8}, **changes}
     return compare.Comparison(PRESET, root, base)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from flows import parameters
 from flows.stages import STAGES
-from scriptsight import params
+from scriptsight.params import reading
 
 PROJECT = Path(__file__).resolve().parents[2]
 SOURCE = PROJECT / "src" / "scriptsight"
@@ -19,7 +20,7 @@ INFRASTRUCTURE = {"errors.py", "files.py", "params.py", "reporting.py", "__init_
 
 @pytest.fixture(scope="module")
 def pipeline() -> dict[str, Any]:
-    return params.read_yaml(PROJECT / "dvc.yaml")
+    return reading.read_yaml(PROJECT / "dvc.yaml")
 
 
 def test_stages_are_those_of_the_flows(pipeline: dict[str, Any]) -> None:
@@ -30,10 +31,10 @@ def test_stages_are_those_of_the_flows(pipeline: dict[str, Any]) -> None:
 
 
 def test_params_are_sections(pipeline: dict[str, Any]) -> None:
-    assert set(params.Params.model_fields) == {*STAGES, "registry", "sweep"}
+    assert set(parameters.Params.model_fields) == {*STAGES, "registry", "sweep"}
     for name, stage in pipeline["stages"].items():
         assert stage["params"] == [name]
-    params.load(PROJECT / "params.yaml")
+    parameters.load(PROJECT / "params.yaml")
 
 
 def test_what_differs_between_equal_runs_is_no_output(pipeline: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows import tracking
-from scriptsight import params
+from scriptsight.params import reading
 from tests import small
 from tests.flows.conftest import SURROUNDINGS
 from tests.training.together import SMALL
@@ -26,8 +26,8 @@ def prepared(workspace: Path) -> Path:
     for split, count in (("train", 20), ("val", 12)):
         small.told(workspace / "data/segments", split, count, "narrated")
     engine = {"engine": {"processes": 2}, "steps": 600, "validate_every": 300, "checkpoint_every": 100}
-    values = params.merge(params.read_yaml("params.yaml"), SMALL)
-    YAML().dump(params.merge(values, {"pretrain": engine}), workspace / "params.yaml")
+    values = reading.merge(reading.read_yaml("params.yaml"), SMALL)
+    YAML().dump(reading.merge(values, {"pretrain": engine}), workspace / "params.yaml")
     return workspace
 
 

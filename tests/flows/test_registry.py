@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows import better, registry, tracking
-from scriptsight import params
+from flows import better, parameters, registry, tracking
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from tests import small
@@ -18,12 +17,12 @@ from tests.flows.test_better import hits
 
 
 @pytest.fixture
-def settings(workspace: Path) -> params.Params:
+def settings(workspace: Path) -> parameters.Params:
     Path("dvc.lock").write_text("stages: {segment: {outs: [{path: data/segments, md5: 0123456789abcdef.dir}]}}\n")
-    return params.load()
+    return parameters.load()
 
 
-def measured(settings: params.Params, seed: int, right: Sequence[int], untrained: float = 0.3) -> str:
+def measured(settings: parameters.Params, seed: int, right: Sequence[int], untrained: float = 0.3) -> str:
     """A model with its weights, and an MLflow run with the outcomes of its probe -> the id of the run."""
     small.tiny_bundle(registry.BUNDLE, seed=seed)
     write_probe(Path("plots/probe"), linear_top1=right)
@@ -43,7 +42,7 @@ def champion() -> Any:
         return tracking.model_version(client, "scriptsight", "champion")
 
 
-def test_only_what_learned_something_is_registered_and_once(settings: params.Params) -> None:
+def test_only_what_learned_something_is_registered_and_once(settings: parameters.Params) -> None:
     measured(settings, 0, hits(0.31))
     decision = registry.publish(settings)
     assert (decision.outcome, decision.version) == ("refused", None)
@@ -60,7 +59,7 @@ def test_only_what_learned_something_is_registered_and_once(settings: params.Par
         assert len(client.search_model_versions("name = 'scriptsight'")) == 1
 
 
-def test_the_champion_moves_only_to_what_is_better(settings: params.Params) -> None:
+def test_the_champion_moves_only_to_what_is_better(settings: parameters.Params) -> None:
     for seed, right, outcome, reason in (
         (1, hits(0.5), "champion", "it is the first"),
         (2, hits(0.9)[:150], "challenger", "200 items against 150"),
@@ -82,7 +81,7 @@ def test_the_champion_moves_only_to_what_is_better(settings: params.Params) -> N
 
 
 def test_a_champion_of_another_folder_is_not_overrun(
-    settings: params.Params, monkeypatch: pytest.MonkeyPatch
+    settings: parameters.Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was entered while this model was compared with the champion before."""
     for seed, share in ((1, 0.5), (2, 0.9)):
@@ -104,7 +103,7 @@ def test_a_champion_of_another_folder_is_not_overrun(
 
 
 def test_the_newest_run_is_held_against_the_champion(
-    settings: params.Params, capsys: pytest.CaptureFixture[str]
+    settings: parameters.Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = measured(settings, 1, hits(0.5))
     registry.publish(settings)
@@ -121,7 +120,7 @@ def test_the_newest_run_is_held_against_the_champion(
     assert files == {f"better/{first[:8]}/better.md", f"better/{first[:8]}/better.png"}
 
 
-def test_an_interrupted_decision_is_made_up_for(settings: params.Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_decision_is_made_up_for(settings: parameters.Params, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*_: Any) -> str:
         raise KeyboardInterrupt
 
@@ -135,7 +134,7 @@ def test_an_interrupted_decision_is_made_up_for(settings: params.Params, monkeyp
     assert champion().tags["decision"] == "champion"
 
 
-def test_what_is_missing_is_told(settings: params.Params) -> None:
+def test_what_is_missing_is_told(settings: parameters.Params) -> None:
     with pytest.raises(InputError, match="no trained model"):
         registry.publish(settings)
     small.tiny_bundle(registry.BUNDLE)

@@ -15,7 +15,8 @@ import pytest
 from flows import runners
 from scriptsight import ingest, segment
 from scriptsight.errors import InputError
-from scriptsight.params import Ingest, Segment
+from scriptsight.params.ingest import IngestParams
+from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Work, write_plan
 from tests import small
 from tests.conftest import MakeVideo
@@ -46,11 +47,11 @@ def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_video: MakeVide
     Path("v/broken.mp4").write_text("no video")
 
 
-def ingest_params(**keys: Any) -> Ingest:
+def ingest_params(**keys: Any) -> IngestParams:
     return small.ingest_params({"mine": {"kind": "folder", "path": "v", "splits": {"*": "train"}}}, **keys)
 
 
-def segment_params(**keys: Any) -> Segment:
+def segment_params(**keys: Any) -> SegmentParams:
     return small.segment_params(**keys)
 
 

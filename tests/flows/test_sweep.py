@@ -21,12 +21,12 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from flows import server, tracking
+from flows import parameters, server, tracking
 from flows.sweeping import apply, report, trial
 from flows.sweeping import attempt as attempts
 from flows.sweeping import study as studies
-from scriptsight import params
 from scriptsight.errors import InputError
+from scriptsight.params import reading
 from scriptsight.pretrain.objectives.tvts import neighbours_in_order
 from tests.flows.conftest import NOWHERE, PROJECT, SURROUNDINGS, Command
 from tests.small import segment, told, write_segments
@@ -74,16 +74,16 @@ def small(workspace: Path) -> Path:
     return workspace
 
 
-def write(folder: Path, more: str = "") -> params.Params:
+def write(folder: Path, more: str = "") -> parameters.Params:
     """params.yaml of the workspace: the project's, with what makes it small, and with `more` laid over that."""
     path = folder / "params.yaml"
     yaml = YAML()
     for text in (OVERRIDES, more):
         path.with_suffix(".more").write_text(text or "{}")
-        merged = params.merge(params.read_yaml(path), params.read_yaml(path.with_suffix(".more")))
+        merged = reading.merge(reading.read_yaml(path), reading.read_yaml(path.with_suffix(".more")))
         with path.open("w") as file:
             yaml.dump(merged, file)
-    return params.load(path)
+    return parameters.load(path)
 
 
 def found(study: str = "small") -> list[dict[str, str]]:
@@ -170,7 +170,7 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     best = next(iter(row for row in rows if row["front"]))
     done = command("flows.sweep", "--apply", best["trial"])
     assert done.returncode == 0, done.stderr
-    assert params.load().pretrain.tvts.align_weight == float(best["pretrain.tvts.align_weight"])
+    assert parameters.load().pretrain.tvts.align_weight == float(best["pretrain.tvts.align_weight"])
     done = command("flows.sweep", "--apply", "77")
     assert done.returncode == 1
     assert "There is no complete trial 77" in done.stderr
@@ -242,7 +242,7 @@ def test_how_an_attempt_ends(tmp_path: Path, how: str, most: float, came_to: str
 # -------------------------------------------------------------------------------------- the study
 
 
-def draws(settings: params.Params, count: int) -> list[dict[str, Any]]:
+def draws(settings: parameters.Params, count: int) -> list[dict[str, Any]]:
     study = studies.open_study(settings)
     values: list[dict[str, Any]] = []
     for _ in range(count):
@@ -298,13 +298,13 @@ def test_a_study_is_of_one_kind_of_trial(small: Path) -> None:
     clips.rename(clips.with_name("away"))
     write_segments(folder, "actions", "val", [segment("other", label="dark")])
     with pytest.raises(InputError, match="was begun with other values of the segments"):
-        studies.open_study(params.load())
+        studies.open_study(parameters.load())
     shutil.rmtree(clips)
     clips.with_name("away").rename(clips)
-    studies.open_study(params.load())
+    studies.open_study(parameters.load())
     told(folder, "train", 23, "narrated")
     with pytest.raises(InputError, match="was begun with other values of the segments"):
-        studies.open_study(params.load())
+        studies.open_study(parameters.load())
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_no_password_is_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write(small, "sweep: {storage: 'sqlite:///mlruns/optuna.db'}")
     monkeypatch.setenv(studies.ADDRESS, "postgresql+psycopg://me:secret@127.0.0.1:9/x")
     with pytest.raises(InputError, match="can't be used") as error:
-        studies.open_study(params.load())
+        studies.open_study(parameters.load())
     assert "secret" not in str(error.value)
     assert "127.0.0.1" in str(error.value)
 
@@ -369,7 +369,7 @@ def test_neighbours_in_order_is_one_question_at_every_k(k: int) -> None:
     assert neighbours_in_order(order, order) == 1.0
 
 
-def told_study(settings: params.Params, figures: Sequence[Sequence[float]]) -> optuna.Study:
+def told_study(settings: parameters.Params, figures: Sequence[Sequence[float]]) -> optuna.Study:
     study = studies.open_study(settings)
     for values in figures:
         one = studies.ask(study, settings.sweep)
@@ -403,7 +403,7 @@ def test_applying_keeps_comments(tmp_path: Path) -> None:
     overrides.write_text("pretrain: {seed: 1} # mine\n")
     apply.write(overrides, {"pretrain.tvts.align_weight": 0.5}, add=True)
     assert "# mine" in overrides.read_text()
-    assert params.read_yaml(overrides) == {"pretrain": {"seed": 1, "tvts": {"align_weight": 0.5}}}
+    assert reading.read_yaml(overrides) == {"pretrain": {"seed": 1, "tvts": {"align_weight": 0.5}}}
 
 
 @pytest.mark.parametrize("objectives", [1, 2])

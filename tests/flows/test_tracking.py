@@ -10,17 +10,16 @@ from typing import Any
 
 import pytest
 
-from flows import tracking, views
-from scriptsight import params
+from flows import parameters, tracking, views
 from scriptsight.errors import InputError
 
 
 @pytest.fixture
-def settings(workspace: Path) -> params.Params:
-    return params.load()
+def settings(workspace: Path) -> parameters.Params:
+    return parameters.load()
 
 
-def train(settings: params.Params) -> None:
+def train(settings: parameters.Params) -> None:
     """What pretrain leaves behind, reported as it reports."""
     with tracking.tracked("pretrain", settings) as reporter:
         for step in range(5):
@@ -33,7 +32,7 @@ def train(settings: params.Params) -> None:
         write("pretrain", {"samples_per_second": 10.5, "val": {"chance": 0.25}})
 
 
-def probe(settings: params.Params) -> None:
+def probe(settings: parameters.Params) -> None:
     with tracking.tracked("probe", settings):
         write("probe", {"linear_top1": 0.5, "random_init": {"linear_top1": 0.25}})
 
@@ -51,7 +50,7 @@ def runs() -> list[Any]:
     return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
 
 
-def test_a_model_is_one_run(settings: params.Params, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_is_one_run(settings: parameters.Params, capsys: pytest.CaptureFixture[str]) -> None:
     """Probe finds the run of pretrain by the weights; other weights, of which there is no run, get one."""
     write("ingest", {"narrated": {"videos": 3}})
     train(settings)
@@ -84,7 +83,7 @@ def test_a_model_is_one_run(settings: params.Params, capsys: pytest.CaptureFixtu
     assert artifacts.read_text() == "step,loss\n"
 
 
-def test_a_probe_of_next_week_leaves_the_duration_of_the_training(settings: params.Params) -> None:
+def test_a_probe_of_next_week_leaves_the_duration_of_the_training(settings: parameters.Params) -> None:
     train(settings)
     before = runs()[0].info
     time.sleep(0.05)
@@ -93,7 +92,7 @@ def test_a_probe_of_next_week_leaves_the_duration_of_the_training(settings: para
     assert (after.start_time, after.end_time, after.status) == (before.start_time, before.end_time, "FINISHED")
 
 
-def test_parameters_are_those_that_tell_models_apart(settings: params.Params) -> None:
+def test_parameters_are_those_that_tell_models_apart(settings: parameters.Params) -> None:
     used = tracking.used(settings)
     assert settings.pretrain.objective == "tvts"
     assert {"pretrain.tvts.sort_weight", "pretrain.optimizer.lr"} <= used.keys()
@@ -105,10 +104,10 @@ def test_parameters_are_those_that_tell_models_apart(settings: params.Params) ->
     train(settings)
     (run,) = runs()
     everything = Path("mlruns/artifacts") / run.info.run_id / "artifacts/params.yaml"
-    assert params.load(everything) == settings
+    assert parameters.load(everything) == settings
 
 
-def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: params.Params) -> None:
+def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: parameters.Params) -> None:
     from mlflow import MlflowClient
 
     Path("dvc.lock").write_text("stages: {segment: {outs: [{path: data/segments, md5: 0123456789abcdef.dir}]}}\n")
@@ -134,7 +133,7 @@ def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: params.
     assert client.get_experiment(experiment.experiment_id).tags["mlflow.note.content"] == "mine, too"
 
 
-def test_a_failed_stage_leaves_a_failed_run(settings: params.Params) -> None:
+def test_a_failed_stage_leaves_a_failed_run(settings: parameters.Params) -> None:
     with pytest.raises(KeyError), tracking.tracked("pretrain", settings):
         raise KeyError("boom")
     (run,) = runs()
@@ -142,7 +141,9 @@ def test_a_failed_stage_leaves_a_failed_run(settings: params.Params) -> None:
     assert "weights_digest" not in run.data.tags
 
 
-def test_a_dead_server_is_told_before_work_begins(settings: params.Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_server_is_told_before_work_begins(
+    settings: parameters.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     dead = pytest.raises(InputError, match=r"127\.0\.0\.1:9 does not answer")
     with dead as told, tracking.tracked("pretrain", settings):
@@ -151,7 +152,7 @@ def test_a_dead_server_is_told_before_work_begins(settings: params.Params, monke
 
 
 def test_a_broken_store_is_told_at_the_first_figure(
-    settings: params.Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    settings: parameters.Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not when the training is done and would be lost; nor does it hide an error of the stage."""
     Path("file").touch()

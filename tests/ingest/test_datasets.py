@@ -14,14 +14,15 @@ import fsspec
 import pytest
 from pydantic import TypeAdapter
 
-from scriptsight import params
+from flows import parameters
 from scriptsight.catalogue import Cue, Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import READERS
 from scriptsight.ingest.datasets.claims import Claim, assemble, share_split, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import Collection
+from scriptsight.params import reading
+from scriptsight.params.collections import Collection
 
 HOSTILE = ["../../etc/passwd", "/etc/passwd", "..", "a\0b", "x::file://etc/passwd", "..\\..\\boot", ""]
 
@@ -64,10 +65,10 @@ def test_every_kind_has_a_reader() -> None:
     ],
 )
 def test_a_mistake_in_params_yaml_is_named(keys: dict[str, Any], message: str) -> None:
-    values = params.read_yaml("params.yaml")
+    values = reading.read_yaml("params.yaml")
     values["ingest"]["collections"]["mine"] = keys | {"path": "videos"}
     with pytest.raises(InputError) as error:
-        params.build(values)
+        parameters.build(values)
     assert message in str(error.value)
     assert "ingest.collections.mine" in str(error.value)
 

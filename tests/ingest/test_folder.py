@@ -15,7 +15,7 @@ from scriptsight.errors import InputError
 from scriptsight.ingest import folder
 from scriptsight.ingest.describe import describe
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import FolderCollection
+from scriptsight.params.collections import FolderCollection
 from tests import small
 
 FIRST_SPLITS = ["train", "val", "train", "train", "train", "val"]

@@ -10,7 +10,7 @@ import pytest
 
 from scriptsight import catalogue, ingest
 from scriptsight.errors import InputError
-from scriptsight.params import Ingest
+from scriptsight.params.ingest import IngestParams
 from tests import small
 
 
@@ -20,7 +20,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def params(max_reject_share: float = 0.5, **collections: dict[str, Any]) -> Ingest:
+def params(max_reject_share: float = 0.5, **collections: dict[str, Any]) -> IngestParams:
     return small.ingest_params(collections, max_reject_share=max_reject_share)
 
 

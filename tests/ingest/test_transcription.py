@@ -21,14 +21,15 @@ import av
 import numpy as np
 import pytest
 
-from scriptsight import params
+from flows import parameters
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
 from scriptsight.ingest import transcription
 from scriptsight.ingest.transcription import Transcriber
 from scriptsight.media import MediaError, audio
 from scriptsight.media.audio import SAMPLE_RATE as RATE
-from scriptsight.params import Transcription
+from scriptsight.params import reading
+from scriptsight.params.ingest import Transcription
 
 MakeSound = Callable[..., Path]
 
@@ -181,7 +182,7 @@ def test_the_second_time_no_model_is_run(model: Path, make_sound: MakeSound, tmp
     code = (
         "import sys\nsys.modules['faster_whisper'] = sys.modules['ctranslate2'] = None\n"
         "from pathlib import Path\nfrom scriptsight.ingest.transcription import Transcriber\n"
-        "from scriptsight.params import Transcription\n"
+        "from scriptsight.params.ingest import Transcription\n"
         "choice = Transcription(model=sys.argv[1], vad=False, device='cuda')\n"
         "print(repr(Transcriber(choice, Path(sys.argv[2])).cues(sys.argv[3])))"
     )
@@ -218,7 +219,7 @@ def test_a_killed_run_goes_on_where_it_was(model: Path, make_sound: MakeSound, t
     paths = [make_sound(tmp_path / f"{i}.mka", noise(10 if i < 2 else 900, seed=i)) for i in range(3)]
     code = (
         "import sys\nfrom pathlib import Path\nfrom scriptsight.ingest.transcription import Transcriber\n"
-        "from scriptsight.params import Transcription\n"
+        "from scriptsight.params.ingest import Transcription\n"
         "heard = Transcriber(Transcription(model=sys.argv[1], vad=False), Path(sys.argv[2]))\n"
         "for path in sys.argv[3:]:\n    print(path, flush=True)\n    heard.cues(path)\n"
         "print('done', flush=True)"
@@ -350,15 +351,15 @@ def test_a_folder_that_is_not_whole_is_said_to_be(model: Path, make_sound: MakeS
 
 
 def test_its_parameters_are_typed() -> None:
-    values = params.read_yaml("params.yaml")
-    assert params.build(values).ingest.transcription is None
+    values = reading.read_yaml("params.yaml")
+    assert parameters.build(values).ingest.transcription is None
     values["ingest"]["transcription"] = {"model": "small"}
-    chosen = params.build(values).ingest.transcription
+    chosen = parameters.build(values).ingest.transcription
     assert chosen is not None
     assert chosen.vad
     values["ingest"]["transcription"] = {"model": "small", "langage": "en"}
     with pytest.raises(InputError, match=r"'langage' in section ingest\.transcription\. Did you mean 'language'"):
-        params.build(values)
+        parameters.build(values)
     values["ingest"]["transcription"] = {}
     with pytest.raises(InputError, match=r"missing key 'model' in section ingest\.transcription"):
-        params.build(values)
+        parameters.build(values)

@@ -7,21 +7,21 @@ import av
 import numpy as np
 import pytest
 
-from scriptsight import params
 from scriptsight.catalogue import Reject
 from scriptsight.ingest import folder, world
 from scriptsight.ingest.describe import describe
+from scriptsight.params.collections import FolderCollection, WorldCollection
 from tests import small
 
 
-def collection(**changes) -> params.WorldCollection:
+def collection(**changes) -> WorldCollection:
     values = {
         "kind": "world",
         "content": "narrated",
         "videos": {"train": 3, "val": 1, "test": 0},
         "scenes": 3,
     }
-    return params.WorldCollection.model_validate(values | changes)
+    return WorldCollection.model_validate(values | changes)
 
 
 def make(folder, **changes):
@@ -165,7 +165,7 @@ def test_a_twin_alone_is_the_same_file(tmp_path):
 
 def test_the_whole_folder_is_an_ordinary_collection(narrated):
     path = str(Path(narrated[0].uri).parent)
-    plain = params.FolderCollection(kind="folder", path=path, captions="captions.csv", splits="column")
+    plain = FolderCollection(kind="folder", path=path, captions="captions.csv", splits="column")
     rejects: list[Reject] = []
     choice = small.ingest_params({"w": plain.model_dump()})
     counts = collections.Counter()

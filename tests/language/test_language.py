@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from scriptsight import language, params
+from scriptsight import language
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
 from scriptsight.language.sorter import TextSorter, WordsAlone, build_text
 from scriptsight.language.words import telling
+from scriptsight.params.models import HuggingFaceText, WordText
+from scriptsight.params.pretrain import Source
 from scriptsight.pretrain import samplers
 from scriptsight.pretrain.batches import Batch, ValidationBatches
 from scriptsight.segments import Segment, Segments
@@ -71,7 +73,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, name: str, collection: str, **changes: Any) -> dict[str, Any]:
-    own = {"collections": {collection: params.Source()}, "validation_samples": 200}
+    own = {"collections": {collection: Source()}, "validation_samples": 200}
     choice = settings(**changes).model_copy(update=own)
     return language.run(
         choice,
@@ -116,7 +118,7 @@ def test_words_that_tell_nothing_leave_chance_in_the_interval(corpora: Path) -> 
 def test_the_sorter_is_equivariant_to_the_order_of_its_input() -> None:
     torch.manual_seed(0)
     texts = ["first the red one", "then the blue one", "finally a green one", "and it is over"]
-    choice = params.WordText(kind="words", width=16, vocabulary=100)
+    choice = WordText(kind="words", width=16, vocabulary=100)
     sorter = TextSorter(build_text(choice, texts, 50), 4).eval()
     place = torch.tensor([2, 0, 3, 1])
     one, other = (
@@ -139,7 +141,7 @@ def test_it_is_measured_on_the_scripts_and_orders_that_pretrain_is(tmp_path: Pat
 
 def test_a_language_model_is_trained_whole_and_slowly(tmp_path: Path) -> None:
     name = str(local(tmp_path, "bert"))
-    frozen = params.HuggingFaceText(kind="huggingface", name=name, pool="cls", freeze="all")
+    frozen = HuggingFaceText(kind="huggingface", name=name, pool="cls", freeze="all")
     sorter = TextSorter(build_text(frozen, [], 32), 2)
     assert not sorter.text.frozen and any(value.requires_grad for value in sorter.text.parameters())
     rates = {name.partition(".")[0]: sorter.rate_factor(name) for name, _ in sorter.named_parameters()}

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.models import bundle
 from scriptsight.models import text as text_encoders
@@ -22,6 +21,7 @@ from scriptsight.models.video import (
     sample_patches,
     use_explicit_attention,
 )
+from scriptsight.params.models import HuggingFaceText, TextParams, TransformerText, WordText
 from tests import small
 
 TEXTS = [
@@ -37,7 +37,7 @@ def local_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("bert")
-    choice = params.TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=80)
+    choice = TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=80)
     tokenizer = text_encoders.build(choice, [small.WORDS], 32).tokenizer
     tokenizer.no_padding()
     special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
@@ -59,14 +59,14 @@ def local_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["words", "transformer", "huggingface cls", "huggingface mean"])
 def encoder(request: pytest.FixtureRequest) -> bundle.Encoder:
     kind, _, pool = request.param.partition(" ")
-    choice: params.TextEncoder
+    choice: TextParams
     if kind == "words":
-        choice = params.WordText(kind="words", width=16, vocabulary=100)
+        choice = WordText(kind="words", width=16, vocabulary=100)
     elif kind == "transformer":
-        choice = params.TransformerText(kind="transformer", width=16, depth=2, heads=2, vocabulary=80)
+        choice = TransformerText(kind="transformer", width=16, depth=2, heads=2, vocabulary=80)
     else:
         folder = request.getfixturevalue("local_bert")
-        choice = params.HuggingFaceText.model_validate({"kind": "huggingface", "name": str(folder), "pool": pool})
+        choice = HuggingFaceText.model_validate({"kind": "huggingface", "name": str(folder), "pool": pool})
     return small.tiny_encoder(choice, max_tokens=12)
 
 
@@ -108,7 +108,7 @@ def test_saving_twice_gives_the_same_bytes(encoder: bundle.Encoder, tmp_path: Pa
 
 
 def test_a_bundle_does_not_need_the_folder_it_was_made_from(tmp_path: Path, local_bert: Path) -> None:
-    encoder = small.tiny_encoder(params.HuggingFaceText(kind="huggingface", name=str(local_bert), pool="cls"))
+    encoder = small.tiny_encoder(HuggingFaceText(kind="huggingface", name=str(local_bert), pool="cls"))
     assert str(local_bert) not in json.dumps(encoder.config())
 
 
@@ -176,7 +176,7 @@ def test_no_bundle_and_a_newer_bundle(tmp_path: Path) -> None:
 
 
 def test_a_text_encoder_that_is_not_there(tmp_path: Path) -> None:
-    choice = params.HuggingFaceText(kind="huggingface", name=str(tmp_path / "nothing"), pool="cls")
+    choice = HuggingFaceText(kind="huggingface", name=str(tmp_path / "nothing"), pool="cls")
     with pytest.raises(InputError, match=r"pretrain\.text\.name"):
         text_encoders.build(choice, [], 10)
 
@@ -211,7 +211,7 @@ def test_words_are_frozen_means_of_word_vectors_without_the_padding() -> None:
 
 
 def test_the_vocabulary_keeps_the_most_frequent_words_and_breaks_ties_by_the_alphabet() -> None:
-    choice = params.WordText(kind="words", width=4, vocabulary=5)
+    choice = WordText(kind="words", width=4, vocabulary=5)
     tokenizer = text_encoders.build(choice, ["b a d", "c a", "D"], 10).tokenizer
     assert tokenizer.get_vocab() == {"[PAD]": 0, "[UNK]": 1, "a": 2, "d": 3, "b": 4}
 

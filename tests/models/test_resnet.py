@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import scriptsight
-from scriptsight import params
+from flows import parameters
 from scriptsight.errors import InputError
 from scriptsight.models import bundle, warm
 from scriptsight.models import text as text_encoders
 from scriptsight.models.resnet import ResNet3d, TemporalConv
 from scriptsight.models.video import MEAN, STD
+from scriptsight.params import reading
+from scriptsight.params.models import WordText
 from tests import small
 
 
@@ -100,7 +102,7 @@ def test_order_in_time_matters() -> None:
 
 
 def encoder() -> bundle.Encoder:
-    words = text_encoders.build(params.WordText(kind="words", width=16, vocabulary=100), [small.WORDS], 12)
+    words = text_encoders.build(WordText(kind="words", width=16, vocabulary=100), [small.WORDS], 12)
     return bundle.Encoder(resnet(size=32, frames=4), words, embed_dim=8).eval()
 
 
@@ -144,17 +146,17 @@ def test_patches_cannot_be_left_out() -> None:
     ],
 )
 def test_what_a_resnet_cannot_do_is_told(changes: dict[str, object], told: str) -> None:
-    values = params.read_yaml(Path(__file__).parents[2] / "params.yaml")
+    values = reading.read_yaml(Path(__file__).parents[2] / "params.yaml")
     other = {"pretrain": {"video": {"kind": "resnet3d", "depth": 18}} | changes}
     with pytest.raises(InputError, match=told):
-        params.build(params.merge(values, other))
+        parameters.build(reading.merge(values, other))
 
 
 def test_frames_of_a_size_that_is_no_multiple_of_a_cell() -> None:
     """CPD's smaller variant has 112 pixels: three cells and a half, so four."""
-    values = params.read_yaml(Path(__file__).parents[2] / "params.yaml")
+    values = reading.read_yaml(Path(__file__).parents[2] / "params.yaml")
     small = {"size": 112, "keep": 1.0, "objective": "cpd", "video": {"kind": "resnet3d", "depth": 18}}
-    chosen = params.build(params.merge(values, {"pretrain": small, "segment": {"short_side": 112}})).pretrain
+    chosen = parameters.build(reading.merge(values, {"pretrain": small, "segment": {"short_side": 112}})).pretrain
     video = bundle.build_video({**chosen.video.shape, "size": chosen.size, "frames": 2}).eval()
     with torch.no_grad():
         tokens = video(torch.zeros(1, 2, 112, 112, 3, dtype=torch.uint8))

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.models import bundle
 from scriptsight.models import text as text_encoders
 from scriptsight.models.text import TextEncoder
+from scriptsight.params.models import HuggingFaceText, TransformerText
 from tests import small
 
 TEXTS = [
@@ -37,7 +37,7 @@ def local(folder: Path, kind: str) -> Path:
     """A tiny encoder of Hugging Face with its tokenizer, as `save_pretrained` leaves them."""
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-    words = params.TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=80)
+    words = TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=80)
     tokenizer = text_encoders.build(words, [small.WORDS], 32).tokenizer
     tokenizer.no_padding()
     special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
@@ -57,7 +57,7 @@ def local(folder: Path, kind: str) -> Path:
 
 def build(folder: Path, *, pool: str = "cls", freeze: str | int = "none", buckets: int = 1) -> TextEncoder:
     choice = {"kind": "huggingface", "name": str(folder), "pool": pool, "freeze": freeze, "buckets": buckets}
-    return text_encoders.build(params.HuggingFaceText.model_validate(choice), [], 32)
+    return text_encoders.build(HuggingFaceText.model_validate(choice), [], 32)
 
 
 def weights(encoder: TextEncoder) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ def test_a_wholly_frozen_encoder_has_no_dropout(tmp_path: Path) -> None:
 
 
 def test_what_is_frozen_stays_so_in_a_bundle(tmp_path: Path) -> None:
-    choice = params.HuggingFaceText(kind="huggingface", name=str(local(tmp_path, "bert")), pool="mean", freeze=2)
+    choice = HuggingFaceText(kind="huggingface", name=str(local(tmp_path, "bert")), pool="mean", freeze=2)
     encoder = small.tiny_encoder(choice, max_tokens=20)
     bundle.save(encoder, tmp_path / "model")
     loaded = bundle.load(tmp_path / "model")
@@ -117,7 +117,7 @@ def test_more_than_the_model_has(tmp_path: Path) -> None:
     folder = local(tmp_path, "distilbert")
     with pytest.raises(InputError, match=r"freeze is 4, and the text encoder distilbert has 3 layers"):
         build(folder, freeze=4)
-    choice = params.HuggingFaceText(kind="huggingface", name=str(folder), pool="cls")
+    choice = HuggingFaceText(kind="huggingface", name=str(folder), pool="cls")
     with pytest.raises(InputError, match=r"max_text_tokens is 50, and .* takes at most 40"):
         text_encoders.build(choice, [], 50)
 
@@ -182,6 +182,6 @@ def test_minilm_knows_that_a_puppy_is_a_dog(minilm: Path) -> None:
 def test_a_vocabulary_of_subwords_is_the_same_every_time():
     """Ties in the counts must not be broken by chance: processes of one training would disagree."""
     texts = [f"{what} in scene {n % 7}" for n in range(20) for what in ("it begins", "then it moves", "it is over")]
-    choice = params.TransformerText(kind="transformer", width=8, depth=1, heads=1, vocabulary=60)
+    choice = TransformerText(kind="transformer", width=8, depth=1, heads=1, vocabulary=60)
     found = {text_encoders.build(choice, texts, 20).tokenizer.to_str() for _ in range(6)}
     assert len(found) == 1

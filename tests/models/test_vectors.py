@@ -15,11 +15,13 @@ import pytest
 import torch
 from gensim.models import KeyedVectors
 
-from scriptsight import params
+from flows import parameters
 from scriptsight.errors import InputError
 from scriptsight.models import bundle
 from scriptsight.models import text as text_encoders
 from scriptsight.models.text import TextEncoder
+from scriptsight.params import reading
+from scriptsight.params.models import VectorText
 from tests import small
 
 PROJECT = Path(__file__).parents[2]
@@ -39,9 +41,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, KeyedV
 
 
 def build(**choice: object) -> TextEncoder:
-    return text_encoders.build(
-        params.VectorText.model_validate({"kind": "vectors", "vocabulary": 50} | choice), CORPUS, 12
-    )
+    return text_encoders.build(VectorText.model_validate({"kind": "vectors", "vocabulary": 50} | choice), CORPUS, 12)
 
 
 def mean(vectors: KeyedVectors, *words: str) -> torch.Tensor:
@@ -83,7 +83,7 @@ def test_vectors_trained_here_put_words_of_one_use_together() -> None:
     animals, colours = ("dog", "cat", "horse", "goat"), ("red", "green", "blue", "grey")
     texts = [f"the {rng.choice(animals)} eats" for _ in range(300)]
     texts += [f"paint it {rng.choice(colours)} now" for _ in range(300)]
-    choice = params.VectorText(kind="vectors", path=None, width=16, vocabulary=50, epochs=20)
+    choice = VectorText(kind="vectors", path=None, width=16, vocabulary=50, epochs=20)
     encoder = text_encoders.build(choice, texts, 12)
     found = torch.nn.functional.normalize(encoder(*encoder.tokenize([*animals, *colours])), dim=-1)
     similarity = found @ found.T
@@ -145,8 +145,8 @@ def test_what_is_no_file_of_vectors(tmp_path: Path) -> None:
 
 
 def test_a_width_or_a_file() -> None:
-    values = params.read_yaml(PROJECT / "params.yaml")
+    values = reading.read_yaml(PROJECT / "params.yaml")
     for choice in ({"path": None}, {"path": "glove.txt", "width": 50}):
         text = {"kind": "vectors", "vocabulary": 10, **choice}
         with pytest.raises(InputError, match="give path, a file of word vectors, or width"):
-            params.build(params.merge(values, {"pretrain": {"text": text}}))
+            parameters.build(reading.merge(values, {"pretrain": {"text": text}}))

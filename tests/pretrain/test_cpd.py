@@ -13,7 +13,10 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 import scriptsight
-from scriptsight import params, pretrain
+from scriptsight import pretrain
+from scriptsight.params.models import TransformerText
+from scriptsight.params.objectives import CpdParams
+from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives.cpd import Cpd, plateaued
 from scriptsight.reporting import ConsoleReporter
@@ -48,13 +51,13 @@ class Mortal(ConsoleReporter):
             raise Killed
 
 
-def cpd(**changes: Any) -> params.Pretrain:
+def cpd(**changes: Any) -> PretrainParams:
     """The parameters of a tiny training; `cpd` changes some of its section."""
     base = {"objective": "cpd", "text_hidden": 8, "collections": {"narrated": {"text": "caption"}}}
     return settings(**base | changes | {"cpd": CPD | changes.get("cpd", {})})
 
 
-def train(folder: Path, name: str, choice: params.Pretrain, kill_at: int | None = None) -> pretrain.Result:
+def train(folder: Path, name: str, choice: PretrainParams, kill_at: int | None = None) -> pretrain.Result:
     return pretrain.run(
         choice,
         segments=folder / "segments",
@@ -209,9 +212,9 @@ def test_a_saved_model_encodes_text_as_in_training(whole):
 
 def test_sentences_of_a_frozen_text_encoder_are_computed_once():
     texts = [f"number {n} is grey" + " indeed" * (n % 5) for n in range(300)]  # more than one chunk
-    choice = params.TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=100)
+    choice = TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=100)
     encoder = small.tiny_encoder(choice, texts=texts)
-    objective = Cpd(encoder, params.Cpd.model_validate(CPD), keep=1.0, seed=0)
+    objective = Cpd(encoder, CpdParams.model_validate(CPD), keep=1.0, seed=0)
     objective.expect((f"c/v{n}/0", text) for n, text in enumerate(texts))
     calls: list[int] = []
     encoder.text.backbone.register_forward_hook(lambda *_: calls.append(1))

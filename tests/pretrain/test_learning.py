@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 import scriptsight
-from scriptsight import clips, ingest, params, pretrain, segment
+from flows import parameters
+from scriptsight import clips, ingest, pretrain, segment
+from scriptsight.params import reading
+from scriptsight.params.models import TransformerText
+from scriptsight.params.objectives import JointParams
 from scriptsight.segments import Segments
 
 
@@ -15,13 +19,13 @@ from scriptsight.segments import Segments
 def world(tmp_path_factory):
     """A corpus a quarter as large as the default, through the real stages."""
     folder = tmp_path_factory.mktemp("world")
-    values = params.read_yaml("params.yaml")
+    values = reading.read_yaml("params.yaml")
     told = values["ingest"]["collections"]["narrated"] | {"videos": {"train": 64, "val": 6, "test": 0}}
     changes = {"collections": {"narrated": told}}
-    settings = params.merge(
+    settings = reading.merge(
         values, {"ingest": changes, "probe": {"tests": {"narrated": {"collections": ["narrated"]}}}}
     )
-    settings = params.build(settings)
+    settings = parameters.build(settings)
     ingest.run(
         settings.ingest, world=folder / "world", catalogue=folder / "catalogue", metrics=folder / "ingest.json"
     )
@@ -50,7 +54,7 @@ def train(folder, settings, name, **changes):
 def test_transcripts_are_sorted_by_looking_and_not_by_reading(world):
     folder, settings = world
     # On so small a corpus a transformer from scratch leaves chance in half the steps that word vectors need.
-    text = params.TransformerText(kind="transformer", width=96, depth=2, heads=3, vocabulary=2000)
+    text = TransformerText(kind="transformer", width=96, depth=2, heads=3, vocabulary=2000)
     result = train(folder, settings, "claim", text=text, steps=600, validate_every=200)
     assert result.val["chance"] == 0.25
     assert result.val["sort_accuracy"] > 0.5
@@ -77,7 +81,7 @@ def test_an_untrained_model_is_at_chance(world):
 )
 def test_the_loss_of_every_rival_falls(world, objective, figure, chance):
     folder, settings = world
-    both = params.Joint(objectives={"tvts": 1.0, "cpd": 1.0})
+    both = JointParams(objectives={"tvts": 1.0, "cpd": 1.0})
     result = train(folder, settings, objective, objective=objective, joint=both, steps=60, validate_every=60)
     with (folder / objective / "plots" / "training.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]

@@ -163,25 +163,25 @@ SHARDED = """
 import sys, torch
 from torch import nn
 from scriptsight.pretrain.objectives.nce import Bank
-from scriptsight.training import processes
-with processes.joined(torch.device("cpu")):
+from scriptsight import distributed
+with distributed.joined(torch.device("cpu")):
     x = torch.load(sys.argv[1], weights_only=True)
-    own = slice(4 * processes.rank(), 4 * processes.rank() + 4)
+    own = slice(4 * distributed.rank(), 4 * distributed.rank() + 4)
     bank = Bank(9, 6, torch.Generator().manual_seed(0), torch.device("cpu"))
     found = {"held": torch.tensor(len(bank.own)), "own": bank.look_up_own(x["rows"][own])}
     found["all"] = bank.look_up(x["noise"])
-    bank.update(processes.gather(x["rows"][own]), processes.gather(x["vectors"][own]), 0.5)
+    bank.update(distributed.gather(x["rows"][own]), distributed.gather(x["vectors"][own]), 0.5)
     found["whole"] = bank.whole()
     bank.put(x["noise"], x["put"])
     found["put"] = bank.whole()
     model = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3), nn.ReLU())
     model.load_state_dict(x["model"])
-    model = processes.wrap(model, "ddp", torch.device("cpu"))
+    model = distributed.wrap(model, "ddp", torch.device("cpu"))
     y = model(x["vectors"][own])
     (y * x["vectors"][own, :3]).mean().backward()
     found |= {"y": y.detach(), "gradient": model.module[0].weight.grad, "norm": model.module[1].weight.grad}
     found |= {name: value for name, value in model.module[1].state_dict().items() if "running" in name}
-    torch.save(found, f"{sys.argv[1]}.{processes.rank()}")
+    torch.save(found, f"{sys.argv[1]}.{distributed.rank()}")
 """
 
 

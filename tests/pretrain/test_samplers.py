@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from scriptsight import params
 from scriptsight.catalogue import Cue, Word
 from scriptsight.errors import InputError
+from scriptsight.params.pretrain import SpanSampling
 from scriptsight.pretrain.samplers import Clip, Cues, Pairs, Spans
 from scriptsight.segments import Segment, Segments
 from tests import small
 
 CLIP = Clip(frames=4, size=16)
-SPANS = params.SpanSampling(kind="spans", min_seconds=3.0, max_seconds=5.0, gap_seconds=1.0)
+SPANS = SpanSampling(kind="spans", min_seconds=3.0, max_seconds=5.0, gap_seconds=1.0)
 
 
 def spoken(start: float, end: float, number: int = 0, silent: tuple[float, float] = (0, 0)) -> Segment:

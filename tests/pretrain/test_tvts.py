@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.models import bundle, text
 from scriptsight.models.video import VideoViT
+from scriptsight.params.models import WordText
+from scriptsight.params.objectives import TvtsParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives.tvts import SortingHead, Tvts, alignment_loss
 from scriptsight.training.objective import Draw
@@ -28,7 +29,7 @@ def head(**changes: object) -> SortingHead:
 
 def tvts(**changes: object) -> Tvts:
     torch.manual_seed(0)
-    words = text.build(params.WordText(kind="words", width=8, vocabulary=50), SENTENCES, 10)
+    words = text.build(WordText(kind="words", width=8, vocabulary=50), SENTENCES, 10)
     video = VideoViT(width=16, depth=1, heads=2, patch=8, tubelet=2, size=16, frames=4)
     choice = {
         "sort_weight": 2.0,
@@ -42,7 +43,7 @@ def tvts(**changes: object) -> Tvts:
         "detach_text": True,
     }
     encoder = bundle.Encoder(video, words, embed_dim=8)
-    return Tvts(encoder, params.Tvts.model_validate(choice | changes), k=K, keep=0.5)
+    return Tvts(encoder, TvtsParams.model_validate(choice | changes), k=K, keep=0.5)
 
 
 def batch(size: int = 3) -> Batch:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from scriptsight import params
 from scriptsight.clips import View
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder, build_video
 from scriptsight.models.resnet import ResNet3d
 from scriptsight.models.video import Block
+from scriptsight.params.probe import FinetuneParams
 from scriptsight.probe import finetune
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.segments import Segments
@@ -37,9 +37,9 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, finetune.Lab
     return found
 
 
-def choice(**changes: object) -> params.Finetune:
+def choice(**changes: object) -> FinetuneParams:
     values = {"epochs": 6, "batch": 16, "warmup_epochs": 1.0, "lr": 3e-3, "precision": "fp32", "threads": 1}
-    return params.Finetune.model_validate(values | changes)
+    return FinetuneParams.model_validate(values | changes)
 
 
 def tuned(

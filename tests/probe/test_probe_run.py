@@ -8,23 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scriptsight import catalogue, params, probe
+from flows import parameters
+from scriptsight import catalogue, probe
 from scriptsight.catalogue import Video
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from scriptsight.models import bundle
+from scriptsight.params import reading
+from scriptsight.params.probe import TAKEN, ProbeParams
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.segments import Segment
 from scriptsight.statistics import interval
 from tests import small
 
 COLOURS = {"red $1$": (220, 40, 40), "green": (40, 220, 40), "blue": (40, 40, 220)}
-SECTION = params.read_yaml(small.PROJECT / "params.yaml")["probe"]
+SECTION = reading.read_yaml(small.PROJECT / "params.yaml")["probe"]
 FIVE = ["linear_top1", "knn_top1", "v2v_r1", "v2v_r5", "v2v_r10"]
 FLOORS = ["chance", "chances", "classes", "train", "test"]
 
 
-def chosen(tests: dict[str, Any] | None = None, **keys: Any) -> params.Probe:
+def chosen(tests: dict[str, Any] | None = None, **keys: Any) -> ProbeParams:
     """The project's own section, with quick protocols."""
     changes = {
         "tests": tests or {"c": {"collections": ["c"]}},
@@ -33,7 +36,7 @@ def chosen(tests: dict[str, Any] | None = None, **keys: Any) -> params.Probe:
         "batch": 8,
         "seed": 1,
     }
-    return params.Probe.model_validate(SECTION | changes | keys)
+    return ProbeParams.model_validate(SECTION | changes | keys)
 
 
 def limits(names: Sequence[str]) -> list[str]:
@@ -78,7 +81,7 @@ class Listener(ConsoleReporter):
 
 
 def run(
-    tmp_path: Path, *, name: str = "out", section: params.Probe | None = None, listener: Listener | None = None
+    tmp_path: Path, *, name: str = "out", section: ProbeParams | None = None, listener: Listener | None = None
 ) -> probe.Result:
     if not (tmp_path / "model").exists():
         small.tiny_bundle(tmp_path / "model")
@@ -149,7 +152,7 @@ def test_every_protocol_has_a_figure_its_control_and_its_outcomes(tmp_path: Path
         assert set(limits(shares)) <= set(of_encoder)
         assert list(of_encoder["few_shot"]) == limits(["1_shot_top1", "2_shot_top1"])
     assert found["chances"]["few_shot"] == 0.5
-    assert set(found) <= {*limits(shares), *params.TAKEN}  # another test's name is none of these
+    assert set(found) <= {*limits(shares), *TAKEN}  # another test's name is none of these
     outcomes = table(tmp_path / "out" / "plots" / "outcomes.csv")
     assert list(outcomes[0]) == ["test", "fold", "segment_id", "label", *shares]
     assert [row["label"] for row in outcomes] == [label for label in COLOURS for _ in range(4)]
@@ -354,6 +357,6 @@ def test_pairs_and_texts_of_classes_that_there_are_not_are_said(tmp_path: Path) 
     ],
 )
 def test_tests_are_checked_before_anything_runs(tests: dict[str, Any], message: str) -> None:
-    values = params.merge(params.read_yaml(small.PROJECT / "params.yaml"), {"probe": {"tests": tests}})
+    values = reading.merge(reading.read_yaml(small.PROJECT / "params.yaml"), {"probe": {"tests": tests}})
     with pytest.raises(InputError, match=message):
-        params.build(values)
+        parameters.build(values)

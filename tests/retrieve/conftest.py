@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from scriptsight import catalogue, params
+from scriptsight import catalogue
+from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.segments import Segment
 from tests import small
 
@@ -16,8 +17,8 @@ COLOURS = {
 
 
 @pytest.fixture
-def chosen() -> params.Retrieve:
-    return params.Retrieve(
+def chosen() -> RetrieveParams:
+    return RetrieveParams(
         collection="c",
         split="test",
         protocol="segments",

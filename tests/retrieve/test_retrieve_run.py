@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from scriptsight import clips, features, params, retrieve
+from scriptsight import clips, features, retrieve
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from scriptsight.models import bundle
+from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import layout, pictures
@@ -34,7 +35,7 @@ class Told(ConsoleReporter):
 
 
 @pytest.fixture
-def plain(chosen: params.Retrieve, monkeypatch: pytest.MonkeyPatch) -> params.Retrieve:
+def plain(chosen: RetrieveParams, monkeypatch: pytest.MonkeyPatch) -> RetrieveParams:
     """The same with small pictures, for tests of other things."""
     monkeypatch.setattr(retrieve, "SHOWN", 1)
     monkeypatch.setattr(pictures, "DRAWN", 1)
@@ -43,7 +44,7 @@ def plain(chosen: params.Retrieve, monkeypatch: pytest.MonkeyPatch) -> params.Re
 
 
 def run(
-    workspace: Path, chosen: params.Retrieve, name: str = "out", reporter: ConsoleReporter | None = None
+    workspace: Path, chosen: RetrieveParams, name: str = "out", reporter: ConsoleReporter | None = None
 ) -> retrieve.Result:
     return retrieve.run(
         chosen,
@@ -63,7 +64,7 @@ def moments(folder: Path) -> pa.Table:
 
 
 def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
-    workspace: Path, plain: params.Retrieve
+    workspace: Path, plain: RetrieveParams
 ) -> None:
     asked = plain.model_copy(update={"queries": ("the red circle", "costs $5 and $6_x")})
     told = Told()
@@ -102,7 +103,7 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
         assert digest(workspace / "out" / file) == digest(workspace / "again" / file), file
 
 
-def test_metrics_equal_a_naive_loop_over_encoded_segments(workspace: Path, plain: params.Retrieve) -> None:
+def test_metrics_equal_a_naive_loop_over_encoded_segments(workspace: Path, plain: RetrieveParams) -> None:
     encoder = bundle.load(workspace / "model")
     spoken = [segment for segment in Segments(workspace / "segments", "c", "test") if segment.cues]
     videos = [encoder.encode_video(_frames(segment))[0].double() for segment in spoken]
@@ -124,7 +125,7 @@ def _frames(segment):  # type: ignore[no-untyped-def]
     return torch.from_numpy(clips.views(segment, clips.View(), 4, 16))
 
 
-def test_failures_are_listed_worst_first(workspace: Path, plain: params.Retrieve) -> None:
+def test_failures_are_listed_worst_first(workspace: Path, plain: RetrieveParams) -> None:
     result = run(workspace, plain)
     with (workspace / "out" / "plots" / "failures.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -137,7 +138,7 @@ def test_failures_are_listed_worst_first(workspace: Path, plain: params.Retrieve
         assert row["text"].startswith("the ") and row["segment"].split("/")[1].split("-")[1] in row["text"]
 
 
-def test_outcomes_name_each_query_and_its_rank(workspace: Path, plain: params.Retrieve) -> None:
+def test_outcomes_name_each_query_and_its_rank(workspace: Path, plain: RetrieveParams) -> None:
     measured = run(workspace, plain).metrics
     with (workspace / "out" / "plots" / "outcomes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -158,7 +159,7 @@ def test_outcomes_name_each_query_and_its_rank(workspace: Path, plain: params.Re
     assert [a == row["query"] for a, row in zip(again, rows, strict=True)] == [False] + 9 * [True]
 
 
-def test_dual_softmax_is_beside_the_figures_not_in_them(workspace: Path, plain: params.Retrieve) -> None:
+def test_dual_softmax_is_beside_the_figures_not_in_them(workspace: Path, plain: RetrieveParams) -> None:
     alone = run(workspace, plain).metrics
     both = run(workspace, plain.model_copy(update={"dual_softmax": 0.05})).metrics
     assert {name: both[name] for name in alone} == alone
@@ -166,19 +167,19 @@ def test_dual_softmax_is_beside_the_figures_not_in_them(workspace: Path, plain: 
     assert list(both["dual_softmax"]["t2v"]) == list(alone["t2v"])
 
 
-def test_run_needs_two_segments_with_text(workspace: Path, plain: params.Retrieve) -> None:
+def test_run_needs_two_segments_with_text(workspace: Path, plain: RetrieveParams) -> None:
     small.write_segments(workspace / "segments", "c", "test", [small.segment("a", texts=["one"]), small.segment("b")])
     with pytest.raises(InputError, match=r"c/test has 1 segments with text.*retrieve\.split"):
         run(workspace, plain)
 
 
-def test_captions_serve_where_there_are_no_cues(workspace: Path, plain: params.Retrieve) -> None:
+def test_captions_serve_where_there_are_no_cues(workspace: Path, plain: RetrieveParams) -> None:
     rows = [small.segment(name, captions=[f"the {name} circle"]) for name in ("red", "blue", "green")]
     small.write_segments(workspace / "segments", "c", "test", rows)
     assert run(workspace, plain).metrics["gallery"] == 3
 
 
-def test_protocols_of_captions(workspace: Path, plain: params.Retrieve) -> None:
+def test_protocols_of_captions(workspace: Path, plain: RetrieveParams) -> None:
     counts = {"red": 3, "blue": 1, "green": 2}
     rows = [
         small.segment(name, colour=(i * 90,) * 3, captions=[f"the {name} circle {j}" for j in range(count)])
@@ -191,7 +192,7 @@ def test_protocols_of_captions(workspace: Path, plain: params.Retrieve) -> None:
     assert (joined["gallery"], joined["texts"]) == (3, 3)
 
 
-def test_the_index_takes_more_collections_with_the_splits_they_have(workspace: Path, plain: params.Retrieve) -> None:
+def test_the_index_takes_more_collections_with_the_splits_they_have(workspace: Path, plain: RetrieveParams) -> None:
     rows = [small.segment(f"clip{i}", label="wave", colour=(i * 40, 9, 9)) for i in range(3)]
     small.write_segments(workspace / "segments", "clips", "test", rows)
     run(workspace, plain.model_copy(update={"more_collections": ("clips",)}))
@@ -201,7 +202,7 @@ def test_the_index_takes_more_collections_with_the_splits_they_have(workspace: P
         run(workspace, plain.model_copy(update={"more_collections": ("none",)}))
 
 
-def test_languages_come_from_the_catalogue_and_their_absence_is_said(workspace: Path, plain: params.Retrieve) -> None:
+def test_languages_come_from_the_catalogue_and_their_absence_is_said(workspace: Path, plain: RetrieveParams) -> None:
     run(workspace, plain)
     table = moments(workspace / "out" / "index")
     spoken = dict(zip(table["segment_id"].to_pylist(), table["language"].to_pylist(), strict=True))
@@ -216,7 +217,7 @@ def test_languages_come_from_the_catalogue_and_their_absence_is_said(workspace: 
 
 
 def test_only_new_and_changed_segments_are_embedded(
-    workspace: Path, plain: params.Retrieve, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, plain: RetrieveParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexes, "CHECKED", 2)
     run(workspace, plain)
@@ -244,7 +245,7 @@ def test_only_new_and_changed_segments_are_embedded(
     np.testing.assert_allclose(after, np.load(workspace / "afresh" / "index" / "embeddings.npy"), atol=1e-6)
 
 
-def test_old_vectors_that_no_longer_come_out_are_all_made_again(workspace: Path, plain: params.Retrieve) -> None:
+def test_old_vectors_that_no_longer_come_out_are_all_made_again(workspace: Path, plain: RetrieveParams) -> None:
     run(workspace, plain)
     path = workspace / "out" / "index" / "embeddings.npy"
     right = np.load(path)
@@ -255,7 +256,7 @@ def test_old_vectors_that_no_longer_come_out_are_all_made_again(workspace: Path,
     assert (np.load(path) == right).all()
 
 
-def test_another_model_takes_nothing_over(workspace: Path, plain: params.Retrieve) -> None:
+def test_another_model_takes_nothing_over(workspace: Path, plain: RetrieveParams) -> None:
     run(workspace, plain)
     small.tiny_bundle(workspace / "model", seed=5)
     told = Told()
@@ -264,7 +265,7 @@ def test_another_model_takes_nothing_over(workspace: Path, plain: params.Retriev
 
 
 def test_the_map_puts_what_looks_alike_together(
-    workspace: Path, plain: params.Retrieve, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, plain: RetrieveParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("umap")
     names = ("red", "green", "blue")
@@ -291,7 +292,7 @@ def test_the_map_puts_what_looks_alike_together(
 
 
 def test_without_umap_the_map_is_left_out_and_that_is_said(
-    workspace: Path, plain: params.Retrieve, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, plain: RetrieveParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layout, "installed", lambda: False)
     told = Told()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from scriptsight.catalogue import Cue
-from scriptsight.params import Segment
+from scriptsight.params.segment import SegmentParams
 from scriptsight.segment.cut import stretches
 
 
-def params(**keys: float) -> Segment:
+def params(**keys: float) -> SegmentParams:
     values = {
         "fps": 4.0,
         "short_side": 32,
@@ -25,7 +25,7 @@ def params(**keys: float) -> Segment:
         "dask_address": None,
         "max_reject_share": 0.5,
     }
-    return Segment.model_validate(values | keys)
+    return SegmentParams.model_validate(values | keys)
 
 
 def times(*spans: tuple[float, float]) -> list[Cue]:

@@ -20,7 +20,7 @@ import simplejpeg
 from scriptsight import catalogue, ingest, segment
 from scriptsight.catalogue import CUES, REJECTS, VIDEOS, Cue, Reject, Video
 from scriptsight.errors import InputError
-from scriptsight.params import Segment as Params
+from scriptsight.params.segment import SegmentParams
 from scriptsight.segment import report
 from scriptsight.segments import SCHEMA, Segment, is_transcript, to_batch
 from tests import small
@@ -236,7 +236,7 @@ def test_the_page_of_a_real_run(make_video, tmp_path: Path, monkeypatch: pytest.
     collection = {"kind": "folder", "path": "v", "splits": {"*": "train"}}
     ingest.run(small.ingest_params({"mine": collection}))
     segment.run(
-        Params(
+        SegmentParams(
             fps=4, short_side=32, max_seconds=6, max_gap_seconds=1, pad_seconds=0.5, jpeg_quality=90, shard_mb=10,
             timeout_seconds=60, workers=1, runner="processes", dask_address=None, max_reject_share=0.5,
         )

@@ -17,7 +17,7 @@ from scriptsight import catalogue, ingest, segment
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import Segment
+from scriptsight.params.segment import SegmentParams
 from scriptsight.segments import Segments
 from tests import small
 
@@ -40,7 +40,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def params(**keys: Any) -> Segment:
+def params(**keys: Any) -> SegmentParams:
     return small.segment_params(**keys)
 
 

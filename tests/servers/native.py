@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from scriptsight import params
+from scriptsight.params import reading
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCKER = PROJECT / "docker"
@@ -100,7 +100,7 @@ class Servers:
         places = {"/opt/scriptsight": str(own), "/app/": f"{PROJECT}/", "/work/": f"{self.work}/"}
         self._here = {**ports, **hosts, **places, "0.0.0.0": "127.0.0.1"}  # noqa: S104
         self.ports = ports
-        self.services = interpolated(self.here(params.read_yaml(DOCKER / "compose.yaml")["services"]), self.secrets)
+        self.services = interpolated(self.here(reading.read_yaml(DOCKER / "compose.yaml")["services"]), self.secrets)
         for path in (self.logs, self.work, own):
             path.mkdir()
         for name in ("healthy.py", "mlflow-auth.ini", "prefect.yaml", "prepare.py"):

@@ -13,7 +13,7 @@ from typing import Any
 import compose_spec
 import pytest
 
-from scriptsight import params
+from scriptsight.params import reading
 from tests.servers.native import BIN, DOCKER, PROJECT, interpolated, secrets
 
 ONCE = {"prepare"}  # services that end
@@ -26,7 +26,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def composed(variables: dict[str, str]) -> dict[str, Any]:
-    return dict(interpolated(params.read_yaml(DOCKER / "compose.yaml"), variables))
+    return dict(interpolated(reading.read_yaml(DOCKER / "compose.yaml"), variables))
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from scriptsight import params
 from scriptsight.arithmetic import choose, deterministic
 from scriptsight.errors import InputError
+from scriptsight.params.optimization import AdamW, Cosine, Milestones, Sgd
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.training import checkpoint
 from scriptsight.training.loop import NonFiniteLoss, Plan, train
@@ -22,8 +22,8 @@ PLAN = Plan(
     steps=24,
     batch=8,
     accumulate=1,
-    optimizer=params.AdamW(kind="adamw", lr=0.01, text_lr=None, weight_decay=0.05, betas=(0.9, 0.98), clip_norm=1.0),
-    schedule=params.Cosine(kind="cosine", warmup_steps=4),
+    optimizer=AdamW(kind="adamw", lr=0.01, text_lr=None, weight_decay=0.05, betas=(0.9, 0.98), clip_norm=1.0),
+    schedule=Cosine(kind="cosine", warmup_steps=4),
     ema=0.0,
     validate_every=8,
     checkpoint_every=10,
@@ -165,7 +165,7 @@ def test_the_loss_falls(tmp_path):
 
 
 def test_parts_of_a_batch_together_are_the_batch(tmp_path):
-    sgd = params.Sgd(kind="sgd", lr=0.1, text_lr=None, weight_decay=0.0, momentum=0.9, clip_norm=100.0)
+    sgd = Sgd(kind="sgd", lr=0.1, text_lr=None, weight_decay=0.0, momentum=0.9, clip_norm=100.0)
     plan = replace(PLAN, optimizer=sgd)
     one, _ = run(tmp_path / "one", plan, dropout=0.0)
     two, _ = run(tmp_path / "two", replace(plan, accumulate=2), dropout=0.0)
@@ -176,9 +176,7 @@ def test_the_average_of_the_weights_is_kept(tmp_path):
     """After two steps from w0: w' = 0.81 w0 + 0.09 w1 + 0.1 w2."""
 
     def weight(steps, ema):
-        plan = replace(
-            PLAN, ema=ema, schedule=params.Milestones(kind="milestones", warmup_steps=0, at=(), factor=0.1)
-        )
+        plan = replace(PLAN, ema=ema, schedule=Milestones(kind="milestones", warmup_steps=0, at=(), factor=0.1))
         return run(tmp_path / f"{steps} {ema}", replace(plan, steps=steps))[0].weights["linear.weight"]
 
     torch.manual_seed(0)

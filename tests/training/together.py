@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scriptsight import params, pretrain
+from flows import parameters
+from scriptsight import pretrain
+from scriptsight.params import reading
+from scriptsight.params.pretrain import PretrainParams
 from scriptsight.reporting import ConsoleReporter
 
 WORLD = {"kind": "world", "content": "narrated", "videos": {"train": 1, "val": 1, "test": 1}}
@@ -46,10 +49,10 @@ SMALL: dict[str, Any] = {
 }
 
 
-def settings(**changes: Any) -> params.Pretrain:
+def settings(**changes: Any) -> PretrainParams:
     """The parameters of a tiny training."""
-    values = params.merge(params.read_yaml(Path(__file__).parents[2] / "params.yaml"), SMALL)
-    return params.build(params.merge(values, {"pretrain": changes})).pretrain
+    values = reading.merge(reading.read_yaml(Path(__file__).parents[2] / "params.yaml"), SMALL)
+    return parameters.build(reading.merge(values, {"pretrain": changes})).pretrain
 
 
 class Mortal(ConsoleReporter):
@@ -61,7 +64,7 @@ class Mortal(ConsoleReporter):
 
 
 def train(
-    folder: Path, name: str, choice: params.Pretrain, reporter: ConsoleReporter | None = None
+    folder: Path, name: str, choice: PretrainParams, reporter: ConsoleReporter | None = None
 ) -> pretrain.Result:
     """Train on the segments in `folder`; everything goes to `folder/NAME`."""
     return pretrain.run(

@@ -28,7 +28,8 @@ from scriptsight.ingest import world as narrated_world
 from scriptsight.ingest.datasets import READERS
 from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.media import Failed
-from scriptsight.params import Collection, FolderCollection, Ingest, WorldCollection
+from scriptsight.params.collections import Collection, FolderCollection, WorldCollection
+from scriptsight.params.ingest import IngestParams
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
 
@@ -77,7 +78,7 @@ _REJECT = TypeAdapter(Reject)
 
 
 def run(
-    params: Ingest,
+    params: IngestParams,
     *,
     world: Path = Path("data/world"),
     catalogue: Path = Path("data/catalogue"),
@@ -120,7 +121,7 @@ def run(
 # ------------------------------------------------------------------------------------- plan, work, merge
 
 
-def plan(params: Ingest, folder: Path, world: Path) -> tuple[Plan, dict[str, int]]:
+def plan(params: IngestParams, folder: Path, world: Path) -> tuple[Plan, dict[str, int]]:
     """Write the plan of all collections into the work folder -> it, and how many videos each collection names.
 
     Raises:
@@ -156,7 +157,7 @@ def _line(name: str, entry: Entry) -> bytes:
     return _ITEM.dump_json(_Item(name, stamps, entry))
 
 
-def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
+def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Part:
     """Open the videos of a chunk (lines of the plan) and write their part into the work folder."""
     items = [_ITEM.validate_json(line) for line in lines]
     name = items[0].collection
@@ -185,7 +186,7 @@ def work(lines: Sequence[bytes], *, params: Ingest, folder: Path) -> Part:
     )
 
 
-def _job(params: Ingest, folder: Path) -> Work[Part]:
+def _job(params: IngestParams, folder: Path) -> Work[Part]:
     do = partial(work, params=params, folder=folder)
     limit = params.timeout_seconds + (0.0 if params.transcription is None else HEARING_SECONDS)
     return Work(folder, Path.cwd(), do, _refused, Part, limit)
@@ -197,7 +198,7 @@ def _refused(line: bytes, failed: Failed) -> Part:
     return Part(item.collection, None, rejects=(reject,))
 
 
-def merge(params: Ingest, job: Work[Part], chunks: Plan, *, world: Path, catalogue: Path) -> Result:
+def merge(params: IngestParams, job: Work[Part], chunks: Plan, *, world: Path, catalogue: Path) -> Result:
     """Put the parts together, in the order of the plan: rendered videos into `world`, and `catalogue`.
 
     Raises:
@@ -224,7 +225,7 @@ def merge(params: Ingest, job: Work[Part], chunks: Plan, *, world: Path, catalog
     )
 
 
-def _publish_worlds(params: Ingest, job: Work[Part], chunks: Plan, world: Path) -> None:
+def _publish_worlds(params: IngestParams, job: Work[Part], chunks: Plan, world: Path) -> None:
     worlds = {name: c for name, c in params.collections.items() if isinstance(c, WorldCollection)}
     world.mkdir(parents=True, exist_ok=True)
     for stale in world.iterdir():
@@ -260,7 +261,7 @@ def _rejects(folder: Path, done: Iterable[Part]) -> Iterator[Reject]:
     yield from (reject for part in done for reject in part.rejects)
 
 
-def _check(params: Ingest, videos: dict[str, int], kept: Counter[str], rejects: Iterable[Reject]) -> None:
+def _check(params: IngestParams, videos: dict[str, int], kept: Counter[str], rejects: Iterable[Reject]) -> None:
     """Raise if too much of a collection was refused; `kept` is empty as long as none of its videos was opened."""
     reasons: dict[str, Counter[str]] = {name: Counter() for name in params.collections}
     first: dict[str, list[Reject]] = {name: [] for name in params.collections}

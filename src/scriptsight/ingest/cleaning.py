@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 
 import ftfy
 
+from scriptsight.captions.script import UNSPACED, unescape
 from scriptsight.catalogue import Cue, Word
-from scriptsight.ingest.captions.script import UNSPACED, unescape
-from scriptsight.params import Cleaning
+from scriptsight.params.ingest import Cleaning
 
 HOUR = 3600.0
 # Frame rates that are taken for one another: 24 / 23.976 (and 30 / 29.97), 25 / 24, 25 / 23.976.

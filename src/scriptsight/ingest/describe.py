@@ -6,15 +6,16 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from scriptsight import params
+from scriptsight import captions
+from scriptsight.captions import Script
 from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.files import digest
-from scriptsight.ingest import captions, cleaning
-from scriptsight.ingest.captions import Script
+from scriptsight.ingest import cleaning
 from scriptsight.ingest.datasets.tracks import OTHER_LANGUAGES
 from scriptsight.ingest.sources import Entry
 from scriptsight.ingest.transcription import Transcriber
 from scriptsight.media import MediaError, MediaInfo, embedded_cues, embedded_languages, local, probe, refusal, shown
+from scriptsight.params.ingest import IngestParams
 
 TRANSCRIPTS = Path(".transcripts")  # what was heard is kept from run to run: hearing takes hours
 # Reasons that refuse nothing, or a part only: neither a video nor a whole file of captions.
@@ -22,7 +23,7 @@ FINDINGS = frozenset({"cues dropped", "cues seem shifted", "cues seem stretched"
 
 
 def describe(
-    collection: str, entry: Entry, choice: params.Ingest, rejects: list[Reject], cleaned: Counter[str]
+    collection: str, entry: Entry, choice: IngestParams, rejects: list[Reject], cleaned: Counter[str]
 ) -> Video | None:
     """The video of an entry with its cues, None if it can't be read.
 
@@ -45,7 +46,7 @@ def describe(
 
 
 def _described(
-    collection: str, entry: Entry, choice: params.Ingest, rejects: list[Reject], cleaned: Counter[str]
+    collection: str, entry: Entry, choice: IngestParams, rejects: list[Reject], cleaned: Counter[str]
 ) -> Video | None:
     with local(entry.uri) as path:
         info = probe(path)
@@ -81,7 +82,7 @@ def _seconds(entry: Entry, file_seconds: float) -> float:
 
 
 def _script(
-    collection: str, entry: Entry, path: Path, info: MediaInfo, choice: params.Ingest, rejects: list[Reject]
+    collection: str, entry: Entry, path: Path, info: MediaInfo, choice: IngestParams, rejects: list[Reject]
 ) -> Script:
     """What is said: in the entry, its caption file, a track inside, or else what is heard if the parameters say so;
     what is wrong with it goes to `rejects`, and the video stays without."""
@@ -126,7 +127,7 @@ def _cleaned(
     entry: Entry,
     script: Script,
     duration: float,
-    choice: params.Ingest,
+    choice: IngestParams,
     rejects: list[Reject],
     cleaned: Counter[str],
 ) -> list[Cue]:

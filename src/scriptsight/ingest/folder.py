@@ -12,14 +12,14 @@ from pathlib import Path
 
 from fsspec.utils import glob_translate
 
+from scriptsight import captions
+from scriptsight.captions.languages import known
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
-from scriptsight.ingest import captions
 from scriptsight.ingest.datasets import listing, tracks
 from scriptsight.ingest.sources import Entry
 from scriptsight.media import MediaError, local
-from scriptsight.media.languages import known
-from scriptsight.params import FolderCollection
+from scriptsight.params.collections import FolderCollection
 
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 

@@ -25,7 +25,7 @@ from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file
 from scriptsight.media import audio
 from scriptsight.media.audio import SAMPLE_RATE
-from scriptsight.params import Transcription
+from scriptsight.params.ingest import Transcription
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel

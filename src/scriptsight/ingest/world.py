@@ -41,7 +41,7 @@ from PIL import Image
 from scriptsight.catalogue import Cue, Video
 from scriptsight.files import digest, partial_path, whole_folder
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import WorldCollection
+from scriptsight.params.collections import WorldCollection
 
 SIDE = 64  # pixels
 FPS = 4

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from scriptsight import arithmetic, params
+from scriptsight import arithmetic
 from scriptsight.errors import InputError
 from scriptsight.files import write_json
 from scriptsight.language import picture
 from scriptsight.language.sorter import TextSorter, WordsAlone, build_text
 from scriptsight.language.words import telling
+from scriptsight.params.optimization import AdamW, Cosine
+from scriptsight.params.pretrain import PretrainParams, Source
 from scriptsight.pretrain import samplers
 from scriptsight.pretrain.batches import TrainingBatches, ValidationBatches, training_batches
 from scriptsight.reporting import ConsoleReporter, Reporter, Under
@@ -41,7 +43,7 @@ Samples = tuple[WordsAlone, WordsAlone]  # of training and of validation
 
 
 def run(
-    choice: params.Pretrain,
+    choice: PretrainParams,
     *,
     ks: Sequence[int] = KS,
     steps: int = STEPS,
@@ -130,7 +132,7 @@ def verdict(found: dict[str, Any]) -> str:
 
 
 def _samples(
-    splits: Sequence[Segments], source: params.Source, choice: params.Pretrain, k: int, reporter: Reporter
+    splits: Sequence[Segments], source: Source, choice: PretrainParams, k: int, reporter: Reporter
 ) -> Samples | None:
     """The samplers of both splits; None where the corpus has too few scripts of another K than the wanted one."""
     wanted = choice.model_copy(update={"k": k})
@@ -149,7 +151,7 @@ def _samples(
 
 
 def _sorted(
-    choice: params.Pretrain,
+    choice: PretrainParams,
     steps: int,
     samples: Samples,
     texts: Sequence[str],
@@ -166,10 +168,8 @@ def _sorted(
         steps=steps,
         batch=64,
         accumulate=1,
-        optimizer=params.AdamW(
-            kind="adamw", lr=3e-3, text_lr=None, weight_decay=0.05, betas=(0.9, 0.98), clip_norm=1.0
-        ),
-        schedule=params.Cosine(kind="cosine", warmup_steps=20),
+        optimizer=AdamW(kind="adamw", lr=3e-3, text_lr=None, weight_decay=0.05, betas=(0.9, 0.98), clip_norm=1.0),
+        schedule=Cosine(kind="cosine", warmup_steps=20),
         ema=0.0,
         validate_every=steps,
         checkpoint_every=100,
@@ -198,7 +198,7 @@ def _sorted(
     return outcome.val
 
 
-def _validation(sampler: WordsAlone, choice: params.Pretrain) -> ValidationBatches:
+def _validation(sampler: WordsAlone, choice: PretrainParams) -> ValidationBatches:
     """The pretrain stage's own held-out scripts, in its own shuffled orders."""
     return ValidationBatches(sampler, batch=choice.batch, samples=choice.validation_samples, seed=choice.seed)
 

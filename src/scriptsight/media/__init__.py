@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from scriptsight.media.addresses import fingerprint, local, shown
 from scriptsight.media.audio import audio, audio_blocks
+from scriptsight.media.errors import MediaError, refusal
 from scriptsight.media.isolation import Failed, isolated
-from scriptsight.media.reader import Frame, MediaError, MediaInfo, frames_at, frames_at_rate, probe, refusal
+from scriptsight.media.reader import Frame, MediaInfo, frames_at, frames_at_rate, probe
 from scriptsight.media.subtitles import embedded_cues, embedded_languages
 
 __all__ = [

@@ -26,7 +26,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import infer_compression
 
-from scriptsight.media.reader import MediaError
+from scriptsight.media.errors import MediaError
 
 try:
     import fcntl

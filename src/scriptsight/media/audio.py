@@ -11,7 +11,8 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
-from scriptsight.media.reader import UNREADABLE, MediaError, open_media, presentation_time, words
+from scriptsight.media.errors import MediaError
+from scriptsight.media.reader import UNREADABLE, open_media, presentation_time, words
 
 SAMPLE_RATE = 16_000  # samples a second
 

@@ -22,7 +22,7 @@ _PRELOAD = [
     "pyarrow.parquet",
     "pysubs2",
     "scriptsight.media",
-    "scriptsight.params",
+    "scriptsight.params.ingest",
     "simplejpeg",
 ]  # imported once, not once a worker
 _AHEAD = 4  # chunks handed over a worker: enough to keep it busy, few enough to hold in memory

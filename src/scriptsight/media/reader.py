@@ -8,7 +8,6 @@ standard ones (see `hdr`), oblong pixels as square ones.
 from __future__ import annotations
 
 import ctypes
-import errno
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from scriptsight.errors import InputError
+from scriptsight.media.errors import MediaError
 from scriptsight.media.hdr import as_standard
 
 STILL_SECONDS = 0.04  # how long a still picture lasts; not 0, so that it is a stretch of time like any other
@@ -42,41 +41,6 @@ UNREADABLE = (av.FFmpegError, IndexError)
 # Containers in which decord and PyAV were seen to give the same frames. In transport streams, program streams
 # and FLV decord gives wrong ones, without an error.
 _DECORD_FORMATS = ("mov,", "matroska,")
-
-
-class MediaError(ValueError):
-    """A media file that can't be read, or not to its end. What was given before it was raised is good.
-
-    Reasons are few, to be counted: "missing video", "no access", "unreachable", "unreadable archive", "unknown
-    address", "disk full" of addresses; "empty file", "no video stream", "odd shape", "unreadable video",
-    "unreadable audio", "unreadable subtitle track", "broken stretch", "ends early" of files.
-    """
-
-    def __init__(self, path: str | Path, reason: str, detail: str, time: float | None = None) -> None:
-        super().__init__(f"{path}: {reason}: {detail}")
-        self.path, self.reason, self.detail = str(path), reason, detail
-        self.time = time  # seconds of video that are good; None where there are none
-
-    def __reduce__(self) -> tuple[Any, ...]:  # exceptions with arguments of their own don't pickle otherwise
-        return type(self), (self.path, self.reason, self.detail, self.time)
-
-
-def refusal(error: Exception) -> tuple[str, str]:
-    """Reason and detail with which a video is refused on which work ended in `error`: one that nobody foresaw, too,
-    for among millions of files there is always another, and it must not end the stage.
-
-    Raises:
-        InputError, OSError: `error` itself, where it is no fault of the video: the message tells the user what to
-            do, or the disk is full.
-    """
-    if isinstance(error, MediaError):
-        return error.reason, error.detail
-    if isinstance(error, InputError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        raise error
-    if isinstance(error, OSError):
-        return "unreadable video", str(error)
-    told = f"{type(error).__name__}: {str(error)[:300]}"
-    return "unexpected error", told.encode(errors="backslashreplace").decode()  # no table holds half a surrogate pair
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
-from scriptsight import params
 from scriptsight.errors import InputError
+from scriptsight.params.models import HuggingFaceText, TextParams, VectorText, WordText
 
 PAD, UNKNOWN, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 
@@ -141,18 +141,18 @@ class _Transformer(nn.Module):
         return self.model(**{name: tokens}, attention_mask=mask.long()).last_hidden_state
 
 
-def build(choice: params.TextEncoder, texts: Iterable[str], max_tokens: int) -> TextEncoder:
+def build(choice: TextParams, texts: Iterable[str], max_tokens: int) -> TextEncoder:
     """A new text encoder; vocabularies are learned from `texts` (the training split's transcripts).
 
     Raises:
         InputError: a Hugging Face name or folder that can't be loaded, takes fewer tokens than `max_tokens`, or
             has fewer layers than are to be frozen; a file that holds no word vectors, or none of a word of `texts`.
     """
-    if isinstance(choice, params.HuggingFaceText):
+    if isinstance(choice, HuggingFaceText):
         return _from_hugging_face(choice, max_tokens)
-    if isinstance(choice, params.VectorText):
+    if isinstance(choice, VectorText):
         return _of_vectors(choice, list(texts), max_tokens)
-    if isinstance(choice, params.WordText):
+    if isinstance(choice, WordText):
         tokenizer = _word_tokenizer(texts, choice.vocabulary)
         config: dict[str, Any] = {"kind": "words", "width": choice.width, "pool": "mean"}
     else:
@@ -204,7 +204,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _from_hugging_face(choice: params.HuggingFaceText, max_tokens: int) -> TextEncoder:
+def _from_hugging_face(choice: HuggingFaceText, max_tokens: int) -> TextEncoder:
     from transformers import AutoModel, AutoTokenizer
 
     try:
@@ -234,7 +234,7 @@ def _from_hugging_face(choice: params.HuggingFaceText, max_tokens: int) -> TextE
     return encoder
 
 
-def _of_vectors(choice: params.VectorText, texts: Sequence[str], max_tokens: int) -> TextEncoder:
+def _of_vectors(choice: VectorText, texts: Sequence[str], max_tokens: int) -> TextEncoder:
     """CPD's other text encoder: the words of `texts`, the most frequent first, as far as they have a vector."""
     counts, sentences = Counter[str](), []
     plain = _of_most_frequent({}, 0)
@@ -257,7 +257,7 @@ def _of_vectors(choice: params.VectorText, texts: Sequence[str], max_tokens: int
     return encoder
 
 
-def _trained_vectors(choice: params.VectorText, sentences: Sequence[Sequence[str]]) -> Any:
+def _trained_vectors(choice: VectorText, sentences: Sequence[Sequence[str]]) -> Any:
     """word2vec (skip-gram) on the training texts. One worker: with more, the order of updates is the scheduler's."""
     from gensim.models import Word2Vec
 

@@ -12,17 +12,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scriptsight import arithmetic
-from scriptsight import params as parameters
+from scriptsight import arithmetic, distributed
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file, write_json
 from scriptsight.models import bundle, text, warm
+from scriptsight.params.models import HuggingFaceText, VectorText
+from scriptsight.params.pretrain import Engine, PretrainParams, Source
 from scriptsight.pretrain import pictures, samplers
 from scriptsight.pretrain.batches import Batch, TrainingBatches, ValidationBatches, training_batches
 from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
-from scriptsight.training import checkpoint, processes
+from scriptsight.training import checkpoint
 from scriptsight.training.loop import Outcome, Plan, train
 from scriptsight.training.objective import Objective
 
@@ -38,7 +39,7 @@ class Result:
 
 
 def run(
-    params: parameters.Pretrain,
+    params: PretrainParams,
     *,
     segments: Path = Path("data/segments"),
     bundle_folder: Path = Path("models/pretrained"),
@@ -60,7 +61,7 @@ def run(
     """
     reporter = reporter or ConsoleReporter()
     machine = arithmetic.choose(params.engine.precision, params.engine.attention)
-    with processes.joined(machine.device), arithmetic.deterministic(params.engine.threads):
+    with distributed.joined(machine.device), arithmetic.deterministic(params.engine.threads):
         _check_shares(params)
         learned = [(source, Segments(segments, name, "train")) for name, source in params.collections.items()]
         training = [samplers.build(split, source, params) for source, split in learned]
@@ -80,7 +81,7 @@ def run(
         state = checkpoint.Checkpoints(checkpoints, _key(params, digests, machine), params.keep_checkpoints)
         if others := state.others():
             reporter.message(f"{len(others)} unfinished runs of other settings have checkpoints in {checkpoints}")
-        reporter.message(f"pretrain {params.objective} on {machine}, {processes.world()} process(es)")
+        reporter.message(f"pretrain {params.objective} on {machine}, {distributed.world()} process(es)")
         outcome = train(
             objective,
             lambda first: training_batches(
@@ -102,14 +103,12 @@ def run(
             reporter=reporter,
         )
         memory = objective.memory()
-        if processes.rank() == 0:
+        if distributed.rank() == 0:
             _write(encoder, outcome, memory, state, bundle_folder, best_folder, metrics, plots, reporter)
     return Result(outcome.val, outcome.speed)
 
 
-def build_encoder(
-    params: parameters.Pretrain, learned: Sequence[tuple[parameters.Source, Segments]]
-) -> bundle.Encoder:
+def build_encoder(params: PretrainParams, learned: Sequence[tuple[Source, Segments]]) -> bundle.Encoder:
     """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits."""
     texts = (said for source, split in learned for said in split.texts(source.text))
     video = bundle.build_video({**params.video.shape, "size": params.size, "frames": params.frames})
@@ -117,9 +116,7 @@ def build_encoder(
     return bundle.Encoder(video, words, params.embed_dim, params.text_hidden)
 
 
-def _new(
-    params: parameters.Pretrain, learned: Sequence[tuple[parameters.Source, Segments]], reporter: Reporter
-) -> bundle.Encoder:
+def _new(params: PretrainParams, learned: Sequence[tuple[Source, Segments]], reporter: Reporter) -> bundle.Encoder:
     """A new encoder, its video part warm-started where `params` says from what."""
     encoder = build_encoder(params, learned)
     if params.video.init is not None:
@@ -128,7 +125,7 @@ def _new(
     return encoder
 
 
-def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
+def _taken_over(params: PretrainParams) -> bundle.Encoder:
     """The encoder of `params.start_from` with its own text encoder and vocabulary; its clips must be of the shape
     that `params` says."""
     assert params.start_from is not None
@@ -154,7 +151,7 @@ def _taken_over(params: parameters.Pretrain) -> bundle.Encoder:
 
 
 def _held_out(
-    params: parameters.Pretrain, segments: Path, reporter: Reporter
+    params: PretrainParams, segments: Path, reporter: Reporter
 ) -> tuple[dict[str, Sequence[Batch]], list[str]]:
     """Validation batches by the prefix of their figures, and the digests of what they come from.
 
@@ -175,17 +172,17 @@ def _held_out(
     return batches, digests
 
 
-def _starts(params: parameters.Pretrain) -> list[Path]:
+def _starts(params: PretrainParams) -> list[Path]:
     """The local files whose weights training starts from: others in their place are another run."""
-    stored = isinstance(params.text, parameters.VectorText) and params.text.path
+    stored = isinstance(params.text, VectorText) and params.text.path
     files = [Path(params.start_from) / name for name in ("model.safetensors", MEMORY)] if params.start_from else []
     files += [Path(path) for path in (params.video.init, stored) if path]
-    files += [Path(params.text.name)] if isinstance(params.text, parameters.HuggingFaceText) else []
+    files += [Path(params.text.name)] if isinstance(params.text, HuggingFaceText) else []
     whole = [sorted(path.rglob("*")) if path.is_dir() else [path] for path in files]
     return [path for paths in whole for path in paths if path.is_file()]
 
 
-def _remember(objective: Objective, params: parameters.Pretrain) -> None:
+def _remember(objective: Objective, params: PretrainParams) -> None:
     """Tell the objective what the training of the model to start from knew of its samples, if it is there."""
     for path in _starts(params):
         if path.name == MEMORY:
@@ -195,22 +192,22 @@ def _remember(objective: Objective, params: parameters.Pretrain) -> None:
                 raise InputError(f"{path} is damaged ({error}): remove it to start with none.") from error
 
 
-def _check_shares(params: parameters.Pretrain) -> None:
-    parts = processes.world() * params.engine.accumulate
+def _check_shares(params: PretrainParams) -> None:
+    parts = distributed.world() * params.engine.accumulate
     if params.batch % parts or params.batch // parts < 2:
         raise InputError(
-            f"pretrain.batch {params.batch} can't be shared by {processes.world()} processes x engine.accumulate "
+            f"pretrain.batch {params.batch} can't be shared by {distributed.world()} processes x engine.accumulate "
             f"{params.engine.accumulate}: it must be a multiple, with two samples or more in each part."
         )
 
 
-def _set_engine(encoder: bundle.Encoder, engine: parameters.Engine) -> None:
+def _set_engine(encoder: bundle.Encoder, engine: Engine) -> None:
     encoder.video.checkpoint_blocks = engine.checkpoint_activations
     if engine.compile:
         encoder.video.compile()
 
 
-def _key(params: parameters.Pretrain, digests: Sequence[str], machine: arithmetic.Arithmetic) -> str:
+def _key(params: PretrainParams, digests: Sequence[str], machine: arithmetic.Arithmetic) -> str:
     """Names the run whose checkpoints these are: whatever changes its numbers by more than rounding."""
     free = {"processes", "strategy", "loader_workers"}
     return checkpoint.key(
@@ -218,7 +215,7 @@ def _key(params: parameters.Pretrain, digests: Sequence[str], machine: arithmeti
     )
 
 
-def _plan(params: parameters.Pretrain) -> Plan:
+def _plan(params: PretrainParams) -> Plan:
     same = {
         name: getattr(params, name) for name in Plan.__dataclass_fields__ if name not in ("accumulate", "strategy")
     }

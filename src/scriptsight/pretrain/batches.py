@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from scriptsight import distributed
 from scriptsight.pretrain.samplers import Sampler
-from scriptsight.training import processes
 
 AHEAD = 2  # batches that a thread reads while the last one is computed
 
@@ -82,7 +82,7 @@ class TrainingBatches(Dataset[Batch]):
         seed: int,
     ) -> None:
         self.sources, self.batch, self.accumulate, self.seed = sources, batch, accumulate, seed
-        self.world, self.rank = processes.world(), processes.rank()
+        self.world, self.rank = distributed.world(), distributed.rank()
         self.turns = turns(shares, steps)
         # How many batches the source of a step has given before it.
         self.earlier = np.zeros(steps, np.int64)

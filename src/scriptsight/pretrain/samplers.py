@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scriptsight import clips, params
+from scriptsight import clips
 from scriptsight.catalogue import Cue, Word
 from scriptsight.errors import InputError
+from scriptsight.params.pretrain import PretrainParams, Source, SpanSampling
 from scriptsight.segments import MIN_CHARACTERS, Segment, Segments, is_transcript
 
 GRID_SECONDS = 0.5  # between the starts that are tried to find out whether a segment has K spans at all
@@ -126,7 +127,7 @@ class Spans(Sampler):
 
     sorts = True
 
-    def __init__(self, segments: Segments, clip: Clip, k: int, choice: params.SpanSampling) -> None:
+    def __init__(self, segments: Segments, clip: Clip, k: int, choice: SpanSampling) -> None:
         self.k, self.choice = k, choice
         found = [any(True for _ in self._starts(*_words(segment))) for segment in segments]
         super().__init__(segments, clip, np.flatnonzero(found))
@@ -203,12 +204,12 @@ class Pairs(Sampler):
         return [text], stretch
 
 
-def build(segments: Segments, source: params.Source, choice: params.Pretrain) -> Sampler:
+def build(segments: Segments, source: Source, choice: PretrainParams) -> Sampler:
     """The sampler that the parameters ask for."""
     clip = Clip(source.frames or choice.frames, choice.size, choice.flip, source.stride)
     if source.text != "script":
         return Pairs(segments, clip, source.text)
-    if isinstance(choice.sampling, params.SpanSampling):
+    if isinstance(choice.sampling, SpanSampling):
         return Spans(segments, clip, choice.k, choice.sampling)
     return Cues(segments, clip, choice.k)
 

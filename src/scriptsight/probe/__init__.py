@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from scriptsight import features, params
+from scriptsight import features
 from scriptsight.clips import Order, View
 from scriptsight.files import write_json
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
+from scriptsight.params.probe import ProbeParams
 from scriptsight.probe import controls, few_shot, finetune, labelled, plots, tables, video_to_video
 from scriptsight.probe.labelled import Fold, LabelledTest
 from scriptsight.probe.protocols import RECALLS, Answers, answers
@@ -32,7 +33,7 @@ class Result:
 
 
 def run(
-    params: params.Probe,
+    params: ProbeParams,
     *,
     segments: str | Path = Path("data/segments"),
     catalogue: str | Path = Path("data/catalogue"),
@@ -88,7 +89,7 @@ def run(
 
 def measure(
     encoder: str | Path | Encoder,
-    params: params.Probe,
+    params: ProbeParams,
     test: str | None = None,
     *,
     segments: str | Path = Path("data/segments"),
@@ -122,7 +123,7 @@ def measure(
 class _Bench:
     """What encoders are measured with."""
 
-    params: params.Probe
+    params: ProbeParams
     store: str | Path | None
     checkpoints: Path
     reporter: Reporter
@@ -212,7 +213,7 @@ def _figures(
     return figures
 
 
-def _floors(test: LabelledTest, params: params.Probe) -> dict[str, Any]:
+def _floors(test: LabelledTest, params: ProbeParams) -> dict[str, Any]:
     """What guessing gets, and how much there is to guess."""
     chances: dict[str, float] = {}
     if "video_to_video" in params.protocols:

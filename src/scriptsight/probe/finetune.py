@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scriptsight import arithmetic, clips, params
+from scriptsight import arithmetic, clips
 from scriptsight.clips import View
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import VideoEncoder, VideoViT, set_drop_path
+from scriptsight.params.optimization import AdamW, Cosine
+from scriptsight.params.probe import FinetuneParams
 from scriptsight.reporting import Reporter, Under
 from scriptsight.segments import Segment, Segments
 from scriptsight.training import checkpoint
@@ -61,7 +63,7 @@ class Batch:
 
 def run(
     encoder: Encoder,
-    choice: params.Finetune,
+    choice: FinetuneParams,
     learned: Labelled,
     test: Labelled,
     *,
@@ -123,7 +125,7 @@ class Classifier(Objective):
 
     headline = "top1"
 
-    def __init__(self, video: VideoEncoder, classes: int, choice: params.Finetune) -> None:
+    def __init__(self, video: VideoEncoder, classes: int, choice: FinetuneParams) -> None:
         super().__init__()
         self.video, self.choice = video, choice
         self.depth = len(video.blocks) if isinstance(video, VideoViT) else 4  # of a ResNet: its stages
@@ -179,7 +181,7 @@ class Classifier(Objective):
         return {"top1": (mean.argmax(1) == classes).double().mean().item(), "probabilities": mean.tolist()}
 
 
-def _augmentation(choice: params.Finetune) -> Callable[[Tensor], Tensor]:
+def _augmentation(choice: FinetuneParams) -> Callable[[Tensor], Tensor]:
     """RandAugment of clips uint8 [B, M, H, W, 3]: the frames of a clip get the same operations, none of which mirrors
     it."""
     if not choice.augment_ops:
@@ -198,7 +200,7 @@ def _augmentation(choice: params.Finetune) -> Callable[[Tensor], Tensor]:
     return augment
 
 
-def _mixture(choice: params.Finetune, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _mixture(choice: FinetuneParams, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Mixup or cutmix of clips [B, M, H, W, 3] and classes [B] -> float clips and the shares of classes [B, C]."""
     if not choice.mixup and not choice.cutmix:
         return lambda frames, labels: (frames, F.one_hot(labels, classes).float())
@@ -303,7 +305,7 @@ def _batch(frames: np.ndarray, classes: np.ndarray, items: np.ndarray, ids: list
 # ------------------------------------------------------------------------------------------------- the run
 
 
-def _plan(choice: params.Finetune, segments: int) -> Plan:
+def _plan(choice: FinetuneParams, segments: int) -> Plan:
     """The recipe in optimizer steps; the test split is looked at once, at the end."""
     per_epoch = segments // choice.batch
     steps = choice.epochs * per_epoch
@@ -312,7 +314,7 @@ def _plan(choice: params.Finetune, segments: int) -> Plan:
         steps=steps,
         batch=choice.batch,
         accumulate=choice.accumulate,
-        optimizer=params.AdamW(
+        optimizer=AdamW(
             kind="adamw",
             lr=choice.lr,
             text_lr=None,
@@ -320,7 +322,7 @@ def _plan(choice: params.Finetune, segments: int) -> Plan:
             betas=(0.9, 0.999),
             clip_norm=choice.clip_norm,
         ),
-        schedule=params.Cosine(kind="cosine", warmup_steps=round(choice.warmup_epochs * per_epoch)),
+        schedule=Cosine(kind="cosine", warmup_steps=round(choice.warmup_epochs * per_epoch)),
         ema=choice.ema,
         validate_every=steps,
         checkpoint_every=choice.checkpoint_every,
@@ -329,7 +331,7 @@ def _plan(choice: params.Finetune, segments: int) -> Plan:
 
 
 def _key(
-    video: VideoEncoder, choice: params.Finetune, learned: Labelled, test: Labelled, machine: arithmetic.Arithmetic
+    video: VideoEncoder, choice: FinetuneParams, learned: Labelled, test: Labelled, machine: arithmetic.Arithmetic
 ) -> str:
     """Names the run whose checkpoints these are, by weights, data and parameters."""
     # The shape as well: attention heads, for one, show in no weight.

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from scriptsight import params
 from scriptsight.errors import InputError
+from scriptsight.params.probe import LabelledSet
 from scriptsight.reporting import Reporter
 from scriptsight.segments import Segments
 
@@ -43,7 +43,7 @@ class LabelledTest:
     """A labelled set and its folds."""
 
     name: str
-    chosen: params.LabelledSet
+    chosen: LabelledSet
     folds: list[Fold]
 
     @property
@@ -60,7 +60,7 @@ class LabelledTest:
 
 
 def load(
-    name: str, chosen: params.LabelledSet, segments: str | Path, catalogue: str | Path, reporter: Reporter
+    name: str, chosen: LabelledSet, segments: str | Path, catalogue: str | Path, reporter: Reporter
 ) -> LabelledTest:
     """Open the test `name`.
 
@@ -83,7 +83,7 @@ def load(
     return LabelledTest(name, _of_classes(name, chosen, folds, reporter), folds)
 
 
-def _of_classes(name: str, chosen: params.LabelledSet, folds: list[Fold], reporter: Reporter) -> params.LabelledSet:
+def _of_classes(name: str, chosen: LabelledSet, folds: list[Fold], reporter: Reporter) -> LabelledSet:
     """Without pairs and texts of classes that no fold has, as small samples of a set may lack some; they are said."""
     known = {label for fold in folds for label in fold.names}
     pairs = tuple(pair for pair in chosen.reverses if set(pair) <= known)
@@ -100,7 +100,7 @@ def _of_classes(name: str, chosen: params.LabelledSet, folds: list[Fold], report
     return chosen.model_copy(update={"reverses": pairs, "texts": texts})
 
 
-def _fold(where: str, chosen: params.LabelledSet, collection: str, folder: Path, reporter: Reporter) -> Fold:
+def _fold(where: str, chosen: LabelledSet, collection: str, folder: Path, reporter: Reporter) -> Fold:
     splits = (chosen.train_split, chosen.test_split)
     parts = [Segments(folder, collection, split) for split in splits]
     labels = [
@@ -147,7 +147,7 @@ def _digests(catalogue: Path, collection: str) -> dict[str, str]:
     return dict(zip(table["video_id"].to_pylist(), table["digest"].to_pylist(), strict=True))
 
 
-def _no_common_videos(where: str, chosen: params.LabelledSet, fold: Fold, digests: dict[str, str]) -> None:
+def _no_common_videos(where: str, chosen: LabelledSet, fold: Fold, digests: dict[str, str]) -> None:
     """A video in both splits would be its own answer, and so would a copy of it under another name.
 
     Videos without a label count, too: what training leaves out today it may learn from tomorrow.

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scriptsight import params
 from scriptsight.clips import Order
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
+from scriptsight.params.probe import ProbeParams
 from scriptsight.probe import attentive, few_shot, knn, linear, sgd, video_to_video, zero_shot
 from scriptsight.probe.labelled import Fold
 from scriptsight.probe.predictions import Predictions, agreement
@@ -45,7 +45,7 @@ class Answers:
 
 def answers(
     encoder: Encoder,
-    params: params.Probe,
+    params: ProbeParams,
     fold: Fold,
     texts: dict[str, str],
     extract: Extract,
@@ -95,7 +95,7 @@ def answers(
 
 
 def _linear(
-    params: params.Probe,
+    params: ProbeParams,
     fold: Fold,
     train: np.ndarray,
     test: np.ndarray,
@@ -117,14 +117,14 @@ def _linear(
     return predicted
 
 
-def _attentive(params: params.Probe, classes: np.ndarray, train: np.ndarray, test: np.ndarray) -> Predictions:
+def _attentive(params: ProbeParams, classes: np.ndarray, train: np.ndarray, test: np.ndarray) -> Predictions:
     try:
         return attentive.fit_predict(train, classes, test, **params.attentive.model_dump(), seed=params.seed)
     except ValueError as error:
         raise InputError(f"probe.attentive.heads can't be used with this encoder: {error}.") from error
 
 
-def _few_shot(params: params.Probe, fold: Fold, test: np.ndarray, reporter: Reporter) -> dict[int, np.ndarray]:
+def _few_shot(params: ProbeParams, fold: Fold, test: np.ndarray, reporter: Reporter) -> dict[int, np.ndarray]:
     chosen = params.few_shot
     found = {}
     for shots in chosen.shots:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from scriptsight import features, params
+from scriptsight import features
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file, write_json
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
+from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import layout as layouts
@@ -82,7 +83,7 @@ class _Shelf:
 
 
 def run(
-    params: params.Retrieve,
+    params: RetrieveParams,
     *,
     segments: str | Path = Path("data/segments"),
     catalogue: str | Path = Path("data/catalogue"),
@@ -147,7 +148,7 @@ def run(
     return Result(measured.values, tuple(figures), weights)
 
 
-def _shelf(params: params.Retrieve, folder: Path) -> tuple[_Shelf, int]:
+def _shelf(params: RetrieveParams, folder: Path) -> tuple[_Shelf, int]:
     """The segments that are indexed, and after them those that are only measured; how many the former are."""
     wanted = [(params.collection, split) for split in params.index_splits]
     for name in params.more_collections:  # a collection of labelled clips may well have no val split
@@ -189,7 +190,7 @@ class _Measured:
 
 
 def _measure(
-    encoder: Encoder, params: params.Retrieve, shelf: _Shelf, vectors: np.ndarray, reporter: Reporter
+    encoder: Encoder, params: RetrieveParams, shelf: _Shelf, vectors: np.ndarray, reporter: Reporter
 ) -> _Measured:
     part, first = shelf.parts[params.collection, params.split], shelf.start(params.collection, params.split)
     found = pairs(part, params.protocol)
@@ -251,7 +252,7 @@ def _encode(
 
 def _answers(
     encoder: Encoder,
-    params: params.Retrieve,
+    params: RetrieveParams,
     shelf: _Shelf,
     indexed: np.ndarray,
     measured: _Measured,

@@ -25,7 +25,7 @@ from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file, whole_folder, write_json
 from scriptsight.media import Failed, Frame, MediaError, frames_at_rate, local, refusal
-from scriptsight.params import Segment as Params
+from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segment.cut import Stretch, stretches
@@ -74,7 +74,7 @@ _ITEM = TypeAdapter(_Item)
 
 
 def run(
-    params: Params,
+    params: SegmentParams,
     *,
     catalogue: Path = Path("data/catalogue"),
     segments: Path = Path("data/segments"),
@@ -151,7 +151,7 @@ def _lines(videos: Iterable[Video]) -> list[bytes]:
     return [_ITEM.dump_json(_Item(parts.stamp(video.uri), video)) for video in videos]
 
 
-def work(lines: Sequence[bytes], *, params: Params, folder: Path) -> Part:
+def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> Part:
     """Decode one chunk (lines of the plan) into a part file in the work folder; equal lines give equal bytes."""
     videos = [_ITEM.validate_json(line).video for line in lines]
     rejects: list[Reject] = []
@@ -171,7 +171,7 @@ def work(lines: Sequence[bytes], *, params: Params, folder: Path) -> Part:
     return Part(videos[0].collection, file, len(videos), lost, count, seconds, tuple(rejects))
 
 
-def _job(params: Params, folder: Path) -> Work[Part]:
+def _job(params: SegmentParams, folder: Path) -> Work[Part]:
     do = partial(work, params=params, folder=folder)
     return Work(folder, Path.cwd(), do, _refused, Part, params.timeout_seconds)
 
@@ -182,7 +182,7 @@ def _refused(line: bytes, failed: Failed) -> Part:
     return Part(video.collection, None, videos=1, lost=1, rejects=(reject,))
 
 
-def merge(job: Work[Part], chunks: Plan, target: Path, params: Params) -> int:
+def merge(job: Work[Part], chunks: Plan, target: Path, params: SegmentParams) -> int:
     """Join parts, in the plan's order, to shards `COLLECTION/SPLIT/00000.arrow` of about `shard_mb` -> bytes."""
     total = 0
     for group in sorted({chunk.group for chunk in chunks}):
@@ -259,7 +259,7 @@ def _check(done: Iterable[Part], max_share: float) -> None:
 # -------------------------------------------------------------------------------------------- one video
 
 
-def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[Segment]:
+def _segments(video: Video, params: SegmentParams, rejects: list[Reject]) -> Iterator[Segment]:
     """Decode a video once and yield its segments; why it, or its end, was refused is added to `rejects`.
 
     Of a video that breaks, what lies before the break is kept: the segment in which it happens ends there.
@@ -274,7 +274,7 @@ def _segments(video: Video, params: Params, rejects: list[Reject]) -> Iterator[S
         rejects.append(Reject(video.collection, video.uri, *refusal(error)))
 
 
-def _decoded(video: Video, path: Path, params: Params, rejects: list[Reject]) -> Iterator[Segment]:
+def _decoded(video: Video, path: Path, params: SegmentParams, rejects: list[Reject]) -> Iterator[Segment]:
     cuts = _cuts(video, params)
     index = 0  # of the stretch that frames go to
     times: list[float] = []
@@ -311,7 +311,7 @@ def _decoded(video: Video, path: Path, params: Params, rejects: list[Reject]) ->
         rejects.append(Reject(video.collection, video.uri, "no frames", detail))
 
 
-def _cuts(video: Video, params: Params) -> list[Stretch]:
+def _cuts(video: Video, params: SegmentParams) -> list[Stretch]:
     """The stretches of a video in seconds of its file, of which it may be a part."""
     if not (first := video.start or 0.0):
         return stretches(video.cues, video.duration, params)
@@ -345,7 +345,7 @@ def _ended(cut: Stretch, at: float) -> Stretch | None:
     return start, min(end, at), tuple(replace(cue, end=min(cue.end, at)) for cue in cues if cue.start < at)
 
 
-def _jpeg(frame: Frame, params: Params) -> bytes:
+def _jpeg(frame: Frame, params: SegmentParams) -> bytes:
     encoded: bytes = simplejpeg.encode_jpeg(frame.image, quality=params.jpeg_quality)
     return encoded
 

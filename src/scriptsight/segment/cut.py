@@ -8,12 +8,12 @@ from itertools import pairwise
 from math import ceil
 
 from scriptsight.catalogue import Cue
-from scriptsight.params import Segment
+from scriptsight.params.segment import SegmentParams
 
 Stretch = tuple[float, float, tuple[Cue, ...]]  # start and end in seconds, and the cues between them
 
 
-def stretches(cues: Sequence[Cue], duration: float, params: Segment) -> list[Stretch]:
+def stretches(cues: Sequence[Cue], duration: float, params: SegmentParams) -> list[Stretch]:
     """Cut a video of `duration` seconds -> (start, end, cues) in order of time, none over the other.
 
     With cues, a silence of over `max_gap_seconds` ends a stretch; one that would be over `max_seconds` ends
@@ -56,7 +56,7 @@ def _upper(
     return (span[1] + following[0]) / 2 if span[1] < following[0] else following[0]
 
 
-def _padded(span: tuple[float, float, list[Cue]], low: float, high: float, params: Segment) -> Stretch:
+def _padded(span: tuple[float, float, list[Cue]], low: float, high: float, params: SegmentParams) -> Stretch:
     start, end, cues = span
     end = min(end, high)
     pad = min(params.pad_seconds, (params.max_seconds - (end - start)) / 2)
@@ -64,7 +64,7 @@ def _padded(span: tuple[float, float, list[Cue]], low: float, high: float, param
     return start, end, tuple(replace(cue, end=min(cue.end, end)) for cue in cues)
 
 
-def _groups(cues: Sequence[Cue], params: Segment) -> list[list[Cue]]:
+def _groups(cues: Sequence[Cue], params: SegmentParams) -> list[list[Cue]]:
     """Cues that stay together."""
     groups: list[list[Cue]] = []
     for cue in cues:

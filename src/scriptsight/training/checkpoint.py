@@ -16,7 +16,7 @@ from scriptsight.errors import InputError
 from scriptsight.files import whole_file
 
 # The code that a training run's numbers come from, below the package.
-CODE = ("arithmetic.py", "clips.py", "models", "pretrain", "segments.py", "training")
+CODE = ("arithmetic.py", "clips.py", "distributed.py", "models", "pretrain", "segments.py", "training")
 
 
 def key(*inputs: Any, code: Sequence[str] = ()) -> str:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from scriptsight import params
+from scriptsight import distributed
 from scriptsight.arithmetic import Arithmetic
 from scriptsight.errors import InputError
+from scriptsight.params.optimization import AdamW, Cosine, Milestones, Sgd
 from scriptsight.reporting import Reporter
-from scriptsight.training import optimizers, processes
+from scriptsight.training import optimizers
 from scriptsight.training.checkpoint import Checkpoints
 from scriptsight.training.clock import Clock, peak_mb
 from scriptsight.training.objective import Draw, Objective
@@ -54,8 +55,8 @@ class Plan:
     steps: int
     batch: int
     accumulate: int
-    optimizer: params.AdamW | params.Sgd
-    schedule: params.Cosine | params.Milestones
+    optimizer: AdamW | Sgd
+    schedule: Cosine | Milestones
     ema: float
     validate_every: int
     checkpoint_every: int
@@ -123,14 +124,14 @@ def train(
                 training.log(done)
             if done % plan.validate_every == 0 or done == plan.steps:
                 training.validate(done, held_out)
-            stopping = processes.anywhere(bool(stopped))
+            stopping = distributed.anywhere(bool(stopped))
             if (stopping or done % plan.checkpoint_every == 0) and done < plan.steps:
                 training.save(done)
                 if stopping:
                     reporter.message(f"Stopped after step {done}; run again to go on from there.")
                     raise SystemExit(128 + (stopped or [signal.SIGTERM])[0])
     with training.averaged():
-        weights = processes.full_weights(training.model)
+        weights = distributed.full_weights(training.model)
     return Outcome(training.history, training.val, weights, training.speed())
 
 
@@ -147,8 +148,8 @@ class _Training:
     ) -> None:
         self.objective, self.plan, self.arithmetic = objective, plan, arithmetic
         self.checkpoints, self.reporter = checkpoints, reporter
-        self.share = plan.batch // (plan.accumulate * processes.world())  # samples of a process in a part
-        self.model = processes.wrap(objective, plan.strategy, arithmetic.device)
+        self.share = plan.batch // (plan.accumulate * distributed.world())  # samples of a process in a part
+        self.model = distributed.wrap(objective, plan.strategy, arithmetic.device)
         self.parameters = [value for value in objective.parameters() if value.requires_grad]
         self.optimizer = optimizers.build(objective, plan.optimizer, objective.rate_factor)
         self.average = optimizers.Average(self.parameters, plan.ema)
@@ -176,7 +177,7 @@ class _Training:
                 batch = next(stream).to(self.arithmetic.device)
             ids += batch.segment_ids
             self.operations += self._operations(batch, self._draw(step, part))
-            with processes.without_exchange(self.model, last=part == plan.accumulate - 1):
+            with distributed.without_exchange(self.model, last=part == plan.accumulate - 1):
                 with clock("forward"), self.arithmetic.autocast():
                     losses = self.model("losses", batch, self._draw(step, part))
                 with clock("backward"):
@@ -184,7 +185,7 @@ class _Training:
             figures.append({name: value.detach() for name, value in losses.items()})
         self.recent.append({name: sum(part[name] for part in figures) / len(figures) for name in figures[-1]})
         with clock("optimizer"):
-            norm = processes.whole(nn.utils.clip_grad_norm_(self.parameters, plan.optimizer.clip_norm))
+            norm = distributed.whole(nn.utils.clip_grad_norm_(self.parameters, plan.optimizer.clip_norm))
             self._check_finite(step, norm, ids)
             self.optimizer.step()
             self.average.update()
@@ -194,7 +195,7 @@ class _Training:
 
     def _draw(self, step: int, part: int) -> Draw:
         """All of a step's randomness comes from its number (dropout's too): nothing else is saved to resume."""
-        first = (part * processes.world() + processes.rank()) * self.share
+        first = (part * distributed.world() + distributed.rank()) * self.share
         number = self.plan.seed * 1_000_003 + step
         torch.manual_seed((number * self.plan.batch + first) % 2**63)  # dropout's; differs between processes
         return Draw(torch.Generator().manual_seed(number), first, self.share, self.plan.batch)
@@ -212,9 +213,9 @@ class _Training:
 
     def _check_finite(self, step: int, norm: Tensor, ids: list[str]) -> None:
         loss = self.recent[-1]["loss"]
-        if not processes.anywhere(not (bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)))):
+        if not distributed.anywhere(not (bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)))):
             return
-        found = processes.collect((loss.item(), ids))
+        found = distributed.collect((loss.item(), ids))
         # A gradient that overflows spoils all processes alike; a loss names its own.
         guilty = [names for value, names in found if not torch.isfinite(torch.tensor(value))] or [n for _, n in found]
         raise NonFiniteLoss(
@@ -226,10 +227,10 @@ class _Training:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """The model has the averaged weights inside the block."""
-        processes.forget_gathered(self.model)
+        distributed.forget_gathered(self.model)
         with self.average.applied():
             yield
-            processes.forget_gathered(self.model)
+            distributed.forget_gathered(self.model)
 
     def log(self, done: int) -> None:
         # The mean over the steps that have a figure: with several collections not all have the same.
@@ -238,7 +239,7 @@ class _Training:
         for name in names:
             values = [float(figures[name]) for figures in self.recent if name in figures]
             means[name] = sum(values) / len(values)
-        self.recent, point = [], processes.mean(means)
+        self.recent, point = [], distributed.mean(means)
         for name, seconds in self.clock.lap().items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         lr = self.optimizer.param_groups[0]["lr"]
@@ -272,8 +273,8 @@ class _Training:
             scalars = {name: value for name, value in self.val.items() if isinstance(value, float)}
             best = max((point[self.objective.headline] for point in self.history.validation), default=-inf)
             if scalars[self.objective.headline] > best:
-                weights = processes.full_weights(self.model)
-                if processes.rank() == 0:
+                weights = distributed.full_weights(self.model)
+                if distributed.rank() == 0:
                     self.checkpoints.save_best(weights)
         self.history.validation.append({"step": done, **scalars})
         self.reporter.metrics({f"val/{name}": value for name, value in scalars.items()}, done)
@@ -281,7 +282,7 @@ class _Training:
 
     def _validated(self, batches: Sequence[Any]) -> dict[str, Any]:
         """The objective's figures over `batches`, which the processes share."""
-        world, rank = processes.world(), processes.rank()
+        world, rank = distributed.world(), distributed.rank()
         self.model.eval()
         mine = []
         for turn in range(-(-len(batches) // world)):
@@ -292,18 +293,18 @@ class _Training:
                 part = self.model("measure", batch)
             if number < len(batches):
                 mine.append((number, {name: value.cpu() for name, value in part.items()}))
-        found = sorted((item for items in processes.collect(mine) for item in items), key=lambda item: item[0])
+        found = sorted((item for items in distributed.collect(mine) for item in items), key=lambda item: item[0])
         return self.objective.figures([part for _, part in found])
 
     def save(self, done: int) -> None:
-        state = {**processes.full_state(self.model, self.optimizer), "memory": self.objective.memory()}
+        state = {**distributed.full_state(self.model, self.optimizer), "memory": self.objective.memory()}
         with self.averaged():
-            average = processes.full_weights(self.model) if self.plan.ema else None
-        recent = [processes.mean({name: float(value) for name, value in one.items()}) for one in self.recent]
-        if processes.rank() == 0:
+            average = distributed.full_weights(self.model) if self.plan.ema else None
+        recent = [distributed.mean({name: float(value) for name, value in one.items()}) for one in self.recent]
+        if distributed.rank() == 0:
             curves = {"training": self.history.training, "validation": self.history.validation}
             self.checkpoints.save(done, {"step": done, **state, "average": average, "recent": recent, **curves})
-        processes.collect(None)  # nobody goes on, or ends, before it is written
+        distributed.collect(None)  # nobody goes on, or ends, before it is written
 
     def resume(self) -> int:
         """Load the newest checkpoint, if any -> the first step to do."""
@@ -312,9 +313,9 @@ class _Training:
             return 0
         state, path = found
         if self.plan.ema:
-            processes.load_state(self.model, self.optimizer, {**state, "model": state["average"]})
+            distributed.load_state(self.model, self.optimizer, {**state, "model": state["average"]})
             self.average = optimizers.Average(self.parameters, self.plan.ema)
-        processes.load_state(self.model, self.optimizer, state)
+        distributed.load_state(self.model, self.optimizer, state)
         self.objective.remember(state["memory"])
         self.history, self.recent = History(state["training"], state["validation"]), state["recent"]
         for name, curve in (("train", self.history.training), ("val", self.history.validation)):

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from scriptsight import params
+from scriptsight.params.optimization import AdamW, Cosine, Milestones, Sgd
 
 TEXT = "encoder.text.backbone."  # the parameters that `text_lr` is for
 
 
 def build(
-    objective: nn.Module, choice: params.AdamW | params.Sgd, factor: Callable[[str], float] = lambda _: 1.0
+    objective: nn.Module, choice: AdamW | Sgd, factor: Callable[[str], float] = lambda _: 1.0
 ) -> torch.optim.Optimizer:
     """The optimizer of all parameters that take a gradient; AdamW in one fused kernel a step.
 
@@ -28,19 +28,19 @@ def build(
             lr = choice.text_lr if choice.text_lr and name.startswith(TEXT) else choice.lr
             rates.setdefault(lr * factor(name), []).append(value)
     groups = [{"params": values, "base_lr": lr} for lr, values in rates.items() if values]
-    if isinstance(choice, params.Sgd):
+    if isinstance(choice, Sgd):
         momentum, decay = choice.momentum, choice.weight_decay
         return torch.optim.SGD(groups, lr=choice.lr, momentum=momentum, weight_decay=decay)  # fused: not under FSDP
     decay, betas = choice.weight_decay, choice.betas
     return torch.optim.AdamW(groups, lr=choice.lr, betas=betas, weight_decay=decay, fused=True)
 
 
-def rate(schedule: params.Cosine | params.Milestones, step: int, steps: int) -> float:
+def rate(schedule: Cosine | Milestones, step: int, steps: int) -> float:
     """The share of the learning rate at `step` of `steps`."""
     warmup = schedule.warmup_steps
     if step < warmup:
         return (step + 1) / warmup
-    if isinstance(schedule, params.Milestones):
+    if isinstance(schedule, Milestones):
         return schedule.factor ** sum(step >= milestone for milestone in schedule.at)
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 

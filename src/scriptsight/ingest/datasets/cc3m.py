@@ -35,7 +35,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import IMAGES, Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import Cc3mCollection
+from scriptsight.params.collections import Cc3mCollection
 
 SHAPE = "lines of a caption, a tab and a URL, such as Train_GCC-training.tsv, or a folder of img2dataset"
 

@@ -21,7 +21,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import DidemoCollection
+from scriptsight.params.collections import DidemoCollection
 
 SHAPE = 'a JSON list of {"video": ..., "description": ...}, such as train_data.json'
 

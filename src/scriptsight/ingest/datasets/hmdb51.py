@@ -23,7 +23,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import Hmdb51Collection
+from scriptsight.params.collections import Hmdb51Collection
 
 SHAPE = "lines such as April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1"
 SPLITS = {"1": "train", "2": "test"}

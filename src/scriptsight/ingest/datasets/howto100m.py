@@ -21,13 +21,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from scriptsight import captions
 from scriptsight.catalogue import Cue, Reject
-from scriptsight.ingest import captions
 from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, share_split
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import HowTo100mCollection
+from scriptsight.params.collections import HowTo100mCollection
 
 CAPTIONS = 'a JSON object of {ID: {"start": [...], "end": [...], "text": [...]}}, such as raw_caption.json'
 SHAPE = "a CSV with a column video_id, such as HowTo100M_v1.csv"

@@ -19,7 +19,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import InstagramCollection
+from scriptsight.params.collections import InstagramCollection
 
 SHAPE = 'a JSON object of {ID: {"subset": "training" or "validation", "caption": ...}}, such as ins_300k.json'
 SPLITS = {"training": "train", "validation": "val"}

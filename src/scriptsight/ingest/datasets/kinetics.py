@@ -28,7 +28,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import KineticsCollection
+from scriptsight.params.collections import KineticsCollection
 
 SHAPE = "a CSV with the columns label,youtube_id,time_start,time_end, such as train.csv"
 TITLES = "a CSV with the columns youtube_id,title or a JSON of {id: title}"

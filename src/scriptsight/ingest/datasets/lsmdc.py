@@ -24,7 +24,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import LsmdcCollection
+from scriptsight.params.collections import LsmdcCollection
 
 SHAPE = "lines of six columns parted by tabs, such as LSMDC16_annos_training.csv"
 

@@ -29,7 +29,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import MsrvttCollection
+from scriptsight.params.collections import MsrvttCollection
 
 SHAPE = 'a JSON object of "videos" and "sentences", such as MSRVTT_data.json'
 LIST = "a CSV with a column video_id, such as MSRVTT_train.9k.csv"

@@ -24,7 +24,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import MsvdCollection
+from scriptsight.params.collections import MsvdCollection
 
 SHAPE = "a clip a line, such as train_list.txt"
 CAPTIONS = "AllVideoDescriptions.txt (lines of a clip, a space and a sentence) or video_corpus.csv"

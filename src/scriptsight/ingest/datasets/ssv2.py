@@ -22,7 +22,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import Ssv2Collection
+from scriptsight.params.collections import Ssv2Collection
 
 SHAPE = 'a JSON list of {"id": ..., "label": ..., "template": ...}, such as train.json'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from scriptsight.media.languages import fits, language
+from scriptsight.captions.languages import fits, language
 
 OTHER_LANGUAGES = "captions in other languages"  # than those that were asked for: the reason of a reject
 SEVERAL_LANGUAGES = "captions in several languages"  # and nothing says which to take

@@ -23,7 +23,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing, address
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import Ucf101Collection
+from scriptsight.params.collections import Ucf101Collection
 
 SHAPE = "lines such as ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1"
 

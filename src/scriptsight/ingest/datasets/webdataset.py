@@ -29,13 +29,13 @@ from typing import Any
 
 import fsspec
 
+from scriptsight import captions
 from scriptsight.catalogue import Cue, Reject
-from scriptsight.ingest import captions
 from scriptsight.ingest.datasets import tracks
 from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble, share_split
 from scriptsight.ingest.datasets.listing import IMAGES, VIDEOS, Listing, unsafe
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import WebDatasetCollection
+from scriptsight.params.collections import WebDatasetCollection
 
 BLOCK = 256 << 10  # bytes a request asks for: enough for a header and small members, little of the videos between
 LARGEST_TEXT = 16 << 20  # bytes of a .txt or .json

@@ -19,7 +19,7 @@ from scriptsight.ingest.datasets import tables
 from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import WebVidCollection
+from scriptsight.params.collections import WebVidCollection
 
 SHAPE = "a CSV with the columns videoid,page_dir,name, such as results_2M_train.csv"
 

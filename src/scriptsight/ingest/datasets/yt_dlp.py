@@ -26,14 +26,14 @@ from typing import Any
 
 import fsspec
 
+from scriptsight import captions
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
-from scriptsight.ingest import captions
 from scriptsight.ingest.datasets import tracks
 from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble, share_split
 from scriptsight.ingest.datasets.listing import VIDEOS, Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import YtDlpCollection
+from scriptsight.params.collections import YtDlpCollection
 
 INFO = ".info.json"
 SUBTITLES = (".vtt", ".json3", ".srv3", ".ttml", ".srt", ".srv2", ".srv1")  # the first there is, where it can be read

@@ -20,7 +20,7 @@ from scriptsight.catalogue import Reject
 from scriptsight.ingest.datasets.claims import Claim, assemble, share_split
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.sources import Entry
-from scriptsight.params import YtTemporalCollection
+from scriptsight.params.collections import YtTemporalCollection
 
 
 def entries(name: str, collection: YtTemporalCollection) -> Iterator[Entry | Reject]:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scriptsight import params
+from scriptsight import distributed
 from scriptsight.models.bundle import Encoder
+from scriptsight.params.objectives import AtStep, CpdParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives import nce
 from scriptsight.pretrain.objectives.nce import Bank
 from scriptsight.pretrain.objectives.tvts import draw_patches, embed, recall
-from scriptsight.training import processes
 from scriptsight.training.objective import Draw, Objective
 
 CHUNK = 256  # texts that are encoded together when a frozen text encoder's sentences are computed once
@@ -32,7 +32,7 @@ class Cpd(Objective):
 
     headline = "t2v_r1"
 
-    def __init__(self, encoder: Encoder, choice: params.Cpd, *, keep: float, seed: int) -> None:
+    def __init__(self, encoder: Encoder, choice: CpdParams, *, keep: float, seed: int) -> None:
         super().__init__()
         self.encoder, self.choice, self.keep, self.seed = encoder, choice, keep, seed
         self.stage = 2
@@ -86,7 +86,7 @@ class Cpd(Objective):
 
     def _mean_scores(self, halves: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
         own = {str(number): nce.mean_score(*half) for number, half in enumerate(halves)}
-        return list(processes.mean(own).values())
+        return list(distributed.mean(own).values())
 
     # ---------------------------------------------------------------------------------------- the banks
 
@@ -106,7 +106,7 @@ class Cpd(Objective):
 
     def after_step(self) -> None:
         """Move the rows of the global batch to what the encoders said of it before the step."""
-        rows, v, t = (processes.gather(torch.cat(parts)) for parts in zip(*self._seen, strict=True))
+        rows, v, t = (distributed.gather(torch.cat(parts)) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
         for bank, vectors in zip(self.banks, (v, t), strict=True):
             bank.update(rows, vectors, self.choice.momentum)
@@ -132,7 +132,7 @@ class Cpd(Objective):
     def before_step(self, step: int, validation: Sequence[dict[str, float]]) -> None:
         """Enter the stage of this step; the first one of stage 1 computes all sentences."""
         switch = self.choice.joint_from
-        if isinstance(switch, params.AtStep):
+        if isinstance(switch, AtStep):
             joint = step >= switch.step
         else:
             joint = plateaued([point[self.headline] for point in validation], switch.validations)
@@ -169,13 +169,13 @@ class Cpd(Objective):
         processes share them.
         """
         self.eval()
-        world, rank = processes.world(), processes.rank()
+        world, rank = distributed.world(), distributed.rank()
         texts = sorted(set(self._texts), key=lambda text: (len(text), text))
         padded = texts + texts[-1:] * (-len(texts) % (CHUNK * world))
         parts = []
         for first in range(rank * CHUNK, len(padded), CHUNK * world):
             found = self("encode", padded[first : first + CHUNK])["sentences"]
-            parts.append(processes.gather(found.half()).cpu())
+            parts.append(distributed.gather(found.half()).cpu())
         known = nce.keys((text, None) for text in texts).numpy()
         order = np.argsort(known)
         return known[order], torch.cat(parts)[torch.from_numpy(order)]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scriptsight import params
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Block, LayerNorm
+from scriptsight.params.objectives import FrameOrderParams, TvtsParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives.tvts import align, draw_patches, embed, recall, sentences_of
 from scriptsight.training.objective import Draw, Objective
@@ -60,7 +60,7 @@ class FrameOrder(Objective):
     """
 
     def __init__(
-        self, encoder: Encoder, choice: params.FrameOrder, alignment: params.Tvts, *, k: int, keep: float
+        self, encoder: Encoder, choice: FrameOrderParams, alignment: TvtsParams, *, k: int, keep: float
     ) -> None:
         super().__init__()
         self.encoder, self.choice, self.alignment, self.keep = encoder, choice, alignment, keep

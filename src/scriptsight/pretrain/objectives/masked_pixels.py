@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scriptsight import params
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Block, LayerNorm, VideoViT, sincos
+from scriptsight.params.objectives import MaskedPixelsParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.training.objective import Draw, Objective
 
@@ -53,7 +53,7 @@ class MaskedPixels(Objective):
 
     headline = "masked_fit"
 
-    def __init__(self, encoder: Encoder, choice: params.MaskedPixels) -> None:
+    def __init__(self, encoder: Encoder, choice: MaskedPixelsParams) -> None:
         super().__init__()
         video = encoder.video
         if not isinstance(video, VideoViT):

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from scriptsight.training import processes
+from scriptsight import distributed
 
 
 def keys(names: Iterable[tuple[str, str | None]]) -> Tensor:
@@ -34,25 +34,25 @@ class Bank:
 
     def __init__(self, rows: int, width: int, generator: Generator, device: torch.device) -> None:
         self.rows = rows
-        self.block = -(-rows // processes.world())
-        self.first = processes.rank() * self.block
+        self.block = -(-rows // distributed.world())
+        self.first = distributed.rank() * self.block
         # All processes draw the whole, so that the start does not depend on how many there are.
         start = F.normalize(torch.randn(rows, width, generator=generator), dim=-1)
         self.own = start[self.first : self.first + self.block].to(device, copy=True)
 
     def look_up(self, rows: Tensor) -> Tensor:
         """Rows int64 [R] -> their vectors [R, E]; all processes ask for the same rows."""
-        if processes.world() == 1:
+        if distributed.world() == 1:
             return self.own[rows]
         held, at = self._held(rows)
         found = self.own.new_zeros(len(rows), self.own.shape[1])
         found[held] = self.own[at]
-        return processes.total(found)
+        return distributed.total(found)
 
     def look_up_own(self, rows: Tensor) -> Tensor:
         """Rows int64 [R] of this process, as many as the others ask for -> their vectors [R, E]."""
-        first = processes.rank() * len(rows)
-        return self.look_up(processes.gather(rows))[first : first + len(rows)]
+        first = distributed.rank() * len(rows)
+        return self.look_up(distributed.gather(rows))[first : first + len(rows)]
 
     def update(self, rows: Tensor, vectors: Tensor, momentum: float) -> None:
         """V_i <- normalise(momentum V_i + (1 - momentum) v_i) for the global batch: rows [R], vectors [R, E], the
@@ -70,7 +70,7 @@ class Bank:
     def whole(self) -> Tensor:
         """All rows [N, E] on the processor; all processes call this."""
         padded = F.pad(self.own, (0, 0, 0, self.block - len(self.own)))
-        return processes.gather(padded)[: self.rows].cpu()
+        return distributed.gather(padded)[: self.rows].cpu()
 
     def _held(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Which of the rows are in this process, bool [R], and where."""

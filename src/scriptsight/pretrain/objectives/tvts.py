@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from scriptsight import params
+from scriptsight import distributed
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Block, LayerNorm, VideoEncoder, sample_patches, sincos
+from scriptsight.params.objectives import TvtsParams
 from scriptsight.pretrain.batches import Batch
-from scriptsight.training import processes
 from scriptsight.training.objective import Draw, Objective
 
 
@@ -83,7 +83,7 @@ class Tvts(Objective):
     built or computed for sorting: what remains is `contrastive`, the paper's Frozen.
     """
 
-    def __init__(self, encoder: Encoder, choice: params.Tvts, *, k: int, keep: float) -> None:
+    def __init__(self, encoder: Encoder, choice: TvtsParams, *, k: int, keep: float) -> None:
         super().__init__()
         self.encoder, self.choice, self.k, self.keep = encoder, choice, k, keep
         self.headline = "sort_accuracy" if choice.sort_weight else "t2v_r1"
@@ -191,7 +191,7 @@ def embed(encoder: Encoder, tokens: Tensor, sentences: Tensor) -> tuple[Tensor, 
     return v, t
 
 
-def align(encoder: Encoder, tokens: Tensor, sentences: Tensor, choice: params.Tvts) -> Tensor:
+def align(encoder: Encoder, tokens: Tensor, sentences: Tensor, choice: TvtsParams) -> Tensor:
     """The alignment loss of clips and scripts at the temperature of `choice`."""
     v, t = embed(encoder, tokens, sentences)
     return alignment_loss(v, t, choice.temperature, choice.align_chunk)
@@ -217,12 +217,12 @@ def alignment_loss(video: Tensor, text: Tensor, temperature: float, chunk: int |
         the mean over this process's rows. The mean of that over the processes, and with gathered vectors its
         gradient too, is that of the whole batch in one process.
     """
-    if chunk is None and processes.world() == 1:  # one matrix serves both directions
+    if chunk is None and distributed.world() == 1:  # one matrix serves both directions
         similarity = _cosine(video, text) / temperature  # [B, B]
         own = torch.arange(len(video), device=video.device)
         return F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)
-    videos, texts = processes.gather(video), processes.gather(text)
-    target = processes.rank() * len(video) + torch.arange(len(video), device=video.device)
+    videos, texts = distributed.gather(video), distributed.gather(text)
+    target = distributed.rank() * len(video) + torch.arange(len(video), device=video.device)
     return _row_loss(video, texts, target, temperature, chunk) + _row_loss(text, videos, target, temperature, chunk)
 
 

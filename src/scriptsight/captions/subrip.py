@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from scriptsight.ingest.captions.decoding import lines
-from scriptsight.ingest.captions.script import Script, clock, cue, unescape
+from scriptsight.captions.decoding import lines
+from scriptsight.captions.script import Script, clock, cue, unescape
 
 _STAMP = r"(-?)(?:(\d{1,9}):)?(\d{1,9}):(\d{1,3})(?:[.,:](\d{1,9}))?"
 _TIMING = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?!\S)", re.ASCII)

@@ -8,9 +8,9 @@ from typing import Any
 
 from lxml import etree
 
-from scriptsight.ingest.captions import records, ttml, whisper, youtube
-from scriptsight.ingest.captions.decoding import decode
-from scriptsight.ingest.captions.script import NotCaptions, Script
+from scriptsight.captions import records, ttml, whisper, youtube
+from scriptsight.captions.decoding import decode
+from scriptsight.captions.script import NotCaptions, Script
 
 
 def parse_json(data: bytes) -> Script:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scriptsight import captions
+from scriptsight.captions import records
+from scriptsight.captions.script import Script
 from scriptsight.catalogue import Cue, Word
-from scriptsight.ingest import captions
-from scriptsight.ingest.captions import records
-from scriptsight.ingest.captions.script import Script
 from tests import small
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from scriptsight.captions.script import Piece, Script, cue, seconds, unescape
 from scriptsight.catalogue import Cue
-from scriptsight.ingest.captions.script import Piece, Script, cue, seconds, unescape
 
 MILLISECOND = 1e-3
 

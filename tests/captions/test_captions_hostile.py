@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from scriptsight.ingest import captions
+from scriptsight import captions
 
 SECONDS = 5.0  # for 200,000 characters: plenty, and hopeless where time grows with the square
 DEEP = 100_000

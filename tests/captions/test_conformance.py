@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scriptsight.ingest import captions
-from scriptsight.ingest.captions import decoding, webvtt
+from scriptsight import captions
+from scriptsight.captions import decoding, webvtt
 from tests import small
 
 SUFFIXES = {"ssa": ".ssa", "subrip": ".srt", "webvtt": ".vtt"}  # ExoPlayer's files have none but their folder's

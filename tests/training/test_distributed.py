@@ -82,18 +82,18 @@ ALIGNMENT = """
 import sys, torch
 from torch.nn import functional as F
 from scriptsight.pretrain.objectives.tvts import alignment_loss
-from scriptsight.training import processes
-with processes.joined(torch.device("cpu")):
+from scriptsight import distributed
+with distributed.joined(torch.device("cpu")):
     x = torch.load(sys.argv[1], weights_only=True)
-    mine = slice(4 * processes.rank(), 4 * processes.rank() + 4)
+    mine = slice(4 * distributed.rank(), 4 * distributed.rank() + 4)
     for chunk in (None, 3):
         weight = torch.eye(6, dtype=torch.float64, requires_grad=True)
         v, t = (F.normalize(x[name][mine] @ weight, dim=-1) for name in "vt")
         loss = alignment_loss(v, t, 0.05, chunk)
         loss.backward()
         torch.distributed.all_reduce(weight.grad)
-        means = processes.mean({"loss": loss.item()})
-        if processes.rank() == 0:
+        means = distributed.mean({"loss": loss.item()})
+        if distributed.rank() == 0:
             torch.save({"loss": means["loss"], "grad": weight.grad / 2}, f"{sys.argv[1]}.{chunk}")
 """
 

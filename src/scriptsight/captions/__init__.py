@@ -6,7 +6,7 @@ takes files without a signature), and none of them keeps the times of words. Of 
 pysubs2 stops at 9 (columns in another order, a time it can't read). Of the TTML files ttconv finds no cue in two that
 have some, ends a time with a comma wrongly, stops at an unknown attribute value and takes ruby for speech; pycaption
 keeps only the last `div` of several. So these parsers are our own, and libraries do what lies beneath: lxml reads XML
-(entities and network off), rapidfuzz measures the distances of words. `tests/ingest/test_conformance.py` has the
+(entities and network off), rapidfuzz measures the distances of words. `tests/captions/test_conformance.py` has the
 table.
 """
 
@@ -18,10 +18,10 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
+from scriptsight.captions import records, subrip, substation, tables, webvtt
+from scriptsight.captions.by_content import parse_json, parse_xml
+from scriptsight.captions.script import CaptionError, Kind, NotCaptions, Script
 from scriptsight.catalogue import Cue, Word
-from scriptsight.ingest.captions import records, subrip, substation, tables, webvtt
-from scriptsight.ingest.captions.by_content import parse_json, parse_xml
-from scriptsight.ingest.captions.script import CaptionError, Kind, NotCaptions, Script
 
 __all__ = [
     "PARSERS",

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scriptsight.ingest.captions import decoding
-from scriptsight.ingest.captions.script import Kind, Piece, Script, clock, cue, unescape
+from scriptsight.captions import decoding
+from scriptsight.captions.script import Kind, Piece, Script, clock, cue, unescape
 
 _STAMP = r"(?:(\d{1,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})"
 STAMP = re.compile(_STAMP, re.ASCII)

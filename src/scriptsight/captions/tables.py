@@ -6,9 +6,9 @@ import csv
 import io
 from typing import Any
 
-from scriptsight.ingest.captions.decoding import decode
-from scriptsight.ingest.captions.records import howto100m
-from scriptsight.ingest.captions.script import NotCaptions, Script, seconds
+from scriptsight.captions.decoding import decode
+from scriptsight.captions.records import howto100m
+from scriptsight.captions.script import NotCaptions, Script, seconds
 
 
 def parse_csv(data: bytes) -> Script:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from scriptsight.captions.script import Piece, Script, clock, cue
 from scriptsight.catalogue import Cue
-from scriptsight.ingest.captions.script import Piece, Script, clock, cue
 
 _CLOCK = re.compile(r"(\d{2,9}):(\d\d):(\d\d)(?:[.,](\d{1,9})|:(\d{2,9})(?:\.\d+)?)?", re.ASCII)
 _OFFSET = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)(h|m|s|ms|f|t)", re.ASCII)

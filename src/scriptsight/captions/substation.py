@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from scriptsight.ingest.captions.decoding import lines
-from scriptsight.ingest.captions.script import Piece, Script, clock, cue
+from scriptsight.captions.decoding import lines
+from scriptsight.captions.script import Piece, Script, clock, cue
 
 _COLUMNS = ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text"]
 _STAMP = re.compile(r"\s*(\d{1,9}):(\d{1,2}):(\d{1,2})[.:](\d{1,9})\s*", re.ASCII)  # some tools write 0:00:04:56

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from scriptsight.captions.script import UNSPACED, Script, seconds
 from scriptsight.catalogue import Cue, Word
-from scriptsight.ingest.captions.script import UNSPACED, Script, seconds
 
 MILLISECOND = 1e-3
 _Heard: TypeAlias = tuple[float | None, float | None, str]  # start and end in seconds where known, the word

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scriptsight import captions
 from scriptsight.catalogue import Cue, Word
-from scriptsight.ingest import captions
 from tests import small
 
 VTT = """WEBVTT - a title

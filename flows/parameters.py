@@ -1,0 +1,173 @@
+"""The whole of params.yaml, typed: the sections of the stages, and those of the flows alone (registry, sweep)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from scriptsight.params import reading
+from scriptsight.params.base import Count, Name, Positive, Section, Seed
+from scriptsight.params.ingest import IngestParams
+from scriptsight.params.pretrain import PretrainParams
+from scriptsight.params.probe import ProbeParams
+from scriptsight.params.retrieve import RetrieveParams
+from scriptsight.params.segment import SegmentParams
+
+
+class RegistryParams(Section):
+    """MLflow's registry of models, which keeps those that learned something; the best of them is its `champion`."""
+
+    enabled: bool
+    name: Name  # of the registered model
+    metric: str  # the figure of the probe (`linear_top1`) or of retrieval (`t2v/r1`) that decides which is better
+
+
+class IntRange(Section):
+    """Whole numbers from `low` to `high`, both included."""
+
+    kind: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> IntRange:
+        return _checked_range(self)
+
+
+class FloatRange(Section):
+    """Numbers from `low` to `high`; with `log` drawn evenly over their logarithm."""
+
+    kind: Literal["float"]
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FloatRange:
+        return _checked_range(self)
+
+
+class Choices(Section):
+    """One of some values."""
+
+    kind: Literal["choice"]
+    values: tuple[str | int | float | bool | None, ...] = Field(strict=False, min_length=1)
+
+
+def _checked_range(given: Any) -> Any:
+    if given.low > given.high:
+        raise ValueError(f"low {given.low} is over high {given.high}")
+    if given.log and given.low <= 0:
+        raise ValueError(f"log needs numbers over 0, and low is {given.low}")
+    return given
+
+
+Range = Annotated[IntRange | FloatRange | Choices, Field(discriminator="kind")]
+Direction = Literal["maximize", "minimize"]
+
+
+class Prune(Section):
+    """End a trial that does worse at a validation than the median of earlier trials did at the same step."""
+
+    figure: Annotated[str, Field(pattern="^pretrain/")]  # one of validation's; the higher the better
+    startup_trials: Annotated[int, Field(ge=0)]  # complete trials before any is pruned
+    warmup_steps: Annotated[int, Field(ge=0)]  # optimizer steps in which none is pruned
+
+
+class SweepParams(Section):
+    """A study: many short trainings whose parameters are drawn, each measured on validation splits."""
+
+    study: Name  # another name is another study
+    storage: str  # a database address without a password; SCRIPTSIGHT_SWEEP_STORAGE comes first
+    # Figures of a trial, pretrain/..., probe/..., retrieve/... or speed/...; with two there is a Pareto front.
+    objectives: dict[Annotated[str, Field(pattern=r"^(pretrain|probe|retrieve|speed)/[\w/]+$")], Direction] = Field(
+        min_length=1, max_length=2
+    )
+    space: dict[Annotated[str, Field(pattern=r"^pretrain\.[\w.-]+$")], Range] = Field(min_length=1)
+    overrides: dict[Literal["pretrain", "probe", "retrieve"], dict[str, Any]]  # what all trials have
+    n_trials: Count  # of the study, however often it is begun
+    workers: Count  # trials at a time, of this command
+    seed: Seed
+    sampler: Literal["tpe", "random", "qmc"]
+    startup_trials: Annotated[int, Field(ge=0)]  # drawn at random before tpe learns from them
+    prune: Prune | None
+    trial_seconds: Positive  # a trial that takes longer has failed
+    heartbeat_seconds: Count  # a trial that is silent for three of these has lost its worker
+    retries: Annotated[int, Field(ge=0)]  # of a trial that lost its worker
+    keep: Literal["front", "all"]  # whose models stay
+
+    @model_validator(mode="after")
+    def _prunable(self) -> SweepParams:
+        if self.prune and len(self.objectives) > 1:
+            raise ValueError("prune needs one objective: of two, which trial is worse is not settled. Set it to null")
+        return self
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> SweepParams:
+        if urlsplit(self.storage).password or "password=" in self.storage:
+            raise ValueError("storage holds a password: put the address into SCRIPTSIGHT_SWEEP_STORAGE instead")
+        return self
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    ingest: IngestParams
+    segment: SegmentParams
+    pretrain: PretrainParams
+    probe: ProbeParams
+    retrieve: RetrieveParams
+    registry: RegistryParams
+    sweep: SweepParams
+
+    @model_validator(mode="after")
+    def _collections_exist(self) -> Params:
+        named = [("pretrain.collections", name) for name in self.pretrain.collections]
+        named += [
+            (f"probe.tests.{test}.collections", name)
+            for test, labelled in self.probe.tests.items()
+            for name in labelled.collections
+        ]
+        named += [("retrieve.collection", self.retrieve.collection)]
+        named += [("retrieve.more_collections", name) for name in self.retrieve.more_collections]
+        for key, name in named:
+            if name not in self.ingest.collections:
+                known = ", ".join(self.ingest.collections)
+                raise ValueError(f"{key} names {name!r}, which ingest.collections lacks (it has: {known})")
+        if self.pretrain.size > self.segment.short_side:
+            raise ValueError(
+                f"pretrain.size {self.pretrain.size} is over segment.short_side {self.segment.short_side}: "
+                "stored frames would only be blown up"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _swept_exist(self) -> Params:
+        values = self.model_dump(include={"pretrain"})
+        for name in self.sweep.space:
+            here: Any = values
+            for part in name.split("."):
+                if not isinstance(here, dict) or part not in here:
+                    raise ValueError(f"sweep.space names {name!r}: there is no such parameter")
+                here = here[part]
+        return self
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check a parameters file.
+
+    Raises:
+        InputError: the file is missing or no YAML, or a key is unknown, missing or mistyped; the message
+            names the key, its section and the allowed values.
+    """
+    return build(reading.read_yaml(path), str(path))
+
+
+def build(values: Mapping[str, Any], source: str = "params") -> Params:
+    """Build the typed parameters from plain values; `source` is named in errors."""
+    return reading.validate(Params, values, source)

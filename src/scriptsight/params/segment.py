@@ -1,0 +1,24 @@
+"""The stage segment: how videos are cut and stored."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from scriptsight.params.base import NotNegative, Positive, Share
+from scriptsight.params.spread import Spread
+
+
+class SegmentParams(Spread):
+    """How videos are cut and stored."""
+
+    fps: Positive  # stored frames a second
+    short_side: Annotated[int, Field(ge=8)]  # pixels
+    max_seconds: Positive  # longest segment
+    max_gap_seconds: Positive  # a longer silence between two cues ends a segment
+    pad_seconds: NotNegative  # video kept before the first and after the last cue
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)]
+    shard_mb: Positive
+    timeout_seconds: Positive  # for decoding one video
+    max_reject_share: Share
