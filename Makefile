@@ -9,7 +9,7 @@ READY := .venv/.ready
 
 repro: env ## bring all stages up to date and show the headline figures
 	@$(BIN)/python -m flows.pipeline
-	@$(BIN)/python -m flows.summary
+	@$(BIN)/python -m flows.experiments.summary
 
 test: env
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
@@ -20,7 +20,7 @@ lint: env
 	@$(BIN)/mypy
 
 ui: env ## Prefect and MLflow pages on the loopback address, until ctrl-C
-	@$(BIN)/python -m flows.ui
+	@$(BIN)/python -m flows.orchestration.ui
 
 clean: ## remove what the stages made; DVC's cache can bring it back (dvc checkout)
 	@rm -rf data models plots .checkpoints .features .locks .sweeps .work

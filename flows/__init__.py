@@ -8,6 +8,9 @@ these variables keeps their own value.
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]  # the checkout, with params.yaml and dvc.yaml
 
 _MANNERS = {
     "DO_NOT_TRACK": "1",  # Prefect's SDK

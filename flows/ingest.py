@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows import stage
+from flows.running import stage
 
 if __name__ == "__main__":
     stage.main("ingest", "scriptsight.ingest", "Make the catalogue of all videos and their words (data/catalogue).")

@@ -15,15 +15,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import parameters, server, stage, workspace
-from scriptsight import files
+from flows import parameters, reachable
+from flows.orchestration import server
+from flows.running import locks, processes, workspace
+from scriptsight import files, redaction
 from scriptsight.errors import InputError
 
 if TYPE_CHECKING:
-    from flows.repro import Plan
-    from flows.stages import Outcome
+    from flows.orchestration.pipeline import Plan
+    from flows.running.repository import Outcome
 
-REPORT = stage.LOCKS / "pipeline.json"  # seconds of the last run's stages, for benchmarks/orchestration.py
+REPORT = locks.LOCKS / "pipeline.json"  # seconds of the last run's stages, for benchmarks/orchestration.py
 
 
 def main() -> None:
@@ -36,19 +38,19 @@ def main() -> None:
     )
     folder: Path | None = parser.parse_args().workspace
     started = time.perf_counter()
-    with stage.told_errors("pipeline"):
+    with processes.told_errors("pipeline"):
         if folder is not None:
             workspace.prepare(folder)
             os.chdir(folder)
         parameters.load()
         require()
-        with stage.lock("pipeline"):
+        with locks.lock("pipeline"):
             run(started)
 
 
 def run(started: float) -> None:
     """Run what is stale in the current folder; exit with status 1 if a stage fails."""
-    from flows.stages import STAGES, end, stale
+    from flows.running.repository import STAGES, end, stale
 
     reasons = stale()
     if not reasons:
@@ -76,13 +78,13 @@ def run(started: float) -> None:
 
 def _run_flow(reasons: dict[str, str]) -> Plan:
     """Run the Prefect flow on the configured server, on that of `make ui`, or on one of our own."""
-    from flows.stages import STAGES, figures, reproduce
+    from flows.running.repository import STAGES, figures, reproduce
 
     before = figures()
     early: dict[str, Future[Outcome]] = {}
     if server.from_environment():
         url = os.environ["PREFECT_API_URL"]
-    elif server.answers(server.UI):
+    elif reachable.answers(server.UI):
         url = server.UI
     else:
         url, process = server.own()
@@ -90,12 +92,12 @@ def _run_flow(reasons: dict[str, str]) -> Plan:
         early[first] = ThreadPoolExecutor(1).submit(reproduce, first, reasons[first])
     os.environ["PREFECT_API_URL"] = url
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(server.HEARTBEAT_SECONDS))
-    from flows.repro import Plan, by_hand
+    from flows.orchestration.pipeline import Plan, by_hand
 
     if early:
         server.wait(url, process)
     else:
-        print(f"pipeline: follow it at {server.clean(url).removesuffix('/api')}", flush=True)
+        print(f"pipeline: follow it at {redaction.clean(url).removesuffix('/api')}", flush=True)
     plan = Plan(early=early, before=before)
     state = by_hand(plan)
     if not plan.outcomes or plan.outcomes[-1].how != "failed":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from flows import stage
+from flows.running import stage
 from scriptsight import cli
 
 

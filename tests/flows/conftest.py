@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import server
+from flows import reachable
 
 PROJECT = Path(__file__).resolve().parents[2]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -93,7 +93,7 @@ def serving(command: tuple[str, ...], path: str, environment: Mapping[str, str])
     address = f"http://127.0.0.1:{port}{path}"
     try:
         deadline = time.monotonic() + 180
-        while not server.answers(address, 1):
+        while not reachable.answers(address, 1):
             assert process.poll() is None and time.monotonic() < deadline, f"{command[0]} does not start"
             time.sleep(0.2)
         yield address

@@ -11,9 +11,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from flows import artifacts, stage, stages
-from flows.deployed import pipeline
-from flows.stages import Outcome
+from flows.orchestration import artifacts
+from flows.orchestration.deployed import pipeline
+from flows.running import processes, repository
+from flows.running.repository import Outcome
 from tests.conftest import MakeVideo
 from tests.flows.conftest import FOLDER
 
@@ -24,7 +25,7 @@ Run = Callable[..., tuple[Any, dict[str, Any]]]
 def run(prefect_server: str, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Run the deployed flow on the workspace in this process -> its state and its artifacts."""
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-    monkeypatch.setenv(stage.DEPLOYED, "1")  # restored afterwards
+    monkeypatch.setenv(processes.DEPLOYED, "1")  # restored afterwards
     settings = {PREFECT_API_URL: prefect_server, PREFECT_LOGGING_TO_API_ENABLED: False}
     with temporary_settings(settings), get_client(sync_client=True) as client:
 
@@ -101,10 +102,10 @@ def test_the_last_lines_of_an_unforeseen_error(run: Run, workspace: Path, make_v
 def test_a_stage_that_was_killed_is_told_so() -> None:
     """By its signal, as subprocess names it and as a shell does; what else DVC says is handed on."""
     for status in (-9, 137):
-        why, may_pass = stages.without_a_word(f"failed to run: python -m flows.pretrain, exited with {status}")
+        why, may_pass = repository.without_a_word(f"failed to run: python -m flows.pretrain, exited with {status}")
         assert "SIGKILL" in why and may_pass
-    assert stages.without_a_word("failed to run: x, exited with 143") == ("it was stopped (SIGTERM)", False)
-    assert stages.without_a_word("output 'data' does not exist") == ("output 'data' does not exist", False)
+    assert repository.without_a_word("failed to run: x, exited with 143") == ("it was stopped (SIGTERM)", False)
+    assert repository.without_a_word("output 'data' does not exist") == ("output 'data' does not exist", False)
 
 
 def test_text_of_a_failure_stays_text() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import better
+from flows.experiments import better
 from scriptsight import statistics
 from scriptsight.errors import InputError
 from tests.flows.outcomes import write_probe, write_retrieve

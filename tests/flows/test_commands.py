@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import parameters, stage, stages
-from flows.workspace import PROJECT, prepare
+from flows import parameters
+from flows.running import locks, repository
+from flows.running.workspace import PROJECT, prepare
 from scriptsight.errors import InputError
 from scriptsight.params import reading
 from tests.conftest import MakeVideo
@@ -39,7 +40,7 @@ pretrain:
 """
 
 
-@pytest.mark.parametrize("name", [*stages.STAGES, "pipeline"])
+@pytest.mark.parametrize("name", [*repository.STAGES, "pipeline"])
 def test_help(command: Command, name: str) -> None:
     done = command(f"flows.{name}", "--help")
     assert done.returncode == 0, done.stderr
@@ -66,17 +67,17 @@ def test_a_dead_prefect_server_is_told_and_done_without(command: Command, worksp
 
 
 def test_a_second_writer_is_told_who_holds_the_stage(workspace: Path) -> None:
-    holding = "from flows import stage\nwith stage.lock('segment'): print(1, flush=True); input()"
+    holding = "from flows.running import locks\nwith locks.lock('segment'): print(1, flush=True); input()"
     other = subprocess.Popen([sys.executable, "-c", holding], stdin=-1, stdout=-1)  # noqa: S603
     try:
         assert other.stdout and other.stdout.readline()
         told = pytest.raises(InputError, match=f"segment is already running .* process {other.pid} ")
-        with told, stage.lock("segment", patience=0.2):
+        with told, locks.lock("segment", patience=0.2):
             pass
     finally:
         other.kill()
         other.communicate()
-    with stage.lock("segment", patience=5):  # a killed holder holds nothing
+    with locks.lock("segment", patience=5):  # a killed holder holds nothing
         pass
 
 
@@ -86,7 +87,7 @@ def test_a_stage_dies_with_dvc(shell: str) -> None:
     """As DVC starts it: through a shell, which the stage must outlive as little as dvc itself."""
     if not Path(shell).exists():
         pytest.skip(f"no {shell}")
-    child = "from flows import stage; import time; stage.die_with_parent(); print(1, flush=True); time.sleep(60)"
+    child = "from flows.running import processes; import time; processes.die_with_parent(); print(1, flush=True); time.sleep(60)"
     parent = (
         "import subprocess, sys; p = subprocess.Popen([sys.argv[1], '-c', sys.argv[2]]);"
         "print(p.pid, flush=True); p.wait()"
@@ -147,11 +148,11 @@ def test_an_edited_caption_makes_ingest_stale(
     talks.chmod(0o555)
     (workspace / "overrides.yaml").write_text(FOLDER % ("../talks" if relative else talks))
     prepare(workspace)
-    why = stages.stale("ingest")["ingest"]
-    assert stages.reproduce("ingest", why).how == "ran"
-    assert stages.stale("ingest") == {}
+    why = repository.stale("ingest")["ingest"]
+    assert repository.reproduce("ingest", why).how == "ran"
+    assert repository.stale("ingest") == {}
     script.write_text(script.read_text().replace("red", "blue"))
-    assert "talks" in stages.stale("ingest")["ingest"]
+    assert "talks" in repository.stale("ingest")["ingest"]
     (workspace / "overrides.yaml").write_text(FOLDER % "..")
     with pytest.raises(InputError, match="lies in the videos"):
         prepare(workspace)
@@ -163,7 +164,7 @@ def test_without_git_the_remedy_is_told(workspace: Path) -> None:
     )
     shutil.copy(PROJECT / "dvc.yaml", workspace)
     with pytest.raises(InputError, match="git init"):
-        stages.stale()
+        repository.stale()
 
 
 def test_a_failing_stage_ends_the_pipeline(command: Command, workspace: Path) -> None:
@@ -188,7 +189,7 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     assert first.returncode == 0, first.stderr
     assert (folder / "models/pretrained/model.safetensors").is_file()
     assert (folder / "models/index").is_dir()
-    assert set(json.loads((folder / ".locks/pipeline.json").read_text())["stages"]) == set(stages.STAGES)
+    assert set(json.loads((folder / ".locks/pipeline.json").read_text())["stages"]) == set(repository.STAGES)
     lock, metrics = (folder / "dvc.lock").read_bytes(), val_metrics(folder)
 
     monkeypatch.chdir(folder)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import compare, contest, standings, tracking
+from flows.experiments import compare, contest, standings
+from flows.tracking import store
 from scriptsight.errors import InputError
 from scriptsight.params import reading
 from tests.flows.test_commands import TINY
@@ -74,8 +75,8 @@ def test_a_comparison_is_made_once_and_goes_on_where_it_was(tmp_path: Path, monk
 
     compare.record(comparison, [table, rows, bars])
     compare.record(comparison, [table, rows, bars])
-    with tracking.opened() as client:
-        runs = list(tracking.runs(client, tracking.experiment(client, "comparison tiny")))
+    with store.opened() as client:
+        runs = list(store.runs(client, store.experiment(client, "comparison tiny")))
     assert len(runs) == 7
     (cpd,) = [run for run in runs if run.info.run_name == "undo steps cpd 0"]
     assert cpd.data.metrics["loop"] == probed["loop"]["linear_top1"]

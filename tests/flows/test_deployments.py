@@ -23,8 +23,9 @@ from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Cancelling, Running
 
-from flows import automations, stage
-from flows.deployed import pipeline
+from flows.orchestration import automations
+from flows.orchestration.deployed import pipeline
+from flows.running import locks, processes
 from scriptsight.errors import InputError
 from tests.conftest import MakeVideo
 from tests.flows.conftest import FOLDER, PROJECT, SURROUNDINGS, stop
@@ -162,7 +163,7 @@ def test_the_form(deployed: Callable[..., Any], client: Any) -> None:
 @pytest.fixture
 def run(client: Any, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run the deployed flow on the workspace in this process -> its state."""
-    monkeypatch.setenv(stage.DEPLOYED, "1")  # restored afterwards
+    monkeypatch.setenv(processes.DEPLOYED, "1")  # restored afterwards
     (workspace / "overrides.yaml").write_text(FOLDER % "videos")
 
     def once(**parameters: Any) -> Any:
@@ -173,14 +174,14 @@ def run(client: Any, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
 def test_a_second_run_is_cancelled_or_waits(run: Callable[..., Any]) -> None:
     """As it was asked to; and a lock whose holder has gone holds up nobody."""
-    with stage.lock("pipeline"):
+    with locks.lock("pipeline"):
         state = run(stages=[], when_busy="cancel")
         assert state.is_cancelled()
         assert f"pipeline is already running in {Path.cwd()}: process {os.getpid()} " in state.message
     held, over = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with stage.lock("pipeline"):
+        with locks.lock("pipeline"):
             held.set()
             time.sleep(1)
             over.set()

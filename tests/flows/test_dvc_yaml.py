@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from flows import parameters
-from flows.stages import STAGES
+from flows.running.repository import STAGES
 from scriptsight.params import reading
 
 PROJECT = Path(__file__).resolve().parents[2]
 SOURCE = PROJECT / "src" / "scriptsight"
 # What any stage may use without being stale when it changes: wording, formats of messages, writing files.
-INFRASTRUCTURE = {"errors.py", "files.py", "params.py", "reporting.py", "__init__.py"}
+INFRASTRUCTURE = {"__init__.py", "errors.py", "files.py", "params/__init__.py", "redaction.py", "reporting.py"}
 
 
 @pytest.fixture(scope="module")
@@ -72,5 +72,7 @@ def _files(*candidates: Path) -> list[Path]:
 
 
 def _unit(path: Path) -> str:
-    """What dvc.yaml names: a package of scriptsight, or a module at its top."""
-    return path.relative_to(SOURCE).parts[0]
+    """What dvc.yaml names: a package of scriptsight, a module at its top, or a file of parameters, for a default that
+    changes makes stale the stages that use it and no others."""
+    parts = path.relative_to(SOURCE).parts
+    return "/".join(parts) if parts[0] == "params" else parts[0]

@@ -16,8 +16,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import stage
-from flows.deployed import pipeline
+from flows.orchestration.deployed import pipeline
+from flows.running import processes
 from tests.conftest import MakeVideo
 from tests.flows.conftest import FOLDER, serving
 
@@ -59,7 +59,7 @@ def test_prefect_shows_a_run_and_its_tables(
     make_video(workspace / "videos/one.mp4")
     (workspace / "videos/<b>two.mp4").write_text("no video")
     (workspace / "overrides.yaml").write_text(FOLDER % "videos")
-    monkeypatch.setenv(stage.DEPLOYED, "1")  # restored afterwards
+    monkeypatch.setenv(processes.DEPLOYED, "1")  # restored afterwards
     with temporary_settings({PREFECT_API_URL: prefect_server}), get_client(sync_client=True) as client:
         state: Any = pipeline(stages=["ingest"], workspace=str(workspace), return_state=True)
         run = client.read_flow_run(state.state_details.flow_run_id)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from flows import tracking
+from flows.tracking import store
 from scriptsight.params import reading
 from tests import small
 from tests.flows.conftest import SURROUNDINGS
@@ -41,8 +41,8 @@ def start() -> subprocess.Popen[str]:
 def runs() -> list[str]:
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking.uri())
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    client = MlflowClient(store.uri())
+    experiment = client.get_experiment_by_name(store.EXPERIMENT)
     return [run.info.status for run in client.search_runs([experiment.experiment_id])]
 
 

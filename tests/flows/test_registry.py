@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from flows import better, parameters, registry, tracking
+from flows import parameters
+from flows.experiments import better
+from flows.tracking import recorder, recording, registry, store
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from tests import small
@@ -28,18 +30,18 @@ def measured(settings: parameters.Params, seed: int, right: Sequence[int], untra
     write_probe(Path("plots/probe"), linear_top1=right)
     write_retrieve(Path("plots/retrieve"), t2v=[1, 2, 3], v2t=[1, 1, 1])
     for stage in ("probe", "retrieve"):  # as tracked() does, without a process for each
-        record = tracking.Record(tracking._opening(stage, settings))
+        record = recorder.Record(recording._opening(stage, settings))
         record.take({"figure": f"plots/{stage}/outcomes.csv"})
         figures = {"probe/random_init/linear_top1": untrained, "probe/chance": 0.1}
         record.take({"metrics": figures if stage == "probe" else {}, "step": 0, "time": 0})
         record.close("FINISHED")
-    with tracking.opened() as client:
-        return str(tracking.run_of(client, digest(tracking.WEIGHTS)).info.run_id)
+    with store.opened() as client:
+        return str(store.run_of(client, digest(recording.WEIGHTS)).info.run_id)
 
 
 def champion() -> Any:
-    with tracking.opened() as client:
-        return tracking.model_version(client, "scriptsight", "champion")
+    with store.opened() as client:
+        return store.model_version(client, "scriptsight", "champion")
 
 
 def test_only_what_learned_something_is_registered_and_once(settings: parameters.Params) -> None:
@@ -52,10 +54,10 @@ def test_only_what_learned_something_is_registered_and_once(settings: parameters
     decision = registry.publish(settings)
     assert (decision.outcome, decision.version) == ("champion", 1)
     version = champion()
-    assert (version.run_id, version.tags["weights_digest"]) == (first, digest(tracking.WEIGHTS))
+    assert (version.run_id, version.tags["weights_digest"]) == (first, digest(recording.WEIGHTS))
     assert version.tags["data_digest"] == "0123456789abcdef.dir"
     assert registry.publish(settings) == decision  # the same weights: nothing new
-    with tracking.opened() as client:
+    with store.opened() as client:
         assert len(client.search_model_versions("name = 'scriptsight'")) == 1
 
 
@@ -87,7 +89,7 @@ def test_a_champion_of_another_folder_is_not_overrun(
     for seed, share in ((1, 0.5), (2, 0.9)):
         measured(settings, seed, hits(share))
         registry.publish(settings)
-    with tracking.opened() as client:
+    with store.opened() as client:
         client.set_registered_model_alias("scriptsight", "champion", "1")
     published = better.publish
 
@@ -115,7 +117,7 @@ def test_the_newest_run_is_held_against_the_champion(
     assert "(version 1)" in told and "No, it is worse." in told and second[:8] in told
     better.main([second[:12], "1"])
     assert "Is the second better, by linear_top1? Yes." in capsys.readouterr().out
-    with tracking.opened() as client:
+    with store.opened() as client:
         files = {file.path for file in client.list_artifacts(second, f"better/{first[:8]}")}
     assert files == {f"better/{first[:8]}/better.md", f"better/{first[:8]}/better.png"}
 

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import runners
+from flows.orchestration import runners
 from scriptsight import ingest, segment
 from scriptsight.errors import InputError
 from scriptsight.params.ingest import IngestParams
@@ -56,7 +56,7 @@ def segment_params(**keys: Any) -> SegmentParams:
 
 
 def run(name: str, **keys: Any) -> None:
-    """A stage, as `flows.stage` runs it."""
+    """A stage, as `flows.running.stage` runs it."""
     params = ingest_params(**keys) if name == "ingest" else segment_params(**keys)
     mapper = runners.mapper(name, params) if params.runner != "processes" else None
     {"ingest": ingest, "segment": segment}[name].run(params, mapper=mapper)

@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from flows import server
+from flows import reachable
+from flows.orchestration import server
+from scriptsight import redaction
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,16 +36,16 @@ def address() -> Iterator[str]:
 
 @pytest.mark.parametrize(("status", "up"), [(200, True), (401, True), (404, True), (500, False), (503, False)])
 def test_any_answer_but_a_failure_counts(address: str, status: int, up: bool) -> None:
-    assert server.answers(f"http://{address}/{status}") is up
+    assert reachable.answers(f"http://{address}/{status}") is up
 
 
 def test_a_password_in_the_address_is_no_obstacle(address: str) -> None:
-    assert server.answers(f"http://someone:p@ss@{address}/200/")
+    assert reachable.answers(f"http://someone:p@ss@{address}/200/")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://someone:pw@127.0.0.1:9", "http://[", "http://a:b"])
 def test_a_dead_or_broken_address_does_not_answer(url: str) -> None:
-    assert not server.answers(url)
+    assert not reachable.answers(url)
 
 
 def test_a_dead_prefect_server_is_told_without_its_password(
@@ -57,7 +59,7 @@ def test_a_dead_prefect_server_is_told_without_its_password(
 
 
 def test_no_secret_is_recorded() -> None:
-    assert server.clean("s3://key:secret@host/videos") == "s3://***@host/videos"
-    assert server.clean("http://someone:p@ss@host/api") == "http://***@host/api"
-    assert server.clean("https://host/clip.mp4?signature=abc") == "https://host/clip.mp4?***"
-    assert server.clean([1, 2]) == "[1, 2]"
+    assert redaction.clean("s3://key:secret@host/videos") == "s3://***@host/videos"
+    assert redaction.clean("http://someone:p@ss@host/api") == "http://***@host/api"
+    assert redaction.clean("https://host/clip.mp4?signature=abc") == "https://host/clip.mp4?***"
+    assert redaction.clean([1, 2]) == "[1, 2]"

@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from mlflow.exceptions import MlflowException
 
-from flows import registry, serving
+from flows.tracking import registry, serving
 from scriptsight.models import bundle
 from scriptsight.retrieve import films
 from tests import small

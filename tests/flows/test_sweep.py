@@ -21,10 +21,12 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from flows import parameters, server, tracking
-from flows.sweeping import apply, report, trial
-from flows.sweeping import attempt as attempts
-from flows.sweeping import study as studies
+from flows import parameters
+from flows.experiments.sweep import apply, report, trial
+from flows.experiments.sweep import attempt as attempts
+from flows.experiments.sweep import study as studies
+from flows.orchestration import server
+from flows.tracking import store
 from scriptsight.errors import InputError
 from scriptsight.params import reading
 from scriptsight.pretrain.objectives.tvts import neighbours_in_order
@@ -114,7 +116,7 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     write(small, f"sweep: {{sampler: random, {long}, space: {{{choice}, {ALIGN}}}}}")
     own = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
     own |= {"PREFECT_HOME": str(prefect_home), "SCRIPTSIGHT_UI_API_URL": NOWHERE, "PREFECT_API_URL": prefect}
-    first = subprocess.Popen([sys.executable, "-m", "flows.sweep"], env=own)
+    first = subprocess.Popen([sys.executable, "-m", "flows.experiments.sweep.command"], env=own)
     checkpoints = Path(".sweeps/small/0/checkpoints")
     _until(lambda: any(checkpoints.glob("*/0*.pt")), 120)
     family = psutil.Process(first.pid).children(recursive=True)
@@ -122,7 +124,7 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     first.wait()
     assert not psutil.wait_procs(family, timeout=20)[1], "a trial outlives its study"
 
-    done = command("flows.sweep", PREFECT_API_URL=prefect)
+    done = command("flows.experiments.sweep.command", PREFECT_API_URL=prefect)
     assert done.returncode == 0, done.stderr
     rows = found()
     originals = [row for row in rows if not row["repeats"]]
@@ -141,8 +143,8 @@ def test_a_killed_study_goes_on_and_failures_are_told(
 
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking.uri())
-    runs = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])
+    client = MlflowClient(store.uri())
+    runs = client.search_runs([client.get_experiment_by_name(store.EXPERIMENT).experiment_id])
     study = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     nested = {run.data.tags["trial"]: run for run in runs if run is not study}
     assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {study.info.run_id}
@@ -168,10 +170,10 @@ def test_a_killed_study_goes_on_and_failures_are_told(
     assert kept == front
 
     best = next(iter(row for row in rows if row["front"]))
-    done = command("flows.sweep", "--apply", best["trial"])
+    done = command("flows.experiments.sweep.command", "--apply", best["trial"])
     assert done.returncode == 0, done.stderr
     assert parameters.load().pretrain.tvts.align_weight == float(best["pretrain.tvts.align_weight"])
-    done = command("flows.sweep", "--apply", "77")
+    done = command("flows.experiments.sweep.command", "--apply", "77")
     assert done.returncode == 1
     assert "There is no complete trial 77" in done.stderr
 

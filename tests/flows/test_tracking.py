@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from flows import parameters, tracking, views
+from flows import parameters
+from flows.tracking import recording, store, views
 from scriptsight.errors import InputError
 
 
@@ -21,11 +22,11 @@ def settings(workspace: Path) -> parameters.Params:
 
 def train(settings: parameters.Params) -> None:
     """What pretrain leaves behind, reported as it reports."""
-    with tracking.tracked("pretrain", settings) as reporter:
+    with recording.tracked("pretrain", settings) as reporter:
         for step in range(5):
             reporter.metrics({"train/loss": 5.0 - step}, step)
-        tracking.WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
-        tracking.WEIGHTS.write_bytes(b"a model")
+        recording.WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
+        recording.WEIGHTS.write_bytes(b"a model")
         picture = Path("curves.csv")
         picture.write_text("step,loss\n")
         reporter.figure(picture)
@@ -33,7 +34,7 @@ def train(settings: parameters.Params) -> None:
 
 
 def probe(settings: parameters.Params) -> None:
-    with tracking.tracked("probe", settings):
+    with recording.tracked("probe", settings):
         write("probe", {"linear_top1": 0.5, "random_init": {"linear_top1": 0.25}})
 
 
@@ -45,8 +46,8 @@ def write(stage: str, values: dict[str, Any]) -> None:
 def runs() -> list[Any]:
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking.uri())
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    client = MlflowClient(store.uri())
+    experiment = client.get_experiment_by_name(store.EXPERIMENT)
     return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
 
 
@@ -54,14 +55,14 @@ def test_a_model_is_one_run(settings: parameters.Params, capsys: pytest.CaptureF
     """Probe finds the run of pretrain by the weights; other weights, of which there is no run, get one."""
     write("ingest", {"narrated": {"videos": 3}})
     train(settings)
-    with pytest.raises(KeyError), tracking.tracked("probe", settings):
+    with pytest.raises(KeyError), recording.tracked("probe", settings):
         raise KeyError("boom")
     (run,) = runs()
     assert (run.info.status, run.data.tags["failed_stage"]) == ("FINISHED", "probe")  # the model is trained
     probe(settings)
     assert "failed_stage" not in runs()[0].data.tags
     assert "MLflow has no run of this model" not in capsys.readouterr().err
-    tracking.WEIGHTS.write_bytes(b"another model")  # as a checkout from DVC's cache does
+    recording.WEIGHTS.write_bytes(b"another model")  # as a checkout from DVC's cache does
     probe(settings)
     assert "MLflow has no run of this model" in capsys.readouterr().err
     newest, run = runs()
@@ -93,13 +94,13 @@ def test_a_probe_of_next_week_leaves_the_duration_of_the_training(settings: para
 
 
 def test_parameters_are_those_that_tell_models_apart(settings: parameters.Params) -> None:
-    used = tracking.used(settings)
+    used = recording.used(settings)
     assert settings.pretrain.objective == "tvts"
     assert {"pretrain.tvts.sort_weight", "pretrain.optimizer.lr"} <= used.keys()
     assert not [name for name in used if name.startswith(("pretrain.cpd.", "pretrain.joint."))]  # not in use
     assert not [name for name, value in used.items() if value is None or name.endswith((".workers", ".runner"))]
     plain = settings.pretrain.model_copy(update={"objective": "contrastive"})
-    used = tracking.used(settings.model_copy(update={"pretrain": plain}))
+    used = recording.used(settings.model_copy(update={"pretrain": plain}))
     assert "pretrain.tvts.align_weight" in used  # contrastive's weight is that of tvts
     train(settings)
     (run,) = runs()
@@ -113,8 +114,8 @@ def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: paramet
     Path("dvc.lock").write_text("stages: {segment: {outs: [{path: data/segments, md5: 0123456789abcdef.dir}]}}\n")
     train(settings)
     probe(settings)
-    client = MlflowClient(tracking.uri())
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    client = MlflowClient(store.uri())
+    experiment = client.get_experiment_by_name(store.EXPERIMENT)
     view = json.loads(experiment.tags["mlflow.sharedViewState.scriptsight"])
     state = json.loads(view["state"])
     assert (view["name"], experiment.tags["mlflow.experimentKind"]) == ("Compare models", "custom_model_development")
@@ -134,7 +135,7 @@ def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: paramet
 
 
 def test_a_failed_stage_leaves_a_failed_run(settings: parameters.Params) -> None:
-    with pytest.raises(KeyError), tracking.tracked("pretrain", settings):
+    with pytest.raises(KeyError), recording.tracked("pretrain", settings):
         raise KeyError("boom")
     (run,) = runs()
     assert run.info.status == "FAILED"
@@ -146,7 +147,7 @@ def test_a_dead_server_is_told_before_work_begins(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     dead = pytest.raises(InputError, match=r"127\.0\.0\.1:9 does not answer")
-    with dead as told, tracking.tracked("pretrain", settings):
+    with dead as told, recording.tracked("pretrain", settings):
         raise AssertionError("the block must not run")
     assert "secret" not in str(told.value)
 
@@ -158,10 +159,10 @@ def test_a_broken_store_is_told_at_the_first_figure(
     Path("file").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/file/x.db")  # not even root can make it
     broken = pytest.raises(InputError, match=r"MLflow at sqlite:.* can't be used")
-    with broken, tracking.tracked("pretrain", settings) as reporter:
+    with broken, recording.tracked("pretrain", settings) as reporter:
         reporter.metrics({"train/loss": 5.0}, 1)
         raise AssertionError("told too late")
     assert "can't be used" not in capsys.readouterr().err
-    with pytest.raises(KeyError, match="boom"), tracking.tracked("pretrain", settings):
+    with pytest.raises(KeyError, match="boom"), recording.tracked("pretrain", settings):
         raise KeyError("boom")
     assert "can't be used" in capsys.readouterr().err

@@ -1,0 +1,336 @@
+"""`scriptsight sweep`: what K and which weights? A study of short trainings, each measured on validation splits.
+
+    --apply [TRIAL]     write the values of the best trial, or of trial number TRIAL, into params.yaml
+
+`sweep` in params.yaml says what is drawn, what it is judged by and how many trials there are in all. Started again,
+it goes on where it was; started on several machines with one database, they share the work. Segments are reused: no
+trial decodes video.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from flows import parameters, reachable
+from flows.orchestration import server
+from flows.running import processes, workspace
+from scriptsight import redaction
+from scriptsight.errors import InputError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from flows.experiments.sweep.attempt import Attempt
+    from flows.experiments.sweep.record import StudyRecord
+
+FOLDER, PLOTS = Path(".sweeps"), Path("plots/sweep")
+STATES = {"complete": "FINISHED", "failed": "FAILED"}  # of runs in MLflow; the others were KILLED
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="scriptsight sweep",
+        description="Study which parameters are best, and what each is worth.",
+    )
+    parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
+    parser.add_argument(
+        "--apply",
+        nargs="?",
+        const="best",
+        metavar="TRIAL",
+        help="write a trial's values into the parameters file; without a number those of the best (with two "
+        "objectives: the best first one among those with 95%% of the best second)",
+    )
+    options = parser.parse_args()
+    with processes.told_errors("sweep"):
+        settings = parameters.load(options.params)
+        from flows.experiments.sweep.study import open_study
+
+        study = open_study(settings)
+        if options.apply is None:
+            run(settings, study)
+        else:
+            use(study, options.apply, Path(options.params))
+
+
+def use(study: optuna.Study, which: str, path: Path) -> None:
+    """Write the values of a trial into the parameters file; in a workspace, into its overrides.yaml."""
+    from flows.experiments.sweep import apply
+    from flows.experiments.sweep.study import values_of
+
+    trial = apply.chosen(study, which)
+    overrides = path.with_name("overrides.yaml")
+    target = overrides if overrides.is_file() else path
+    told = apply.write(target, values_of(trial), add=target == overrides)
+    if target == overrides:
+        workspace.prepare(path.resolve().parent)
+    print(f"sweep: {target} has the values of trial {trial.number}" + "".join(f"\n  {line}" for line in told))
+
+
+def run(settings: parameters.Params, study: optuna.Study) -> None:
+    """Run what is left of the study, then say what came out."""
+    from flows.experiments.sweep.attempt import warm_up
+    from flows.experiments.sweep.record import StudyRecord
+    from flows.experiments.sweep.study import with_values
+
+    sweep = settings.sweep
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # trials share the cores while they are measured, too
+        os.environ[name] = str(with_values(settings, {}).pretrain.engine.threads)
+    warm_up()
+    process = _server()
+    known = study.user_attrs.get("mlflow_run")
+    record = StudyRecord(sweep.study, known, sweep.model_dump(mode="json", include={"space", "objectives"}))
+    if record.run_id != known:
+        study.set_user_attr("mlflow_run", record.run_id)
+    if process:
+        server.wait(os.environ["PREFECT_API_URL"], process)
+    whole = False
+    try:
+        _Trials(settings, study, record).run()
+        whole = True
+    finally:
+        if not whole:
+            print(
+                f"sweep: stopped; `scriptsight sweep` goes on with study {sweep.study!r}",
+                file=sys.stderr,
+            )
+        _report(study, record, whole)
+
+
+def _server() -> Any:
+    """Settle which Prefect server sees the study -> the process of one of our own, which may not be up yet."""
+    if server.from_environment():
+        url, process = os.environ["PREFECT_API_URL"], None
+    elif reachable.answers(server.UI):
+        url, process = server.UI, None
+    else:
+        url, process = server.own()
+    os.environ["PREFECT_API_URL"] = url
+    if process is None:
+        print(f"sweep: follow it at {redaction.clean(url).removesuffix('/api')}", flush=True)
+    return process
+
+
+class _Trials:
+    """The trials that this process runs, `sweep.workers` at a time, each a Prefect task run."""
+
+    def __init__(self, settings: parameters.Params, study: optuna.Study, record: StudyRecord) -> None:
+        self.settings, self.sweep, self.study, self.record = settings, settings.sweep, study, record
+        self.stopping = Event()
+        self.running: dict[Any, Any] = {}  # future -> its trial
+        self.begun: dict[int, Any] = {}  # number -> trial, for the task: Prefect records what tasks are given
+        self.free = list(range(self.sweep.workers))
+        self.errors: list[BaseException] = []  # of this program, not of a trial
+
+    def run(self) -> None:
+        """Run trials until the study has all of them."""
+        from prefect import flow
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        runner: Any = ThreadPoolTaskRunner(max_workers=self.sweep.workers)
+        name = f"study {self.sweep.study}"
+        state: Any = flow(name="study", flow_run_name=name, task_runner=runner, persist_result=False)(self._flow)(
+            return_state=True
+        )
+        if self.errors:
+            raise self.errors[0]
+        state.result()
+
+    def _flow(self) -> None:
+        from flows.experiments.sweep.study import ask, unfinished
+
+        task, done = self._task(), SimpleQueue[Any]()
+        waiting = ""
+        try:
+            while not self.errors:
+                while self.free and (trial := ask(self.study, self.sweep)):
+                    self.begun[trial.number] = trial
+                    future = task.submit(trial.number, self.free.pop(0))
+                    self.running[future] = trial
+                    future.add_done_callback(done.put)
+                if not self.running:
+                    left = unfinished(self.study)
+                    if not left:
+                        return
+                    if not waiting:  # they may be lost, and then fall to this process
+                        waiting = f"sweep: waiting for {left} trial(s) of other workers"
+                        print(waiting, flush=True)
+                try:
+                    self.running.pop(done.get(timeout=self.sweep.heartbeat_seconds))
+                except Empty:
+                    continue
+        finally:
+            self.stopping.set()  # however it ends: trials that run write their checkpoints
+            for future in self.running:
+                future.wait()
+
+    def _task(self) -> Any:
+        from prefect import task
+        from prefect.cache_policies import NO_CACHE
+        from prefect.states import Completed, Failed
+
+        @task(name="trial", task_run_name="trial {number}", cache_policy=NO_CACHE, persist_result=False)
+        def trial(number: int, worker: int) -> Any:
+            try:
+                attempt = self._attempt(self.begun[number], worker)
+            except BaseException as error:
+                self.errors.append(error)
+                return Failed(message=f"{type(error).__name__}: {error}")
+            finally:
+                self.free.append(worker)
+            told = attempt.reason or ", ".join(
+                f"{name} {attempt.figures[name]:.4f}" for name in self.sweep.objectives
+            )
+            return Completed(message=told) if attempt.how in ("complete", "pruned") else Failed(message=told)
+
+        return trial
+
+    def _attempt(self, trial: Any, worker: int) -> Attempt:
+        """Run a trial in a process of its own, and tell Optuna, MLflow and the terminal how it went."""
+        from flows.experiments.sweep import attempt as attempts
+        from flows.experiments.sweep import report
+        from flows.experiments.sweep import study as studies
+
+        values = studies.values_of(trial)
+        run_id = ""
+        frozen = self.study.trials[trial.number]
+        lost = studies.before(self.study, frozen)
+        if lost and "reason" not in lost.user_attrs and (run := lost.user_attrs.get("run")):
+            self.record.end(run, "KILLED", {"reason": report.reason(lost)})  # nobody else could say so
+        folder = FOLDER / self.sweep.study / str(studies.first_number(frozen))
+        folder.mkdir(parents=True, exist_ok=True)
+        since = str(self.study.trials[studies.first_number(frozen)].datetime_start)
+        self._say(trial, "starts: " + _listed(values))
+        try:
+            settings = studies.with_values(self.settings, values)
+        except InputError as error:
+            attempt = attempts.Attempt("failed", str(error))
+        else:
+            run_id = self.record.begin(trial.number, {"pretrain": settings.pretrain.model_dump(mode="json")})
+            trial.set_user_attr("run", run_id)
+            with studies.beating(self.study, trial, self.sweep.heartbeat_seconds):
+                attempt = attempts.watch(
+                    attempts.begin(settings, folder, worker, since),
+                    folder,
+                    most=self.sweep.trial_seconds,
+                    take=self._taker(trial, run_id),
+                    stopping=self.stopping,
+                )
+        if self.study.trials[trial.number].state.is_finished():  # the machine slept, and others took it for lost
+            attempt = attempts.Attempt("lost", "it was silent for so long that it was given to another worker")
+            self._say(trial, f"{attempt.how}: {attempt.reason}")
+        else:
+            self._tell(trial, attempt)
+        if run_id:
+            self.record.metrics(run_id, {**attempt.figures, "seconds/all": attempt.seconds})
+            self.record.end(run_id, STATES.get(attempt.how, "KILLED"), {"how": attempt.how, "reason": attempt.reason})
+        if attempt.how in ("failed", "pruned"):
+            attempts.tidy(folder)
+        elif attempt.how == "complete" and self.sweep.keep == "front":
+            self._keep_front()
+        return attempt
+
+    def _taker(self, trial: Any, run_id: str) -> Callable[[Mapping[str, float], int, int], bool]:
+        """What gets a trial's figures while it runs, and says whether it is to be pruned."""
+        prune = self.sweep.prune
+        figure = None if prune is None else prune.figure.replace("pretrain/", "val/", 1)
+
+        def take(values: Mapping[str, float], step: int, moment: int) -> bool:
+            self.record.metrics(run_id, values, step, moment)
+            if figure is None or figure not in values:
+                return False
+            trial.report(values[figure] if self._up else -values[figure], step)
+            return bool(trial.should_prune())
+
+        return take
+
+    @property
+    def _up(self) -> bool:
+        """Whether the pruner, which looks where the objective looks, takes more for better."""
+        return next(iter(self.sweep.objectives.values())) == "maximize"
+
+    def _tell(self, trial: Any, attempt: Attempt) -> None:
+        """Record how it went, and queue again what was lost."""
+        from optuna.trial import TrialState
+
+        from flows.experiments.sweep import study as studies
+
+        missing = [name for name in self.sweep.objectives if name not in attempt.figures]
+        for name, value in (("seconds", attempt.seconds), ("figures", attempt.figures), ("reason", attempt.reason)):
+            if value:
+                trial.set_user_attr(name, value)
+        if attempt.how == "complete" and not missing:
+            figures = [attempt.figures[name] for name in self.sweep.objectives]
+            self.study.tell(trial, figures, skip_if_finished=True)
+            named = {name: attempt.figures[name] for name in self.sweep.objectives}
+            self._say(trial, f"{_listed(named)} after {attempt.seconds:.0f} s")
+            return
+        pruned = attempt.how == "pruned"
+        self.study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL, skip_if_finished=True)
+        if attempt.how == "complete":
+            raise InputError(
+                f"A trial has no figure {missing[0]!r}, which sweep.objectives names. It has: "
+                f"{', '.join(sorted(attempt.figures))}."
+            )
+        if attempt.how in ("lost", "stopped"):
+            counted = attempt.how == "lost"
+            studies.repeat(self.study, self.study.trials[trial.number], self.sweep, counted=counted)
+        self._say(trial, f"{attempt.how}: {attempt.reason}")
+
+    def _keep_front(self) -> None:
+        """Remove the models of complete trials that others beat."""
+        from flows.experiments.sweep import attempt as attempts
+        from flows.experiments.sweep import report
+        from flows.experiments.sweep.study import first_number
+
+        front = {first_number(trial) for trial in self.study.best_trials}
+        for trial in report.complete(self.study):
+            if first_number(trial) not in front:
+                attempts.tidy(FOLDER / self.sweep.study / str(first_number(trial)))
+
+    def _say(self, trial: Any, text: str) -> None:
+        print(f"sweep: {time.strftime('%H:%M:%S')} trial {trial.number} {text}", flush=True)
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    named = {name.removeprefix("pretrain."): value for name, value in values.items()}
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in named.items()
+    )
+
+
+def _report(study: optuna.Study, record: StudyRecord, whole: bool) -> None:
+    """Print the table, draw the pictures, and close the study's run in MLflow."""
+    from flows.experiments.sweep import apply, report
+
+    done = report.complete(study)
+    chosen = apply.chosen(study, "best").number if done else None
+    paths = report.write(study, PLOTS / study.study_name, chosen)
+    print(report.table(study))
+    best = {f"best/{name}": value for name, value in _best(study, chosen).items()}
+    record.metrics(record.run_id, {**best, "trials/complete": len(done), "trials/all": len(study.trials)})
+    for path in paths:
+        record.artifact(record.run_id, path)
+    record.end(record.run_id, "FINISHED" if whole else "KILLED")
+    print(f"sweep: {len(done)} complete trials; table and pictures in {PLOTS / study.study_name}")
+    if chosen is not None:
+        print(f"sweep: `scriptsight sweep --apply` takes trial {chosen}; `--apply N` another")
+
+
+def _best(study: optuna.Study, chosen: int | None) -> dict[str, float]:
+    if chosen is None:
+        return {}
+    return dict(zip(study.metric_names or (), study.trials[chosen].values or (), strict=True))
+
+
+if __name__ == "__main__":
+    main()

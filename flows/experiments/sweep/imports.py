@@ -1,0 +1,16 @@
+"""What a trial's process needs: imported once, in the process that all trials are forked from, and nowhere else.
+
+That process must not outlive the study, nor the trials that process: a killed study would leave writers behind.
+"""
+
+import os
+
+from flows.running import processes
+
+os.setsid()  # a signal for the study's group is for the study, which then asks its trials to end
+processes.die_with_parent()  # before the seconds that follow
+
+import torch._dynamo  # noqa: E402 - torch's optimizers import it when they are first made
+import torch.distributed.checkpoint.state_dict  # noqa: E402, F401
+
+from scriptsight import pretrain, probe, retrieve  # noqa: E402, F401

@@ -1,0 +1,19 @@
+"""Names of nested values, as MLflow and Optuna know them: `pretrain.tvts.sort_weight`, `t2v/r1`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with joined names; characters that MLflow refuses in a name become `_`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = prefix + re.sub(r"[^\w .\-]", "_", str(key))
+        if isinstance(value, Mapping):
+            found |= flat(value, separator, name + separator)
+        else:
+            found[name] = value
+    return found

@@ -1,0 +1,136 @@
+"""The pipeline as a Prefect flow: `dvc repro` stage by stage.
+
+The flow runs of the stages live in this process, below the pipeline's: a stage's own process then needs no
+Prefect, which saves four seconds a stage, and one that is killed is seen to have failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
+
+from flows.orchestration import artifacts
+from flows.orchestration.automations import WORSE
+from flows.running import repository
+from flows.running.repository import STAGES, Outcome
+from scriptsight.errors import InputError
+
+RETRY_SECONDS = [30, 300]  # before a stage is tried again: what may pass has some minutes to do so
+MEASURES = ("probe", "retrieve")  # stages after which a model can be judged
+EARS = 10  # seconds for a stage to hear of ctrl-C by itself
+
+
+@dataclass
+class Plan:
+    """What a run is to do, and how it went so far.
+
+    Args:
+        names: the stages to look at.
+        early: a stage that already runs, because it need not wait for Prefect's server.
+        force: run them although DVC sees no change.
+        retries: how often a stage whose failure may pass is tried again; a training goes on where it stopped.
+        before: the figures when the run began.
+        outcomes: get how each stage went, the last try of each.
+        decision: gets what the registry decided about a model that was measured in this run.
+    """
+
+    names: Sequence[str] = STAGES
+    early: dict[str, Future[Outcome]] = field(default_factory=dict)
+    force: bool = False
+    retries: int = 0
+    before: dict[str, float] = field(default_factory=repository.figures)
+    outcomes: list[Outcome] = field(default_factory=list)
+    decision: str = ""
+
+
+def by_hand(plan: Plan) -> Any:
+    """A flow run of the pipeline without parameters -> its state."""
+
+    @flow(name="pipeline", persist_result=False)
+    def pipeline() -> Any:
+        return bring_up_to_date(plan)
+
+    return pipeline(return_state=True)
+
+
+def bring_up_to_date(plan: Plan) -> Any:
+    """Within a flow run: the stages in order; those that are up to date are skipped, and the first failure ends it.
+    Leaves artifacts on the run's page, however it ends -> the run's state."""
+    outcomes = plan.outcomes
+    attempt = _stage.with_options(
+        retries=plan.retries,
+        retry_delay_seconds=RETRY_SECONDS,
+        retry_condition_fn=lambda *_: bool(outcomes) and outcomes[-1].may_pass,  # by its own word, or SIGKILL
+    )
+    try:
+        for name in plan.names:
+            state: Any = attempt(name, plan, return_state=True)
+            if not state.is_completed():
+                if not outcomes or outcomes[-1].how != "failed":
+                    state.result()  # not the stage's failure but an error here: raise it
+                return Failed(message=f"{name} failed: {outcomes[-1].why}")
+        plan.decision = _decide(outcomes)
+    finally:
+        artifacts.publish(outcomes, plan.before, plan.decision)
+    return Completed(message=", ".join(f"{outcome.name} {outcome.how}" for outcome in outcomes))
+
+
+def _decide(outcomes: Sequence[Outcome]) -> str:
+    """Enter a model that was measured now into the registry, and tell Prefect of one that is no better than the last
+    -> what was decided, in words."""
+    if not any(outcome.name in MEASURES and outcome.how in ("ran", "restored") for outcome in outcomes):
+        return ""
+    from flows.tracking import registry
+
+    try:
+        decision = registry.publish()
+    except InputError as error:  # the stages are done, and what they made is whole
+        get_run_logger().warning("The model was not registered: %s", error)
+        return f"not registered: {error}"
+    if decision.outcome in ("challenger", "refused"):
+        name = f"{Path.cwd().name} version {decision.version}" if decision.version else Path.cwd().name
+        resource = {"prefect.resource.id": f"scriptsight.model.{Path.cwd().name}", "prefect.resource.name": name}
+        emit_event(WORSE, resource, payload={"why": str(decision)})
+    return str(decision)
+
+
+@task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+def _stage(name: str, plan: Plan) -> Any:
+    """Run one stage if it is stale, or wait for the one that began early."""
+    plan.outcomes[:] = [outcome for outcome in plan.outcomes if outcome.name != name]  # an earlier try's
+    why = "it began while the server started" if name in plan.early else repository.stale(name).get(name)
+    if why is None and plan.force:
+        why = "asked for"
+    if why is None:
+        plan.outcomes.append(Outcome(name, "skipped", "up to date"))
+        return Completed(name="Skipped", message=f"{name} is up to date")
+    return _run(name, why, plan)(return_state=True)
+
+
+def _run(name: str, why: str, plan: Plan) -> Any:
+    @flow(name=name, flow_run_name=name, persist_result=False)
+    def run_stage() -> Any:
+        logger = get_run_logger()
+        logger.info("%s starts: %s", name, why)
+        try:
+            early = plan.early.get(name)
+            outcome = early.result() if early else repository.reproduce(name, why, plan.force)
+        except BaseException as error:  # the page says so once a training has written its checkpoint
+            repository.end(patience=EARS if isinstance(error, KeyboardInterrupt) else 0)
+            plan.outcomes.append(Outcome(name, "cancelled", "a training goes on from its last checkpoint"))
+            raise
+        plan.outcomes.append(outcome)
+        if outcome.how == "failed":
+            logger.error("\n".join((f"{name} failed: {outcome.why}", *outcome.lines)))
+            return Failed(message=outcome.why)
+        return Completed(message=f"{outcome.how} {outcome.run_s:.1f} s: {outcome.why}")
+
+    return run_stage

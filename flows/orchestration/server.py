@@ -1,0 +1,94 @@
+"""Prefect servers: which one is there, and one of our own on the loopback address.
+
+python -m flows.orchestration.server PORT     a server for the pipeline; it ends with the process that started it
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import time
+
+from flows.reachable import answers
+from scriptsight.errors import InputError
+from scriptsight.redaction import clean
+
+# The server of `make ui`; the tests look elsewhere.
+UI = os.environ.get("SCRIPTSIGHT_UI_API_URL", "http://127.0.0.1:4200/api")
+START_SECONDS = 180
+HEARTBEAT_SECONDS = 30  # of a flow run, the least that Prefect takes; flows.orchestration.automations misses three
+
+
+def from_environment() -> bool:
+    """Whether PREFECT_API_URL names a server that answers; one that doesn't is said, and taken out."""
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return False
+    if answers(url):
+        return True
+    print(
+        f"PREFECT_API_URL={clean(url)} does not answer: this run uses a temporary server "
+        "and will not be on that page.",
+        file=sys.stderr,
+    )
+    del os.environ["PREFECT_API_URL"]
+    # A profile may name the same dead server; the built-in one starts a temporary server.
+    os.environ["PREFECT_PROFILE"] = "ephemeral"
+    return False
+
+
+def own() -> tuple[str, subprocess.Popen[bytes]]:
+    """Start a Prefect server on a free loopback port -> its address, before it is up, and the process.
+
+    It is stopped when this process exits. Call this before Prefect is imported: exit handlers run in reverse
+    order, and Prefect's, which send the last logs, must find the server up.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # A session of its own: ctrl-C must not reach it before the runs it records have ended.
+    command = [sys.executable, "-m", "flows.orchestration.server", str(port)]
+    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
+    atexit.register(_stop, process)
+    return f"http://127.0.0.1:{port}/api", process
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server of `own` is up."""
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise InputError(
+                "The pipeline's own Prefect server did not start (see above). Start one with `make ui` in "
+                "another terminal, or name one in PREFECT_API_URL, and run again."
+            )
+        time.sleep(0.1)
+
+
+def serve(port: int) -> None:
+    """Serve until the parent ends: the API and the services that record runs, no page, no schedules."""
+    from flows.running.processes import die_with_parent
+
+    die_with_parent()
+    os.environ["PREFECT_UI_ENABLED"] = "0"
+    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=port, log_level="error")
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -1,0 +1,50 @@
+"""The manners of a process: it ends with its parent, and tells an error in one message."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil  # type: ignore[import-untyped]
+
+from scriptsight.errors import InputError
+
+DEPLOYED = "SCRIPTSIGHT_DEPLOYED"  # set under a Prefect worker, which signals all processes of a flow at once
+
+
+@contextmanager
+def told_errors(name: str) -> Iterator[None]:
+    """End the process with one message and status 1 on an InputError; other errors keep their traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` are heeded
+    try:
+        yield
+    except InputError as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def die_with_parent() -> None:
+    """Get SIGTERM when the parent ends (Linux): killing dvc would otherwise leave its stage running.
+
+    Some shells (dash) stay between dvc and the stage and outlive dvc: then the shell's parent is watched.
+    """
+    if sys.platform != "linux":
+        return
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in sys/prctl.h
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    parent = psutil.Process().parent()
+    above = parent.parent() if parent and parent.name() in ("sh", "dash", "bash", "zsh") else None
+    if above:
+        threading.Thread(target=_end_with, args=(above,), daemon=True).start()
+
+
+def _end_with(process: psutil.Process) -> None:
+    process.wait()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,231 @@
+"""The stages as DVC sees them: what is stale and why, having one reproduced or ended, what lies elsewhere. Knows no
+Prefect."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from flows import names
+from flows.running import locks, stage
+from scriptsight import redaction
+from scriptsight.errors import InputError
+
+STAGES = ("ingest", "segment", "pretrain", "probe", "retrieve")
+CHECKPOINT_SECONDS = 20  # for a training to finish its step and write a checkpoint; Prefect kills a flow after 30
+SHELLS = ("sh", "dash", "bash", "zsh", "fish")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage went: ran, restored by DVC, skipped, failed or cancelled; with the seconds of its function.
+
+    A failure has the last lines of the stage's own error, if there is more to it than `why`, and says whether it may
+    pass by itself.
+    """
+
+    name: str
+    how: str
+    why: str = ""
+    import_s: float = 0.0
+    run_s: float = 0.0
+    lines: tuple[str, ...] = ()
+    may_pass: bool = False
+
+
+def stale(name: str | None = None) -> dict[str, str]:
+    """Stage -> why it must run, for those that must; what only a stale earlier stage changes is not in it.
+
+    Raises:
+        InputError: DVC can't tell, as in a copy without git.
+    """
+    _mend()
+    try:
+        with Repo(_wait_for_lock=True) as repo:
+            status: dict[str, Any] = repo.status(targets=[name] if name else None)
+    except DvcException as error:
+        raise InputError(
+            f"DVC can't tell what is stale: {error}. In a copy without git, run `git init`, or "
+            "`dvc config --local core.no_scm true`."
+        ) from error
+    return {found: _why(_reasons(entries)) for found, entries in status.items()}
+
+
+def _why(reasons: list[str]) -> str:
+    if "params.yaml new" in reasons:  # none of its parameters are in dvc.lock
+        return "it has not run here before"
+    return "; ".join(reasons[:4]) + (f" and {len(reasons) - 4} more" if len(reasons) > 4 else "")
+
+
+def _reasons(entries: list[Any]) -> list[str]:
+    """DVC's status of one stage as short phrases: `pretrain.k modified`, `data/segments deleted`."""
+    reasons = []
+    for entry in entries:
+        if isinstance(entry, str):  # such as "always changed"
+            reasons.append(entry)
+            continue
+        for changes in entry.values():
+            for path, state in changes.items():
+                if isinstance(state, dict):
+                    reasons += [f"{key} {how}" for key, how in state.items()]
+                else:
+                    reasons.append(f"{path} {state}")
+    return reasons
+
+
+def reproduce(name: str, why: str, force: bool = False) -> Outcome:
+    """Have DVC run one stage that is stale, or one that is to run all the same (`force`)."""
+    print(f"pipeline: {name} starts ({why})", flush=True)
+    report = locks.LOCKS.resolve() / f"{name}.report.json"
+    report.parent.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    _this_python_first()
+    os.environ[stage.REPORT] = str(report)
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # its hints on git are for dvc's own command line
+    _mend()
+    try:
+        with Repo(_wait_for_lock=True) as repo:
+            repo.reproduce(name, single_item=True, force=force)
+    except DvcException as error:
+        told = stage.read_report(report)
+        if "failure" in told:
+            return Outcome(name, "failed", told["failure"], lines=tuple(told["lines"]), may_pass=told["may_pass"])
+        why, may_pass = without_a_word(str(error.__cause__ or error))
+        return Outcome(name, "failed", why, may_pass=may_pass)
+    finally:
+        del os.environ[stage.REPORT]
+    told = stage.read_report(report)
+    if not told:
+        return Outcome(name, "restored", f"DVC's cache had the outputs ({why})")
+    return Outcome(name, "ran", why, told["import_s"], told["run_s"])
+
+
+def _this_python_first() -> None:
+    """The stages are `python -m flows...`: they must find this interpreter, activated or not."""
+    folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    if path.partition(os.pathsep)[0] != folder:
+        os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
+
+
+def _mend() -> None:
+    """Remove DVC's list of who reads and writes if it is empty: a process killed while it wrote the list left it so,
+    and DVC would refuse it for ever. (One that writes it now has filled it a moment later.)"""
+    path = Path(".dvc/tmp/rwlock")
+    for seconds in (0, 1):
+        time.sleep(seconds)
+        if not path.is_file() or path.stat().st_size:
+            return
+    path.unlink()
+
+
+def without_a_word(failure: str) -> tuple[str, bool]:
+    """Why a stage that left no report failed, in DVC's words or by its signal -> and whether that may pass."""
+    status = int(found[1]) if (found := re.search(r"exited with (-?\d+)$", failure)) else 0
+    number = -status if status < 0 else status - 128  # as subprocess says it, and as a shell does
+    if number == signal.SIGKILL:
+        return "it was killed (SIGKILL), perhaps because memory ran out", True
+    if number in (signal.SIGTERM, signal.SIGINT):
+        return f"it was stopped ({signal.Signals(number).name})", False
+    return failure, False
+
+
+def end(patience: float = 0) -> None:
+    """End a stage that still runs when this process must end (dvc, which waits for it, won't), and wait for it.
+
+    Args:
+        patience: seconds before it is told, for one that has probably heard of it: ctrl-C reaches all processes of a
+            terminal, and a training that hears twice does not wait for its checkpoint.
+    """
+    found = _running(psutil.Process())
+    _, alive = psutil.wait_procs(found, timeout=patience)
+    for process in alive:
+        try:
+            process.terminate()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=CHECKPOINT_SECONDS)
+
+
+def _running(above: psutil.Process) -> list[psutil.Process]:
+    """Stages below a process: only the first on each branch, for the processes of a training are its own to end, and
+    no shell between, for a stage whose shell dies hears of it."""
+    found = []
+    for child in above.children():
+        try:
+            command = child.cmdline()
+            stages = re.search(rf"-m flows\.({'|'.join(STAGES)})\b", " ".join(command))
+            found += [child] if stages and child.name() not in SHELLS else _running(child)
+        except psutil.Error:  # it has ended meanwhile
+            continue
+    return found
+
+
+def figures() -> dict[str, float]:
+    """The numbers of metrics/*.json now, by names such as `probe/random_init/linear_top1`."""
+    found: dict[str, Any] = {}
+    for path in sorted(Path("metrics").glob("*.json")):
+        found |= names.flat(json.loads(path.read_text(encoding="utf-8")), "/", f"{path.stem}/")
+    return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+
+
+class RemoteFailed(InputError):
+    """A DVC remote could not be read or written; a network may be back in a moment."""
+
+
+def require_remote(name: str) -> None:
+    """See that there is a DVC remote of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    with Repo(_wait_for_lock=True) as repo:
+        known = sorted(repo.config["remote"])
+    if name not in known:
+        raise InputError(
+            f"There is no DVC remote {name!r} here (known: {', '.join(known) or 'none'}): "
+            f"`dvc remote add {name} ADDRESS`."
+        )
+
+
+def pull(remote: str) -> int:
+    """Get from a DVC remote what dvc.lock names and the cache lacks; what is not there either is left to be made
+    -> number of files.
+
+    Raises:
+        RemoteFailed: it can't be read.
+    """
+    with _remote(remote, "pull from") as repo:
+        return int(repo.pull(remote=remote, allow_missing=True)["stats"]["fetched"])
+
+
+def push(remote: str) -> int:
+    """Copy the outputs of the stages to a DVC remote -> number of files.
+
+    Raises:
+        RemoteFailed: it can't be written.
+    """
+    with _remote(remote, "push to") as repo:
+        return int(repo.push(remote=remote))
+
+
+@contextmanager
+def _remote(name: str, doing: str) -> Iterator[Repo]:
+    try:
+        with Repo(_wait_for_lock=True) as repo:
+            yield repo
+    except (DvcException, OSError) as error:
+        raise RemoteFailed(f"DVC can't {doing} the remote {name!r}: {redaction.clean(str(error))}") from error

@@ -1,0 +1,97 @@
+"""MLflow's store: where it is, its experiments, runs and registered versions."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flows.reachable import answers
+from flows.tracking import views
+from scriptsight.errors import InputError
+from scriptsight.redaction import clean
+
+EXPERIMENT = "scriptsight"
+STORE = Path("mlruns")
+
+
+def uri() -> str:
+    """MLFLOW_TRACKING_URI, or the database in mlruns/ of the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(STORE / 'mlflow.db').resolve()}"
+
+
+@contextmanager
+def opened() -> Iterator[Any]:
+    """An `MlflowClient` of `uri()`.
+
+    Raises:
+        InputError: MLflow can't be used, or refused something within the block.
+    """
+    address = uri()
+    told_if_dead(address)
+    STORE.mkdir(exist_ok=True)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield MlflowClient(address)
+    except (MlflowException, SQLAlchemyError) as error:
+        raise InputError(f"MLflow at {clean(address)} can't be used: {clean(str(error))}") from None
+
+
+def told_if_dead(address: str) -> None:
+    """Raise an InputError where a server of MLflow does not answer."""
+    if address.startswith(("http://", "https://")) and not answers(address):
+        raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
+
+
+def experiment(client: Any, name: str = EXPERIMENT) -> str:
+    """The id of an experiment, by default the one of all models; it is made, and told how to look, if need be."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        at_home = "MLFLOW_TRACKING_URI" not in os.environ
+        location = (STORE / "artifacts").resolve().as_uri() if at_home else None
+        client.create_experiment(name, artifact_location=location)
+        found = client.get_experiment_by_name(name)
+    for tag, value in views.experiment_tags(found.experiment_id).items() if name == EXPERIMENT else ():
+        if tag not in found.tags:  # what a person has written there since is theirs
+            client.set_experiment_tag(found.experiment_id, tag, value)
+    return str(found.experiment_id)
+
+
+def runs(client: Any, experiment_id: str, condition: str = "") -> Iterator[Any]:
+    """The runs that meet a condition in MLflow's words, the newest first."""
+    page = None
+    while True:
+        found = client.search_runs(
+            [experiment_id], condition, order_by=["attributes.start_time DESC"], max_results=500, page_token=page
+        )
+        yield from found
+        page = found.token
+        if not page:
+            return
+
+
+def run_of(client: Any, weights_digest: str) -> Any:
+    """The newest run of these weights, or None."""
+    return next(runs(client, experiment(client), f"tags.weights_digest = '{weights_digest}'"), None)
+
+
+def model_version(client: Any, registered: str, named: str) -> Any:
+    """The version of a registered model with this number or alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if re.fullmatch(r"[0-9]{1,6}", named):  # longer ones are beginnings of runs
+            return client.get_model_version(registered, named)
+        if re.fullmatch(r"[A-Za-z0-9_-]+", named):
+            return client.get_model_version_by_alias(registered, named)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    return None
