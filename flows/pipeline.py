@@ -22,8 +22,8 @@ from scriptsight import files, redaction
 from scriptsight.errors import InputError
 
 if TYPE_CHECKING:
-    from flows.orchestration.pipeline import Plan
-    from flows.running.repository import Outcome
+    from flows.orchestration.pipeline import PipelineRun
+    from flows.running.repository import StageOutcome
 
 REPORT = locks.LOCKS / "pipeline.json"  # seconds of the last run's stages, for benchmarks/orchestration.py
 
@@ -38,7 +38,7 @@ def main() -> None:
     )
     folder: Path | None = parser.parse_args().workspace
     started = time.perf_counter()
-    with processes.told_errors("pipeline"):
+    with processes.exit_on_error("pipeline"):
         if folder is not None:
             workspace.prepare(folder)
             os.chdir(folder)
@@ -76,12 +76,12 @@ def run(started: float) -> None:
     print(f"pipeline: up to date after {time.perf_counter() - started:.0f} s")
 
 
-def _run_flow(reasons: dict[str, str]) -> Plan:
+def _run_flow(reasons: dict[str, str]) -> PipelineRun:
     """Run the Prefect flow on the configured server, on that of `make ui`, or on one of our own."""
     from flows.running.repository import STAGES, figures, reproduce
 
     before = figures()
-    early: dict[str, Future[Outcome]] = {}
+    early: dict[str, Future[StageOutcome]] = {}
     if server.from_environment():
         url = os.environ["PREFECT_API_URL"]
     elif reachable.answers(server.UI):
@@ -92,13 +92,13 @@ def _run_flow(reasons: dict[str, str]) -> Plan:
         early[first] = ThreadPoolExecutor(1).submit(reproduce, first, reasons[first])
     os.environ["PREFECT_API_URL"] = url
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(server.HEARTBEAT_SECONDS))
-    from flows.orchestration.pipeline import Plan, by_hand
+    from flows.orchestration.pipeline import PipelineRun, by_hand
 
     if early:
         server.wait(url, process)
     else:
         print(f"pipeline: follow it at {redaction.clean(url).removesuffix('/api')}", flush=True)
-    plan = Plan(early=early, before=before)
+    plan = PipelineRun(early=early, before=before)
     state = by_hand(plan)
     if not plan.outcomes or plan.outcomes[-1].how != "failed":
         state.result()  # an error of the pipeline itself is raised with its traceback
@@ -115,7 +115,7 @@ def require() -> None:
         raise InputError(f"There is no pipeline (dvc.yaml, .dvc) in {Path.cwd()}: run in the project's folder.")
 
 
-def _report(outcomes: list[Outcome]) -> None:
+def _report(outcomes: list[StageOutcome]) -> None:
     stages = {o.name: {"how": o.how, "import_s": o.import_s, "run_s": o.run_s} for o in outcomes}
     files.write_json(REPORT, {"stages": stages})
 

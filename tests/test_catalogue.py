@@ -38,7 +38,7 @@ def video(number: int, cues: int = 0, collection: str = "mine") -> Video:
 
 def write(folder: Path, videos: list[Video], pieces: int, rejects: list[Reject] | None = None) -> dict[str, bytes]:
     size = -(-len(videos) // pieces)
-    tables = (catalogue.told(videos[i : i + size]) for i in range(0, len(videos), size))
+    tables = (catalogue.with_cues(videos[i : i + size]) for i in range(0, len(videos), size))
     catalogue.write(folder, tables, rejects or [])
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -90,7 +90,7 @@ def test_memory_is_flat_in_the_number_of_videos(tmp_path: Path, monkeypatch: pyt
     for count in (200, 2000):
         folder = tmp_path / str(count)
         said = (tuple(replace(cue, text=f"{i} {cue.text}") for cue in long) for i in range(count))
-        told = (catalogue.told([replace(video(i), cues=cues)]) for i, cues in enumerate(said))
+        told = (catalogue.with_cues([replace(video(i), cues=cues)]) for i, cues in enumerate(said))
         catalogue.write(folder, told, [])
         command = [sys.executable, "-c", code, str(folder), str(count)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603

@@ -27,7 +27,7 @@ from scriptsight import statistics
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
 from scriptsight.pictures import COLOURS, FAINT, INK, one_line, picture
-from scriptsight.statistics import Comparison
+from scriptsight.statistics import PairedComparison
 
 ABOUT = "Is the second model better than the first? Answered on the same test items, in words."
 TABLES = ("probe/outcomes.csv", "retrieve/outcomes.csv")
@@ -57,7 +57,7 @@ class Answer:
     first: Model
     second: Model
     metric: str
-    compared: dict[str, Comparison]
+    compared: dict[str, PairedComparison]
     p_values: dict[str, float]  # adjusted by Holm (1979) for asking about several figures; the metric's own is not
     left_out: dict[str, str] = field(default_factory=dict)  # figure -> why it can't be compared
 
@@ -102,7 +102,7 @@ class Answer:
         return "\n".join(lines)
 
 
-def _cells(one: Comparison) -> tuple[str, str, str]:
+def _cells(one: PairedComparison) -> tuple[str, str, str]:
     """Both shares, and the difference in percentage points with its interval."""
     points = f"{100 * one.difference:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
     return f"{one.first:.1%}", f"{one.second:.1%}", points
@@ -351,7 +351,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if len(options.models) > 2:
         parser.error("name two models at most")
-    with processes.told_errors("better"), store.opened() as client:
+    with processes.exit_on_error("better"), store.opened() as client:
         chosen = parameters.load(options.params).registry
         named = options.models or [_newest(client, chosen.name)]
         if len(named) == 1:

@@ -84,7 +84,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ObjectiveComparison:
     """The entries of a preset below `root`, each a folder and what it says."""
 
     preset: Preset
@@ -189,7 +189,7 @@ class Comparison:
         return {objective: seconds(objective) / seconds(REFERENCE) for objective in self.preset.objectives}
 
 
-def compare(comparison: Comparison, workers: int) -> None:
+def compare(comparison: ObjectiveComparison, workers: int) -> None:
     """Make all entries, `workers` at a time, as the tasks of a Prefect flow.
 
     Raises:
@@ -245,7 +245,7 @@ def _make(folder: Path) -> str | None:
     return f"{folder} failed ({' '.join(last)}): see {folder / contest.LOG}"
 
 
-def record(comparison: Comparison, written: Sequence[Path]) -> None:
+def record(comparison: ObjectiveComparison, written: Sequence[Path]) -> None:
     """Show the comparison as an MLflow experiment: a run for each training, and one with table and figure."""
     title = f"comparison {comparison.root.name}"
     with store.opened() as client:
@@ -279,9 +279,9 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write the table of what is there")
     parser.add_argument("--out", type=Path, metavar="DIR", help="copy table and figure there as well, such as docs")
     options = parser.parse_args()
-    with processes.told_errors("compare"):
+    with processes.exit_on_error("compare"):
         root = (options.folder / options.preset).resolve()
-        comparison = Comparison(PRESETS[options.preset], root, reading.read_yaml(PROJECT / "params.yaml"))
+        comparison = ObjectiveComparison(PRESETS[options.preset], root, reading.read_yaml(PROJECT / "params.yaml"))
         root.mkdir(parents=True, exist_ok=True)
         if not options.table:
             server.from_environment()

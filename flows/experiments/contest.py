@@ -122,5 +122,5 @@ _KINDS: dict[str, Callable[[Entry], dict[str, Any]]] = {
 
 if __name__ == "__main__":
     processes.die_with_parent()
-    with processes.told_errors(sys.argv[1]):
+    with processes.exit_on_error(sys.argv[1]):
         make(Path(sys.argv[1]).resolve())

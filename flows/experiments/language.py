@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, nargs="+", metavar="K", help="transcripts of a script (default: 2 to 6)")
     parser.add_argument("--steps", type=int, help="of training, 64 scripts each (default: 300)")
     options = parser.parse_args()
-    with processes.told_errors("language"):
+    with processes.exit_on_error("language"):
         if options.workspace is not None:
             workspace.prepare(options.workspace)
             os.chdir(options.workspace)

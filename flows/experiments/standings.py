@@ -17,7 +17,7 @@ from scriptsight.ingest.world import VERBS
 from scriptsight.pictures import COLOURS, INK, picture
 
 if TYPE_CHECKING:
-    from flows.experiments.compare import Comparison, Run
+    from flows.experiments.compare import ObjectiveComparison, Run
 
 # figure -> its column in the table; all are shares, and the higher the better
 COLUMNS = {
@@ -61,14 +61,14 @@ def probe_section(base: Mapping[str, Any], clips: Sequence[str]) -> dict[str, An
     return {**base, "tests": tests, "protocols": ["linear", "video_to_video"]}
 
 
-def all_of(comparison: Comparison) -> dict[tuple[str, str], Standing]:
+def all_of(comparison: ObjectiveComparison) -> dict[tuple[str, str], Standing]:
     """What is there of every world and budget in which the reference has a rival."""
     preset = comparison.preset
     found = {(world, budget): read(comparison, world, budget) for world in preset.worlds for budget in preset.budgets}
     return {key: standing for key, standing in found.items() if standing.keys() - {"tvts", "untrained"}}
 
 
-def read(comparison: Comparison, world: str, budget: str) -> Standing:
+def read(comparison: ObjectiveComparison, world: str, budget: str) -> Standing:
     """What is there of a world and a budget. The reference is the same in both budgets."""
     from flows.experiments.compare import REFERENCE, STEPS, UNTRAINED, Run
 
@@ -80,7 +80,7 @@ def read(comparison: Comparison, world: str, budget: str) -> Standing:
     return {name: seeds for name, seeds in found.items() if seeds}
 
 
-def _figures(comparison: Comparison, run: Run) -> Figures:
+def _figures(comparison: ObjectiveComparison, run: Run) -> Figures:
     """Of one training; empty if it is not there yet."""
     folder = run.folder(comparison.root)
     paths = folder / contest.RESULT, folder / "measured" / contest.RESULT
@@ -107,7 +107,7 @@ def _probed(measured: Mapping[str, Any]) -> Figures:
     return figures
 
 
-def chance(comparison: Comparison) -> Figures:
+def chance(comparison: ObjectiveComparison) -> Figures:
     """What guessing gets, from the first measurement that is there."""
     for path in sorted(comparison.root.glob(f"*/*/measured/{contest.RESULT}")):
         measured = contest.read(path)
@@ -139,7 +139,7 @@ def ahead(standing: Standing, rival: str, figure: str) -> tuple[float, float, fl
     return mean, mean - half, mean + half
 
 
-def write(comparison: Comparison) -> list[Path]:
+def write(comparison: ObjectiveComparison) -> list[Path]:
     """table.md, table.csv and bars.png in the comparison's folder."""
     standings = all_of(comparison)
     paths = [comparison.root / name for name in ("table.md", "table.csv", "bars.png")]
@@ -152,7 +152,7 @@ def write(comparison: Comparison) -> list[Path]:
     return paths
 
 
-def _markdown(comparison: Comparison, standings: Mapping[tuple[str, str], Standing]) -> str:
+def _markdown(comparison: ObjectiveComparison, standings: Mapping[tuple[str, str], Standing]) -> str:
     preset = comparison.preset
     rivals = [name for name in preset.objectives if name != "tvts"]
     wanted = len(preset.worlds) * len(preset.seeds) * (1 + len(preset.budgets) * len(rivals))

@@ -18,7 +18,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 
 from flows.experiments.summary import HEADLINES
 from flows.running import locks, stage
-from flows.running.repository import Outcome, figures
+from flows.running.repository import StageOutcome, figures
 from flows.tracking import recording, store
 from scriptsight import redaction
 
@@ -42,7 +42,7 @@ LARGEST_PLOT = 200_000  # bytes; it lies in Prefect's database
 MLFLOW_UI = "http://127.0.0.1:5000"  # of `make ui`
 
 
-def publish(outcomes: Sequence[Outcome], before: dict[str, float], decision: str = "") -> None:
+def publish(outcomes: Sequence[StageOutcome], before: dict[str, float], decision: str = "") -> None:
     """Put the artifacts on the page of the current flow run. What can't be put there is a warning in its log: a run
     is worth more than its page.
 
@@ -70,7 +70,7 @@ def publish(outcomes: Sequence[Outcome], before: dict[str, float], decision: str
         get_run_logger().warning("The artifacts of this run are incomplete: %s: %s", type(error).__name__, error)
 
 
-def report(outcomes: Sequence[Outcome], decision: str = "") -> str:
+def report(outcomes: Sequence[StageOutcome], decision: str = "") -> str:
     """The run in Markdown: which stages did what, the last lines of a failure, and links."""
     lines = []
     for how in ("ran", "restored", "skipped", "failed", "cancelled"):
@@ -114,7 +114,7 @@ def _mlflow() -> str:
     return f"[{'the run of this model' if page else 'all runs'}]({base}/{page})" + (" (`make ui`)" if at_home else "")
 
 
-def stage_rows(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
+def stage_rows(outcomes: Sequence[StageOutcome]) -> list[dict[str, str]]:
     """A row a stage."""
     return [
         {

@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scriptsight automations", description=about)
     parser.add_argument("--notify", metavar="TYPE/NAME", help="a notification block, as in slack-webhook/team")
     options = parser.parse_args()
-    with processes.told_errors("automations"):
+    with processes.exit_on_error("automations"):
         url = os.environ.setdefault("PREFECT_API_URL", server.UI)
         if not reachable.answers(url):
             raise InputError(f"Prefect at {redaction.clean(url)} does not answer: start it, as with `make ui`.")

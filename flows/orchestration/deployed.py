@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import parameters
-from flows.orchestration.pipeline import Plan, bring_up_to_date
+from flows.orchestration.pipeline import PipelineRun, bring_up_to_date
 from flows.pipeline import require
 from flows.running import locks, processes
 from flows.running.repository import RemoteFailed, pull, push, require_remote
@@ -53,7 +53,7 @@ def pipeline(
         for remote in filter(None, (pull_from, push_to)):
             require_remote(remote)  # now, not after hours of training
         with _alone(when_busy):
-            plan = Plan([name for name in ALL if name in stages], force=force, retries=retries)
+            plan = PipelineRun([name for name in ALL if name in stages], force=force, retries=retries)
             return _run(plan, pull_from, push_to)
     return told[0]
 
@@ -93,7 +93,7 @@ def _told() -> Iterator[list[Any]]:
         told.append(Failed(message=str(error)))
 
 
-def _run(plan: Plan, pull_from: str | None, push_to: str | None) -> Any:
+def _run(plan: PipelineRun, pull_from: str | None, push_to: str | None) -> Any:
     if pull_from:
         state: Any = _pull(pull_from, return_state=True)
         if not state.is_completed():

@@ -20,7 +20,7 @@ from prefect.states import Completed, Failed
 from flows.orchestration import artifacts
 from flows.orchestration.automations import WORSE
 from flows.running import repository
-from flows.running.repository import STAGES, Outcome
+from flows.running.repository import STAGES, StageOutcome
 from scriptsight.errors import InputError
 
 RETRY_SECONDS = [30, 300]  # before a stage is tried again: what may pass has some minutes to do so
@@ -29,7 +29,7 @@ EARS = 10  # seconds for a stage to hear of ctrl-C by itself
 
 
 @dataclass
-class Plan:
+class PipelineRun:
     """What a run is to do, and how it went so far.
 
     Args:
@@ -43,15 +43,15 @@ class Plan:
     """
 
     names: Sequence[str] = STAGES
-    early: dict[str, Future[Outcome]] = field(default_factory=dict)
+    early: dict[str, Future[StageOutcome]] = field(default_factory=dict)
     force: bool = False
     retries: int = 0
     before: dict[str, float] = field(default_factory=repository.figures)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[StageOutcome] = field(default_factory=list)
     decision: str = ""
 
 
-def by_hand(plan: Plan) -> Any:
+def by_hand(plan: PipelineRun) -> Any:
     """A flow run of the pipeline without parameters -> its state."""
 
     @flow(name="pipeline", persist_result=False)
@@ -61,7 +61,7 @@ def by_hand(plan: Plan) -> Any:
     return pipeline(return_state=True)
 
 
-def bring_up_to_date(plan: Plan) -> Any:
+def bring_up_to_date(plan: PipelineRun) -> Any:
     """Within a flow run: the stages in order; those that are up to date are skipped, and the first failure ends it.
     Leaves artifacts on the run's page, however it ends -> the run's state."""
     outcomes = plan.outcomes
@@ -83,7 +83,7 @@ def bring_up_to_date(plan: Plan) -> Any:
     return Completed(message=", ".join(f"{outcome.name} {outcome.how}" for outcome in outcomes))
 
 
-def _decide(outcomes: Sequence[Outcome]) -> str:
+def _decide(outcomes: Sequence[StageOutcome]) -> str:
     """Enter a model that was measured now into the registry, and tell Prefect of one that is no better than the last
     -> what was decided, in words."""
     if not any(outcome.name in MEASURES and outcome.how in ("ran", "restored") for outcome in outcomes):
@@ -103,19 +103,19 @@ def _decide(outcomes: Sequence[Outcome]) -> str:
 
 
 @task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def _stage(name: str, plan: Plan) -> Any:
+def _stage(name: str, plan: PipelineRun) -> Any:
     """Run one stage if it is stale, or wait for the one that began early."""
     plan.outcomes[:] = [outcome for outcome in plan.outcomes if outcome.name != name]  # an earlier try's
     why = "it began while the server started" if name in plan.early else repository.stale(name).get(name)
     if why is None and plan.force:
         why = "asked for"
     if why is None:
-        plan.outcomes.append(Outcome(name, "skipped", "up to date"))
+        plan.outcomes.append(StageOutcome(name, "skipped", "up to date"))
         return Completed(name="Skipped", message=f"{name} is up to date")
     return _run(name, why, plan)(return_state=True)
 
 
-def _run(name: str, why: str, plan: Plan) -> Any:
+def _run(name: str, why: str, plan: PipelineRun) -> Any:
     @flow(name=name, flow_run_name=name, persist_result=False)
     def run_stage() -> Any:
         logger = get_run_logger()
@@ -125,7 +125,7 @@ def _run(name: str, why: str, plan: Plan) -> Any:
             outcome = early.result() if early else repository.reproduce(name, why, plan.force)
         except BaseException as error:  # the page says so once a training has written its checkpoint
             repository.end(patience=EARS if isinstance(error, KeyboardInterrupt) else 0)
-            plan.outcomes.append(Outcome(name, "cancelled", "a training goes on from its last checkpoint"))
+            plan.outcomes.append(StageOutcome(name, "cancelled", "a training goes on from its last checkpoint"))
             raise
         plan.outcomes.append(outcome)
         if outcome.how == "failed":

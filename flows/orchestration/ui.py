@@ -20,7 +20,7 @@ PREFECT, MLFLOW = 4200, 5000
 
 def main() -> None:
     """Start both, say where they are, stop both; a server of MLflow that runs elsewhere is only named."""
-    with processes.told_errors("ui"):
+    with processes.exit_on_error("ui"):
         at_home = not store.uri().startswith(("http://", "https://"))
         for port in (PREFECT, MLFLOW) if at_home else (PREFECT,):
             if reachable.taken(port):

@@ -18,7 +18,7 @@ DEPLOYED = "SCRIPTSIGHT_DEPLOYED"  # set under a Prefect worker, which signals a
 
 
 @contextmanager
-def told_errors(name: str) -> Iterator[None]:
+def exit_on_error(name: str) -> Iterator[None]:
     """End the process with one message and status 1 on an InputError; other errors keep their traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` are heeded
     try:

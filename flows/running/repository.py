@@ -31,7 +31,7 @@ SHELLS = ("sh", "dash", "bash", "zsh", "fish")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageOutcome:
     """How a stage went: ran, restored by DVC, skipped, failed or cancelled; with the seconds of its function.
 
     A failure has the last lines of the stage's own error, if there is more to it than `why`, and says whether it may
@@ -87,7 +87,7 @@ def _reasons(entries: list[Any]) -> list[str]:
     return reasons
 
 
-def reproduce(name: str, why: str, force: bool = False) -> Outcome:
+def reproduce(name: str, why: str, force: bool = False) -> StageOutcome:
     """Have DVC run one stage that is stale, or one that is to run all the same (`force`)."""
     print(f"pipeline: {name} starts ({why})", flush=True)
     report = locks.LOCKS.resolve() / f"{name}.report.json"
@@ -103,15 +103,17 @@ def reproduce(name: str, why: str, force: bool = False) -> Outcome:
     except DvcException as error:
         told = stage.read_report(report)
         if "failure" in told:
-            return Outcome(name, "failed", told["failure"], lines=tuple(told["lines"]), may_pass=told["may_pass"])
+            return StageOutcome(
+                name, "failed", told["failure"], lines=tuple(told["lines"]), may_pass=told["may_pass"]
+            )
         why, may_pass = without_a_word(str(error.__cause__ or error))
-        return Outcome(name, "failed", why, may_pass=may_pass)
+        return StageOutcome(name, "failed", why, may_pass=may_pass)
     finally:
         del os.environ[stage.REPORT]
     told = stage.read_report(report)
     if not told:
-        return Outcome(name, "restored", f"DVC's cache had the outputs ({why})")
-    return Outcome(name, "ran", why, told["import_s"], told["run_s"])
+        return StageOutcome(name, "restored", f"DVC's cache had the outputs ({why})")
+    return StageOutcome(name, "ran", why, told["import_s"], told["run_s"])
 
 
 def _this_python_first() -> None:

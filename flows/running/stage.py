@@ -21,7 +21,7 @@ from typing import Any
 from flows import parameters
 from flows.orchestration import server
 from flows.running.locks import lock
-from flows.running.processes import DEPLOYED, die_with_parent, told_errors
+from flows.running.processes import DEPLOYED, die_with_parent, exit_on_error
 from flows.tracking.recording import MlflowReporter, tracked
 from scriptsight import files
 from scriptsight.errors import InputError
@@ -49,7 +49,7 @@ def main(name: str, package: str, about: str, argv: Sequence[str] | None = None)
         die_with_parent()
     if DEPLOYED in os.environ and "RANK" not in os.environ:
         os.setsid()  # it is told once to end, by the flow: a training that hears twice writes no checkpoint
-    with told_errors(name if os.environ.get("RANK", "0") == "0" else f"{name}, process {os.environ['RANK']}"):
+    with exit_on_error(name if os.environ.get("RANK", "0") == "0" else f"{name}, process {os.environ['RANK']}"):
         settings = parameters.load(path)
         if "RANK" in os.environ:
             _as_one_of_many(name, package, settings)

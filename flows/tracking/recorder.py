@@ -87,8 +87,8 @@ class Record:
             self._waiting += [self._metric(k, v, moment, step) for k, v in event["metrics"].items()]
             if time.monotonic() - self._since > FLUSH_SECONDS:
                 self.flush()
-        elif "figure" in event:
-            self._client.log_artifact(self._run_id, event["figure"], self._stage)
+        elif "artifact" in event:
+            self._client.log_artifact(self._run_id, event["artifact"], self._stage)
         elif "tags" in event:
             tags = dict(event["tags"])
             if "weights_digest" in tags:

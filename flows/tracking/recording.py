@@ -25,7 +25,7 @@ from typing import Any, get_args
 
 from flows.names import flat
 from flows.parameters import Params
-from flows.tracking.store import told_if_dead, uri
+from flows.tracking.store import require_answer, uri
 from scriptsight import files
 from scriptsight.errors import InputError
 from scriptsight.params.pretrain import PretrainParams
@@ -60,9 +60,9 @@ class MlflowReporter(ConsoleReporter):
         self._open()
         self._send({"metrics": dict(values), "step": step or 0, "time": time.time_ns() // 1_000_000})
 
-    def figure(self, path: Path) -> None:
+    def artifact(self, path: Path) -> None:
         self._open()
-        self._send({"figure": str(Path(path).resolve())})
+        self._send({"artifact": str(Path(path).resolve())})
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags of the run."""
@@ -119,7 +119,7 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
     Raises:
         InputError: MLflow can't be used, or the model that a run is looked up for does not exist.
     """
-    told_if_dead(uri())
+    require_answer(uri())
     reporter = MlflowReporter(_opening(stage, params))
     status = "FAILED"
     try:
@@ -127,7 +127,7 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
         if stage == "pretrain":
             reporter.tags({"weights_digest": files.digest(WEIGHTS)})
             if DATA_PAGE.is_file():  # what the model learned from
-                reporter.figure(DATA_PAGE)
+                reporter.artifact(DATA_PAGE)
             for earlier in ("ingest", "segment"):
                 reporter.metrics({f"data/{earlier}/{name}": value for name, value in _figures(earlier).items()})
             # The curves of val/ and speed/ end in the figures of the whole training.

@@ -27,7 +27,7 @@ from flows.running import locks, processes
 from flows.tracking import recording, store, views
 from scriptsight import files, statistics
 from scriptsight.errors import InputError
-from scriptsight.statistics import Comparison
+from scriptsight.statistics import PairedComparison
 
 CHAMPION = "champion"
 BUNDLE = recording.WEIGHTS.parent
@@ -42,17 +42,17 @@ The alias **champion** is the best so far, by a paired test on the same items; e
       -d '{{"dataframe_records": [{{"text": "{example}"}}, {{"video": "clip.mp4"}}]}}'
 """
 
-Outcome = Literal["champion", "challenger", "refused", "off"]
+Verdict = Literal["champion", "challenger", "refused", "off"]
 
 
 @dataclass(frozen=True)
 class Decision:
     """What became of a model: the new champion, a version beside it, or not fit to be registered; and why."""
 
-    outcome: Outcome
+    outcome: Verdict
     reason: str
     version: int | None = None
-    comparison: Comparison | None = None  # with the champion before; None where there was none to compare with
+    comparison: PairedComparison | None = None  # with the champion before; None where there was none to compare with
 
     def __str__(self) -> str:
         head = {
@@ -268,7 +268,7 @@ def _against(
         reason = f"it can't be compared with the champion. {error}"
         return Decision("challenger", reason, number), None
     decisive = answer.compared[metric]
-    outcome: Outcome = "champion" if answer.better else "challenger"
+    outcome: Verdict = "champion" if answer.better else "challenger"
     return Decision(outcome, f"against {before.name}, by {metric}: {decisive}", number, decisive), answer
 
 
@@ -282,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="scriptsight register", description=about)
     parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
     options = parser.parse_args(argv)
-    with processes.told_errors("registry"):
+    with processes.exit_on_error("registry"):
         print(f"registry: {publish(parameters.load(options.params))}")
 
 

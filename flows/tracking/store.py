@@ -31,7 +31,7 @@ def opened() -> Iterator[Any]:
         InputError: MLflow can't be used, or refused something within the block.
     """
     address = uri()
-    told_if_dead(address)
+    require_answer(address)
     STORE.mkdir(exist_ok=True)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
@@ -44,7 +44,7 @@ def opened() -> Iterator[Any]:
         raise InputError(f"MLflow at {clean(address)} can't be used: {clean(str(error))}") from None
 
 
-def told_if_dead(address: str) -> None:
+def require_answer(address: str) -> None:
     """Raise an InputError where a server of MLflow does not answer."""
     if address.startswith(("http://", "https://")) and not answers(address):
         raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")

@@ -70,7 +70,7 @@ REJECTS = pa.schema(
 )
 # A video's row with its cues in it, as the parts of a catalogue have it.
 _CUE = pa.struct([field for field in CUES if field.name not in ("collection", "video_id")])
-TOLD_VIDEOS = pa.schema([*VIDEOS, ("cues", pa.list_(_CUE))])
+VIDEOS_WITH_CUES = pa.schema([*VIDEOS, ("cues", pa.list_(_CUE))])
 
 _VIDEO_ROWS = 4096  # a row group
 _CUE_ROWS = 32768
@@ -133,18 +133,18 @@ class Reject:
     detail: str
 
 
-def told(videos: Iterable[Video]) -> pa.Table:
-    """Videos with their cues as one table of `TOLD_VIDEOS`."""
+def with_cues(videos: Iterable[Video]) -> pa.Table:
+    """Videos with their cues as one table of `VIDEOS_WITH_CUES`."""
     rows = [
         {name: getattr(video, name) for name in VIDEOS.names}
         | {"cues": [{"index": index, **asdict(cue)} for index, cue in enumerate(video.cues)]}
         for video in videos
     ]
-    return pa.Table.from_pylist(rows, TOLD_VIDEOS)
+    return pa.Table.from_pylist(rows, VIDEOS_WITH_CUES)
 
 
 def write(folder: str | Path, tables: Iterable[pa.Table], rejects: Iterable[Reject]) -> None:
-    """Write a catalogue, whole or not at all, from tables of `TOLD_VIDEOS` in the catalogue's order.
+    """Write a catalogue, whole or not at all, from tables of `VIDEOS_WITH_CUES` in the catalogue's order.
 
     Row groups have a fixed number of rows: the bytes do not depend on how videos are spread over tables.
 
@@ -177,7 +177,7 @@ def _out_of_order(last: tuple[str, str], one: tuple[str, str]) -> None:
 
 
 def _cues(table: pa.Table) -> pa.Table:
-    """The rows of `CUES` in a table of `TOLD_VIDEOS`."""
+    """The rows of `CUES` in a table of `VIDEOS_WITH_CUES`."""
     lists = table["cues"].combine_chunks()
     owners = pc.list_parent_indices(lists)
     said = pa.RecordBatch.from_struct_array(pc.list_flatten(lists))

@@ -274,7 +274,7 @@ def _class_token_alone(block: nn.Module, given: tuple[Tensor]) -> tuple[Tensor, 
 
 # ---------------------------------------------------------------------------------------------------- store
 
-Part = tuple[int, int]  # places in the rows, from the first to before the last
+RowSpan = tuple[int, int]  # places in the rows, from the first to before the last
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ def _kept(work: _Work, store: Path) -> dict[str, np.ndarray]:
         shelves: list[_Shelf] = distributed.collect(_shelves(work, store) if first else None)[0]
         missing: list[_Shelf] = distributed.collect(_missing(work, shelves) if first else None)[0]
         if missing:
-            there: set[Part] = distributed.collect(_there(work, missing) if first else None)[0]
+            there: set[RowSpan] = distributed.collect(_there(work, missing) if first else None)[0]
             parts = _parts(work, missing)
             _make(work, missing, parts[distributed.rank() :: distributed.world()], there)
             distributed.collect(None)  # all parts are there
@@ -376,18 +376,18 @@ def _missing(work: _Work, shelves: Sequence[_Shelf]) -> list[_Shelf]:
     return missing
 
 
-def _parts(work: _Work, missing: Sequence[_Shelf]) -> list[Part]:
+def _parts(work: _Work, missing: Sequence[_Shelf]) -> list[RowSpan]:
     """All rows, cut so that a part can be held in memory and every forward pass is in one part."""
     passes = max(1, PART_CLIPS // (work.step * work.view.clips))
     size = work.step * (1 if any(shelf.kind == "tokens" for shelf in missing) else passes)
     return [(first, min(first + size, len(work.rows))) for first in range(0, len(work.rows), size)]
 
 
-def _there(work: _Work, missing: Sequence[_Shelf]) -> set[Part]:
+def _there(work: _Work, missing: Sequence[_Shelf]) -> set[RowSpan]:
     """The parts that an earlier run left of all the missing kinds; damaged ones are said to be and removed."""
     found = []
     for shelf in missing:
-        found.append(set[Part]())
+        found.append(set[RowSpan]())
         for path in sorted(shelf.parts.glob("[0-9]*.f32")):
             named = re.fullmatch(r"(\d+)-(\d+)\.([0-9a-f]{32})\.f32", path.name)
             if named and digest(path).startswith(named[3]):
@@ -398,7 +398,7 @@ def _there(work: _Work, missing: Sequence[_Shelf]) -> set[Part]:
     return set.intersection(*found)
 
 
-def _make(work: _Work, missing: Sequence[_Shelf], parts: Sequence[Part], there: set[Part]) -> None:
+def _make(work: _Work, missing: Sequence[_Shelf], parts: Sequence[RowSpan], there: set[RowSpan]) -> None:
     """Extract `parts` of the missing kinds, less those that are there."""
     todo = [part for part in parts if part not in there]
     if len(todo) < len(parts):
@@ -419,7 +419,7 @@ def _make(work: _Work, missing: Sequence[_Shelf], parts: Sequence[Part], there: 
             passes.clear()
 
 
-def _join(shelf: _Shelf, parts: Sequence[Part], shape: tuple[int, ...]) -> None:
+def _join(shelf: _Shelf, parts: Sequence[RowSpan], shape: tuple[int, ...]) -> None:
     """Make one file of the parts and remove them."""
     with whole_folder(shelf.folder) as partial:
         with (partial / "features.npy").open("wb") as file:

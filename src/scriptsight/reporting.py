@@ -27,7 +27,7 @@ class Reporter(Protocol):
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Record figures; with `step` (optimizer steps) they are points of a curve."""
 
-    def figure(self, path: Path) -> None:
+    def artifact(self, path: Path) -> None:
         """Record a picture or table that the stage has just written."""
 
 
@@ -52,7 +52,7 @@ class ConsoleReporter:
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Figures are in the stage's metrics file; on a console they would only be noise."""
 
-    def figure(self, path: Path) -> None:
+    def artifact(self, path: Path) -> None:
         """The picture is where the stage wrote it."""
 
 
@@ -74,8 +74,8 @@ class Under:
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         self._reporter.metrics({f"{self._prefix}/{name}": value for name, value in values.items()}, step)
 
-    def figure(self, path: Path) -> None:
-        self._reporter.figure(path)
+    def artifact(self, path: Path) -> None:
+        self._reporter.artifact(path)
 
 
 class SilentReporter(ConsoleReporter):

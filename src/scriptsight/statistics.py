@@ -20,7 +20,7 @@ CHUNK = 4_000_000  # numbers drawn at a time: bounds memory
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """Two models on the same items. `difference` is second - first, with its paired bootstrap interval."""
 
     first: float  # share of hits
@@ -69,7 +69,7 @@ def interval(outcomes: np.ndarray, groups: np.ndarray | None = None, level: floa
 
 def compare(
     first: np.ndarray, second: np.ndarray, groups: np.ndarray | None = None, level: float = LEVEL
-) -> Comparison:
+) -> PairedComparison:
     """Two models' outcomes on the same items, in the same order: is one of them better?
 
     Only the items on which they disagree tell. McNemar's test (1947) asks how likely so uneven a split of
@@ -96,7 +96,7 @@ def compare(
         draws = _means_of_groups(other - one, groups)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     unlike = only_first + only_second
-    return Comparison(
+    return PairedComparison(
         first=float(one.mean()),
         second=float(other.mean()),
         difference=float((only_second - only_first) / n),

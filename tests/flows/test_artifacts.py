@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 from flows.orchestration import artifacts
 from flows.orchestration.deployed import pipeline
 from flows.running import processes, repository
-from flows.running.repository import Outcome
+from flows.running.repository import StageOutcome
 from tests.conftest import MakeVideo
 from tests.flows.conftest import FOLDER
 
@@ -111,7 +111,7 @@ def test_a_stage_that_was_killed_is_told_so() -> None:
 def test_text_of_a_failure_stays_text() -> None:
     """A fence in it, or HTML, does not end the block that quotes it."""
     evil = "```\n<script>alert(1)</script>\n[click](http://127.0.0.1)"
-    report = artifacts.report([Outcome("segment", "failed", evil)])
+    report = artifacts.report([StageOutcome("segment", "failed", evil)])
     block = report.partition("````text\n")[2].partition("\n````")[0]
     assert block == evil
 

@@ -87,7 +87,10 @@ def test_a_stage_dies_with_dvc(shell: str) -> None:
     """As DVC starts it: through a shell, which the stage must outlive as little as dvc itself."""
     if not Path(shell).exists():
         pytest.skip(f"no {shell}")
-    child = "from flows.running import processes; import time; processes.die_with_parent(); print(1, flush=True); time.sleep(60)"
+    child = (
+        "from flows.running.processes import die_with_parent; import time; die_with_parent();"
+        " print(1, flush=True); time.sleep(60)"
+    )
     parent = (
         "import subprocess, sys; p = subprocess.Popen([sys.argv[1], '-c', sys.argv[2]]);"
         "print(p.pid, flush=True); p.wait()"

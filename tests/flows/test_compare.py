@@ -35,13 +35,13 @@ def server() -> Iterator[None]:
             yield
 
 
-def tiny(root: Path, **changes: object) -> compare.Comparison:
+def tiny(root: Path, **changes: object) -> compare.ObjectiveComparison:
     values = reading.read_yaml(compare.PROJECT / "params.yaml")
     changed = root.parent / "tiny.yaml"
     changed.write_text(TINY)
     base = reading.merge(values, reading.read_yaml(changed))
     base["pretrain"] |= {"cpd": base["pretrain"]["cpd"] | {"noise": 8}, **changes}
-    return compare.Comparison(PRESET, root, base)
+    return compare.ObjectiveComparison(PRESET, root, base)
 
 
 def test_a_comparison_is_made_once_and_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from tests.training.together import SMALL
 def prepared(workspace: Path) -> Path:
     """A workspace with segments and the parameters of a tiny training in two processes."""
     for split, count in (("train", 20), ("val", 12)):
-        small.told(workspace / "data/segments", split, count, "narrated")
+        small.narrated(workspace / "data/segments", split, count, "narrated")
     engine = {"engine": {"processes": 2}, "steps": 600, "validate_every": 300, "checkpoint_every": 100}
     values = reading.merge(reading.read_yaml("params.yaml"), SMALL)
     YAML().dump(reading.merge(values, {"pretrain": engine}), workspace / "params.yaml")

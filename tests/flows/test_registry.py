@@ -31,7 +31,7 @@ def measured(settings: parameters.Params, seed: int, right: Sequence[int], untra
     write_retrieve(Path("plots/retrieve"), t2v=[1, 2, 3], v2t=[1, 1, 1])
     for stage in ("probe", "retrieve"):  # as tracked() does, without a process for each
         record = recorder.Record(recording._opening(stage, settings))
-        record.take({"figure": f"plots/{stage}/outcomes.csv"})
+        record.take({"artifact": f"plots/{stage}/outcomes.csv"})
         figures = {"probe/random_init/linear_top1": untrained, "probe/chance": 0.1}
         record.take({"metrics": figures if stage == "probe" else {}, "step": 0, "time": 0})
         record.close("FINISHED")

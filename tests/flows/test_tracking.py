@@ -29,7 +29,7 @@ def train(settings: parameters.Params) -> None:
         recording.WEIGHTS.write_bytes(b"a model")
         picture = Path("curves.csv")
         picture.write_text("step,loss\n")
-        reporter.figure(picture)
+        reporter.artifact(picture)
         write("pretrain", {"samples_per_second": 10.5, "val": {"chance": 0.25}})
 
 

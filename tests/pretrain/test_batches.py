@@ -123,7 +123,7 @@ def test_sources_take_turns_in_their_shares():
 
 
 def test_each_source_has_epochs_of_its_own(segments, tmp_path):
-    small.told(tmp_path / "more", "train", 4)
+    small.narrated(tmp_path / "more", "train", 4)
     more = Cues(Segments(tmp_path / "more", "told", "train"), Clip(frames=4, size=16), 3)
     batches = batches_of(sampler(segments), more, batch=4, steps=10, seed=0)
     shown = [batches[step].segment_ids for step in range(10)]

@@ -80,8 +80,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight captioned segments, the same held out: what is measured is how well their pairs are told apart."""
     folder = tmp_path_factory.mktemp("cpd")
     for split in ("train", "val"):
-        small.told(folder / "segments", split, 8, "narrated")
-    small.told(folder / "segments", "train", 6, "pictures")
+        small.narrated(folder / "segments", split, 8, "narrated")
+    small.narrated(folder / "segments", "train", 6, "pictures")
     return folder
 
 

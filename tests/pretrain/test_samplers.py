@@ -6,7 +6,7 @@ import pytest
 from scriptsight.catalogue import Cue, Word
 from scriptsight.errors import InputError
 from scriptsight.params.pretrain import SpanSampling
-from scriptsight.pretrain.samplers import Clip, Cues, Pairs, Spans
+from scriptsight.pretrain.samplers import Clip, Cues, PairSampler, Spans
 from scriptsight.segments import Segment, Segments
 from tests import small
 
@@ -94,15 +94,15 @@ def test_any_k_on_the_same_segments(tmp_path, k):
 
 
 def test_pairs_draw_one_text_in_training_and_take_the_first_in_evaluation(tmp_path):
-    small.told(tmp_path, "train", 3)
+    small.narrated(tmp_path, "train", 3)
     segments = Segments(tmp_path, "told", "train")
-    captions = Pairs(segments, CLIP, "caption")
+    captions = PairSampler(segments, CLIP, "caption")
     drawn = {captions.draw(1, np.random.default_rng(seed), training=True).texts[0] for seed in range(20)}
     assert drawn == {"a grey scene, number 1", "number 1 is grey"}
     held_out = {captions.draw(1, np.random.default_rng(seed), training=False).texts[0] for seed in range(20)}
     assert held_out == {"a grey scene, number 1"}
-    assert Pairs(segments, CLIP, "title").draw(2, np.random.default_rng(0), training=True).texts == ["scene 2"]
-    transcripts = Pairs(segments, CLIP, "transcript")
+    assert PairSampler(segments, CLIP, "title").draw(2, np.random.default_rng(0), training=True).texts == ["scene 2"]
+    transcripts = PairSampler(segments, CLIP, "transcript")
     ((text, stretch), *_) = transcripts._texts(segments[0])
     assert (text, stretch) == ("it begins in scene 0", (0.0, 1.5))
     assert not captions.sorts
@@ -110,13 +110,15 @@ def test_pairs_draw_one_text_in_training_and_take_the_first_in_evaluation(tmp_pa
 
 def test_a_collection_without_such_texts_is_told(tmp_path):
     with pytest.raises(InputError, match="has a caption: choose another `text`"):
-        Pairs(written(tmp_path, spoken(0.0, 30.0)), CLIP, "caption")
+        PairSampler(written(tmp_path, spoken(0.0, 30.0)), CLIP, "caption")
 
 
 def test_an_image_is_a_clip_of_one_frame_repeated(tmp_path):
     image = small.segment("picture", captions=["a red square on a table"])
     still = Segment(**{**image.__dict__, "frame_times": np.zeros(1), "frames": image.frames[:1], "end": 10.0})
-    sample = Pairs(written(tmp_path, still), Clip(2, 16), "caption").draw(0, np.random.default_rng(0), training=True)
+    sample = PairSampler(written(tmp_path, still), Clip(2, 16), "caption").draw(
+        0, np.random.default_rng(0), training=True
+    )
     assert np.array_equal(sample.frames[0], sample.frames[1])
 
 
@@ -129,13 +131,13 @@ def test_a_strided_clip_starts_anywhere_and_keeps_its_pace(tmp_path):
     assert set(first) == set(range(8, 24))
     assert clip.indices(times, (2.0, 8.0), None).tolist() == [15, 18, 21, 24]
     assert clip.indices(times, (2.0, 3.0), np.random.default_rng(0)).tolist() == [8, 11, 12, 12]
-    small.told(tmp_path, "train", 1)
-    pairs = Pairs(Segments(tmp_path, "told", "train"), clip, "caption")
+    small.narrated(tmp_path, "train", 1)
+    pairs = PairSampler(Segments(tmp_path, "told", "train"), clip, "caption")
     assert pairs.draw(0, np.random.default_rng(0), training=True).frames.shape == (4, 16, 16, 3)
 
 
 def test_half_of_the_training_clips_are_mirrored_if_asked(tmp_path):
-    small.told(tmp_path, "train", 1)
+    small.narrated(tmp_path, "train", 1)
     segments = Segments(tmp_path, "told", "train")
     plain, mirrored = Cues(segments, CLIP, 3), Cues(segments, Clip(4, 16, flip=True), 3)
     turned = 0

@@ -26,7 +26,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stage")
     for collection in ("narrated", "pictures"):
         for split, count in (("train", 20), ("val", 12)):
-            small.told(folder / "segments", split, count, collection)
+            small.narrated(folder / "segments", split, count, collection)
     train(folder, "first", settings())
     return folder
 

@@ -76,7 +76,7 @@ class Listener(ConsoleReporter):
     def message(self, text: str) -> None:
         self.said.append(text)
 
-    def figure(self, path: Path) -> None:
+    def artifact(self, path: Path) -> None:
         self.figures.append(path)
 
 
@@ -130,7 +130,7 @@ def test_run_writes_metrics_pictures_and_tables_and_repeats_to_the_byte(tmp_path
         "order.png",
         "outcomes.csv",
     ]
-    assert sorted(listener.figures) == sorted(result.figures) == files
+    assert sorted(listener.figures) == sorted(result.artifacts) == files
     again = run(tmp_path, name="again")
     for one in ("probe.json", *(f"plots/{path.name}" for path in files)):
         assert digest(tmp_path / "out" / one) == digest(tmp_path / "again" / one), one
@@ -310,7 +310,9 @@ def test_a_copy_of_a_video_under_another_name_is_found_in_the_catalogue(tmp_path
         for split in ("train", "test")
         for segment in labelled(split, 2)
     ]
-    catalogue.write(tmp_path / "catalogue", [catalogue.told(sorted(videos, key=lambda video: video.video_id))], [])
+    catalogue.write(
+        tmp_path / "catalogue", [catalogue.with_cues(sorted(videos, key=lambda video: video.video_id))], []
+    )
     with pytest.raises(InputError, match=r"share 1 videos.*test-blue-1 \(the same file as train-blue-1\)"):
         run(tmp_path)
 

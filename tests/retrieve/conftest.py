@@ -42,7 +42,7 @@ def workspace(tmp_path: Path) -> Path:
         rows = split_rows(split)
         small.write_segments(tmp_path / "segments", "c", split, rows)
         videos += [video(row.video_id, split, "fr" if row.video_id.endswith("blue") else None) for row in rows]
-    catalogue.write(tmp_path / "catalogue", [catalogue.told(sorted(videos, key=lambda one: one.video_id))], [])
+    catalogue.write(tmp_path / "catalogue", [catalogue.with_cues(sorted(videos, key=lambda one: one.video_id))], [])
     return tmp_path
 
 

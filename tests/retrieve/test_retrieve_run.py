@@ -30,7 +30,7 @@ class Told(ConsoleReporter):
     def message(self, text: str) -> None:
         self.lines.append(text)
 
-    def figure(self, path: Path) -> None:
+    def artifact(self, path: Path) -> None:
         self.figures.append(path)
 
 
@@ -82,7 +82,7 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
         0.2,
     )  # the silent one is not asked for
     assert len(moments(workspace / "out" / "index")) == 11  # but it is found
-    assert told.figures == list(result.figures)
+    assert told.figures == list(result.artifacts)
     run(workspace, asked, "again")
     run(workspace, asked, "again")  # now with an index that has everything already
     files = [path.relative_to(workspace / "out") for path in (workspace / "out").rglob("*") if path.is_file()]
@@ -283,7 +283,7 @@ def test_the_map_puts_what_looks_alike_together(
 
     monkeypatch.setattr(pictures, "corpus_map", keeping)
     result = run(workspace, plain.model_copy(update={"map_points": 42, "index_splits": ("test",)}))
-    assert result.figures[-1].name == "map.png" and result.figures[-1].stat().st_size > 1000
+    assert result.artifacts[-1].name == "map.png" and result.artifacts[-1].stat().st_size > 1000
     points, labels = drawn["points"], drawn["labels"]
     assert points.shape == (42, 2) and drawn["total"] == 45
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
@@ -297,7 +297,7 @@ def test_without_umap_the_map_is_left_out_and_that_is_said(
     monkeypatch.setattr(layout, "installed", lambda: False)
     told = Told()
     result = run(workspace, plain.model_copy(update={"map_points": 50}), reporter=told)
-    assert not any(figure.name == "map.png" for figure in result.figures)
+    assert not any(figure.name == "map.png" for figure in result.artifacts)
     assert any("install umap-learn" in line for line in told.lines)
 
 

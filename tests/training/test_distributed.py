@@ -38,7 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Segments, and what one process learns from them."""
     folder = tmp_path_factory.mktemp("together")
     for split, count in (("train", 20), ("val", 12)):
-        small.told(folder / "segments", split, count, "narrated")
+        small.narrated(folder / "segments", split, count, "narrated")
     train(folder, "alone", settings(ema=0.9, validate_every=3))
     return folder
 

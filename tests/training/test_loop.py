@@ -14,10 +14,10 @@ from scriptsight.errors import InputError
 from scriptsight.params.optimization import AdamW, Cosine, Milestones, Sgd
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.training import checkpoint
-from scriptsight.training.loop import NonFiniteLoss, Plan, train
+from scriptsight.training.loop import NonFiniteLoss, TrainingPlan, train
 from scriptsight.training.objective import Objective
 
-PLAN = Plan(
+PLAN = TrainingPlan(
     seed=5,
     steps=24,
     batch=8,
@@ -68,7 +68,7 @@ class Killed(Exception):
     pass
 
 
-def points(first: int, plan: Plan, *, kill_at=None, poison_at=None, signal_at=None) -> Iterator[Points]:
+def points(first: int, plan: TrainingPlan, *, kill_at=None, poison_at=None, signal_at=None) -> Iterator[Points]:
     for item in range(first * plan.accumulate, plan.steps * plan.accumulate):
         step, part = divmod(item, plan.accumulate)
         if step == kill_at:

@@ -51,7 +51,7 @@ def main() -> None:
         "objectives: the best first one among those with 95%% of the best second)",
     )
     options = parser.parse_args()
-    with processes.told_errors("sweep"):
+    with processes.exit_on_error("sweep"):
         settings = parameters.load(options.params)
         from flows.experiments.sweep.study import open_study
 

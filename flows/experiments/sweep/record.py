@@ -32,7 +32,7 @@ class StudyRecord:
             InputError: MLflow can't be used.
         """
         address = store.uri()
-        store.told_if_dead(address)
+        store.require_answer(address)
         store.STORE.mkdir(exist_ok=True)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException

@@ -55,7 +55,7 @@ def main(folder: Path) -> None:
             stream.flush()
             os.dup2(log.fileno(), stream.fileno())
     reporter = EventReporter(folder / EVENTS)
-    with processes.told_errors("trial"):
+    with processes.exit_on_error("trial"):
         told = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         try:
             figures = run(parameters.build(told["params"]), folder, told["worker"], reporter)

@@ -30,7 +30,7 @@ _KINDS: dict[str, Kind] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class Block:
     """A cue as it stands in the file: seconds, and its payload with tags and line breaks."""
 
     start: float
@@ -54,7 +54,7 @@ def parse(data: bytes) -> Script:
     return Script(cues, bad, told.get("language"), kind)
 
 
-def read(lines: list[str]) -> tuple[list[str], list[Entry], int]:
+def read(lines: list[str]) -> tuple[list[str], list[Block], int]:
     """Header lines, cues, and how many cues were dropped for their times.
 
     Raises:
@@ -84,7 +84,7 @@ def read(lines: list[str]) -> tuple[list[str], list[Entry], int]:
             if match:
                 parts = match.groups()
                 payload = "\n".join(lines[first:position])
-                entries.append(Entry(clock(*parts[:4]), clock(*parts[4:]), payload))
+                entries.append(Block(clock(*parts[:4]), clock(*parts[4:]), payload))
     return header, entries, bad
 
 

@@ -33,14 +33,14 @@ from scriptsight.params.ingest import IngestParams
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
 
-__all__ = ["Part", "Result", "merge", "plan", "run", "work"]
+__all__ = ["CataloguePart", "Result", "merge", "plan", "run", "work"]
 
 CHUNK_VIDEOS = 16
 HEARING_SECONDS = 6 * 3600.0  # more for one video, where what is said in it must be heard first
 
 
 @dataclass(frozen=True)
-class Part:
+class CataloguePart:
     """What `work` made of a chunk: a Parquet file of its videos and their cues (None where there is none)."""
 
     collection: str
@@ -157,7 +157,7 @@ def _line(name: str, entry: Entry) -> bytes:
     return _ITEM.dump_json(_Item(name, stamps, entry))
 
 
-def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Part:
+def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> CataloguePart:
     """Open the videos of a chunk (lines of the plan) and write their part into the work folder."""
     items = [_ITEM.validate_json(line) for line in lines]
     name = items[0].collection
@@ -171,11 +171,11 @@ def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Part:
         found = [describe.describe(name, entry, params, rejects, cleaned) for entry in entries]
         videos = [video for video in found if video is not None]
     if not videos:
-        return Part(name, None, rejects=tuple(rejects))
+        return CataloguePart(name, None, rejects=tuple(rejects))
     file = parts.file_name(parts.key(lines), ".parquet")
     with whole_file(folder / file) as temporary:
-        pq.write_table(catalogue_files.told(videos), temporary)
-    return Part(
+        pq.write_table(catalogue_files.with_cues(videos), temporary)
+    return CataloguePart(
         name,
         file,
         splits=dict(Counter(video.split for video in videos)),
@@ -186,19 +186,19 @@ def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Part:
     )
 
 
-def _job(params: IngestParams, folder: Path) -> Work[Part]:
+def _job(params: IngestParams, folder: Path) -> Work[CataloguePart]:
     do = partial(work, params=params, folder=folder)
     limit = params.timeout_seconds + (0.0 if params.transcription is None else HEARING_SECONDS)
-    return Work(folder, Path.cwd(), do, _refused, Part, limit)
+    return Work(folder, Path.cwd(), do, _refused, CataloguePart, limit)
 
 
-def _refused(line: bytes, failed: Failed) -> Part:
+def _refused(line: bytes, failed: Failed) -> CataloguePart:
     item = _ITEM.validate_json(line)
     reject = Reject(item.collection, item.entry.uri, failed.reason, failed.detail)
-    return Part(item.collection, None, rejects=(reject,))
+    return CataloguePart(item.collection, None, rejects=(reject,))
 
 
-def merge(params: IngestParams, job: Work[Part], chunks: Plan, *, world: Path, catalogue: Path) -> Result:
+def merge(params: IngestParams, job: Work[CataloguePart], chunks: Plan, *, world: Path, catalogue: Path) -> Result:
     """Put the parts together, in the order of the plan: rendered videos into `world`, and `catalogue`.
 
     Raises:
@@ -225,7 +225,7 @@ def merge(params: IngestParams, job: Work[Part], chunks: Plan, *, world: Path, c
     )
 
 
-def _publish_worlds(params: IngestParams, job: Work[Part], chunks: Plan, world: Path) -> None:
+def _publish_worlds(params: IngestParams, job: Work[CataloguePart], chunks: Plan, world: Path) -> None:
     worlds = {name: c for name, c in params.collections.items() if isinstance(c, WorldCollection)}
     world.mkdir(parents=True, exist_ok=True)
     for stale in world.iterdir():
@@ -244,7 +244,7 @@ def _publish_worlds(params: IngestParams, job: Work[Part], chunks: Plan, world: 
     write_json(world / "collections.json", list(worlds))
 
 
-def _table(folder: Path, part: Part) -> pa.Table:
+def _table(folder: Path, part: CataloguePart) -> pa.Table:
     return pq.read_table(folder / str(part.file))
 
 
@@ -256,7 +256,7 @@ def _source_rejects(folder: Path) -> Iterator[Reject]:
         yield from (_REJECT.validate_json(line) for line in lines)
 
 
-def _rejects(folder: Path, done: Iterable[Part]) -> Iterator[Reject]:
+def _rejects(folder: Path, done: Iterable[CataloguePart]) -> Iterator[Reject]:
     yield from _source_rejects(folder)
     yield from (reject for part in done for reject in part.rejects)
 

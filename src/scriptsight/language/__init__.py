@@ -30,7 +30,7 @@ from scriptsight.reporting import ConsoleReporter, Reporter, Under
 from scriptsight.segments import Segments
 from scriptsight.statistics import interval
 from scriptsight.training import checkpoint
-from scriptsight.training.loop import Plan, train
+from scriptsight.training.loop import TrainingPlan, train
 
 KS = (2, 3, 4, 5, 6)
 STEPS = 300
@@ -102,7 +102,7 @@ def run(
     found = {"verdict": verdict(found), **found}
     write_json(metrics, found)
     picture.draw(found, plot)
-    reporter.figure(plot)
+    reporter.artifact(plot)
     return found
 
 
@@ -163,7 +163,7 @@ def _sorted(
     torch.manual_seed(choice.seed)
     objective = TextSorter(build_text(choice.text, texts, choice.max_text_tokens), choice.k)
     machine.prepare(objective)
-    plan = Plan(
+    plan = TrainingPlan(
         seed=choice.seed,
         steps=steps,
         batch=64,

@@ -24,7 +24,7 @@ from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
 from scriptsight.training import checkpoint
-from scriptsight.training.loop import Outcome, Plan, train
+from scriptsight.training.loop import Trained, TrainingPlan, train
 from scriptsight.training.objective import Objective
 
 MEMORY = "memory.safetensors"  # beside the last model: what its objective knows of the samples, for a second phase
@@ -215,16 +215,18 @@ def _key(params: PretrainParams, digests: Sequence[str], machine: arithmetic.Ari
     )
 
 
-def _plan(params: PretrainParams) -> Plan:
+def _plan(params: PretrainParams) -> TrainingPlan:
     same = {
-        name: getattr(params, name) for name in Plan.__dataclass_fields__ if name not in ("accumulate", "strategy")
+        name: getattr(params, name)
+        for name in TrainingPlan.__dataclass_fields__
+        if name not in ("accumulate", "strategy")
     }
-    return Plan(**same, accumulate=params.engine.accumulate, strategy=params.engine.strategy)
+    return TrainingPlan(**same, accumulate=params.engine.accumulate, strategy=params.engine.strategy)
 
 
 def _write(
     encoder: bundle.Encoder,
-    outcome: Outcome,
+    outcome: Trained,
     memory: dict[str, Tensor],
     state: checkpoint.Checkpoints,
     bundle_folder: Path,

@@ -27,7 +27,7 @@ def write(history: History, val: dict[str, Any], plots: Path, reporter: Reporter
             _write_csv(partial / "confusion.csv", _one_row_each(confusion))
             _draw_confusion(partial / "confusion.png", confusion, val)
     for path in sorted(plots.glob("*.png")):
-        reporter.figure(path)
+        reporter.artifact(path)
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

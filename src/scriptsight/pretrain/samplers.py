@@ -168,7 +168,7 @@ class Spans(Sampler):
         return texts if all(map(is_transcript, texts)) else []
 
 
-class Pairs(Sampler):
+class PairSampler(Sampler):
     """One text a sample: an untimed one with a clip of the whole segment, or a transcript with its own stretch.
 
     Of several captions or transcripts training draws one; evaluation takes the first.
@@ -208,7 +208,7 @@ def build(segments: Segments, source: Source, choice: PretrainParams) -> Sampler
     """The sampler that the parameters ask for."""
     clip = Clip(source.frames or choice.frames, choice.size, choice.flip, source.stride)
     if source.text != "script":
-        return Pairs(segments, clip, source.text)
+        return PairSampler(segments, clip, source.text)
     if isinstance(choice.sampling, SpanSampling):
         return Spans(segments, clip, choice.k, choice.sampling)
     return Cues(segments, clip, choice.k)

@@ -28,7 +28,7 @@ class Result:
     """What came out: the content of the metrics file, pictures and tables, and which weights were measured."""
 
     metrics: dict[str, Any]
-    figures: tuple[Path, ...]
+    artifacts: tuple[Path, ...]
     weights: str  # SHA-256 of the model's weights file
 
 
@@ -83,7 +83,7 @@ def run(
     write_json(metrics, values)
     figures += tables.write(measured, Path(plots))
     for figure in figures:
-        reporter.figure(figure)
+        reporter.artifact(figure)
     return Result(values, tuple(figures), bundles.weights_digest(bundle))
 
 

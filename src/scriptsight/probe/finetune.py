@@ -28,7 +28,7 @@ from scriptsight.params.probe import FinetuneParams
 from scriptsight.reporting import Reporter, Under
 from scriptsight.segments import Segment, Segments
 from scriptsight.training import checkpoint
-from scriptsight.training.loop import Plan, train
+from scriptsight.training.loop import TrainingPlan, train
 from scriptsight.training.objective import Draw, Objective
 
 AHEAD = 2  # batches that threads read while the last one is computed
@@ -39,7 +39,7 @@ Labelled = tuple[Segments, Sequence[int], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Predictions:
+class FinetunePredictions:
     """Of N test segments: `probabilities` float32 [N, C], averaged over views, and `predicted` classes int64 [N]."""
 
     probabilities: np.ndarray
@@ -48,7 +48,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ClipBatch:
     """B labelled clips; in the test, B views of fewer segments."""
 
     frames: Tensor  # uint8 [B, M, size, size, 3]
@@ -56,7 +56,7 @@ class Batch:
     items: Tensor  # int64 [B]: the place of each clip's segment in its split
     segment_ids: list[str]
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> ClipBatch:
         moved = {name: getattr(self, name).to(device) for name in ("frames", "classes", "items")}
         return replace(self, **moved)
 
@@ -71,7 +71,7 @@ def run(
     label: str,
     checkpoints: Path,
     reporter: Reporter,
-) -> Predictions:
+) -> FinetunePredictions:
     """Fine-tune a copy of the encoder's video part on `learned`, and predict the classes of `test` with the last
     weights: none are chosen by the split that measures them.
 
@@ -113,7 +113,7 @@ def run(
         )
     state.remove()
     probabilities = np.array(outcome.val["probabilities"], np.float32)
-    return Predictions(probabilities, probabilities.argmax(1), outcome.val["top1"])
+    return FinetunePredictions(probabilities, probabilities.argmax(1), outcome.val["top1"])
 
 
 class Classifier(Objective):
@@ -150,7 +150,7 @@ class Classifier(Objective):
         factor: float = self.choice.layer_decay ** (self.depth + 1 - layer)
         return factor
 
-    def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+    def losses(self, batch: ClipBatch, draw: Draw) -> dict[str, Tensor]:
         """ "loss", and the training "top1" against the label that has the most of each mixed clip."""
         frames, wanted = self._mix(self._augment(batch.frames), batch.classes)  # [B, M, H, W, 3] and [B, C]
         logits = self.classify(frames)
@@ -163,7 +163,7 @@ class Classifier(Objective):
         logits: Tensor = self.head(tokens[:, 0] if self.choice.feature == "cls" else tokens[:, 1:].mean(1))
         return logits.float()
 
-    def measure(self, batch: Batch) -> dict[str, Tensor]:
+    def measure(self, batch: ClipBatch) -> dict[str, Tensor]:
         """The "probabilities" [B, C] of clips, their "items" and "classes" [B]."""
         return {
             "probabilities": self.classify(batch.frames).softmax(-1),
@@ -241,13 +241,13 @@ class _Clip:
         return square[:, :, ::-1] if self.flip and rng.random() < 0.5 else square
 
 
-def _training_batches(learned: Labelled, clip: _Clip, plan: Plan, first: int) -> Iterator[Batch]:
+def _training_batches(learned: Labelled, clip: _Clip, plan: TrainingPlan, first: int) -> Iterator[ClipBatch]:
     """The parts of the batches from step `first` on, read ahead by threads. An epoch is a permutation whose rest,
     too small for a batch, is left out."""
     segments, rows, classes = learned
     share, per_epoch = plan.batch // plan.accumulate, len(rows) // plan.batch
 
-    def read(step: int, part: int) -> Batch:
+    def read(step: int, part: int) -> ClipBatch:
         epoch, place = divmod(step, per_epoch)
         order = np.random.default_rng([plan.seed, 1, epoch]).permutation(len(rows))
         begin = place * plan.batch + part * share
@@ -266,7 +266,7 @@ def _training_batches(learned: Labelled, clip: _Clip, plan: Plan, first: int) ->
             yield batch
 
 
-class TestBatches(Sequence[Batch]):
+class TestBatches(Sequence[ClipBatch]):
     """All views of the test segments, about `size` clips at a time, all those of a segment in one batch."""
 
     __test__ = False  # no test, whatever pytest makes of the name
@@ -298,18 +298,18 @@ def _told(read: Callable[..., np.ndarray], segment: Segment, *arguments: Any) ->
         ) from error
 
 
-def _batch(frames: np.ndarray, classes: np.ndarray, items: np.ndarray, ids: list[str]) -> Batch:
-    return Batch(torch.from_numpy(frames), torch.from_numpy(classes), torch.from_numpy(items), ids)
+def _batch(frames: np.ndarray, classes: np.ndarray, items: np.ndarray, ids: list[str]) -> ClipBatch:
+    return ClipBatch(torch.from_numpy(frames), torch.from_numpy(classes), torch.from_numpy(items), ids)
 
 
 # ------------------------------------------------------------------------------------------------- the run
 
 
-def _plan(choice: FinetuneParams, segments: int) -> Plan:
+def _plan(choice: FinetuneParams, segments: int) -> TrainingPlan:
     """The recipe in optimizer steps; the test split is looked at once, at the end."""
     per_epoch = segments // choice.batch
     steps = choice.epochs * per_epoch
-    return Plan(
+    return TrainingPlan(
         seed=choice.seed,
         steps=steps,
         batch=choice.batch,

@@ -25,7 +25,7 @@ from scriptsight.retrieve import layout as layouts
 from scriptsight.retrieve import pictures, scan
 from scriptsight.retrieve.films import Film, embed
 from scriptsight.retrieve.metrics import ranks, summary
-from scriptsight.retrieve.protocols import Pairs, pairs
+from scriptsight.retrieve.protocols import RetrievalPairs, pairs
 from scriptsight.retrieve.search import Filters, Like, Moment, Searcher, search
 from scriptsight.segments import Segment, Segments
 
@@ -40,7 +40,7 @@ class Result:
     """What came out: the content of the metrics file, the pictures, and which weights were measured."""
 
     metrics: dict[str, Any]
-    figures: tuple[Path, ...]
+    artifacts: tuple[Path, ...]
     weights: str  # SHA-256 of the model's weights file
 
 
@@ -144,7 +144,7 @@ def run(
             figures.append(plots / "map.png")
             pictures.corpus_map(points, [rows[number] for number in sample], indexed, figures[-1])
     for figure in figures:
-        reporter.figure(figure)
+        reporter.artifact(figure)
     return Result(measured.values, tuple(figures), weights)
 
 
@@ -181,7 +181,7 @@ class _Measured:
     """The figures, and what they were made of."""
 
     values: dict[str, Any]
-    pairs: Pairs
+    pairs: RetrievalPairs
     first: int  # on the shelf, of the measured split
     texts: np.ndarray  # unit vectors [Q, E]
     gallery: np.ndarray  # unit vectors [G, E]

@@ -26,7 +26,7 @@ Protocol = Literal["segments", "videos", "captions", "paragraphs"]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class RetrievalPairs:
     """Q texts and the G items that they look for."""
 
     texts: list[list[str]]  # [Q] scripts; several sentences of one are averaged
@@ -39,7 +39,7 @@ class Pairs:
         return np.stack([vectors[rows[0]] if len(rows) == 1 else mean(vectors[rows]) for rows in self.items])
 
 
-def pairs(segments: Segments, protocol: Protocol) -> Pairs:
+def pairs(segments: Segments, protocol: Protocol) -> RetrievalPairs:
     """Texts and items of a split by a protocol."""
     groups: dict[object, list[int]] = {}
     videos, starts = segments.column("video_id"), segments.column("start")
@@ -56,7 +56,7 @@ def pairs(segments: Segments, protocol: Protocol) -> Pairs:
         texts += found
         owners += [len(items)] * len(found)
         items.append(rows)
-    return Pairs(texts, np.array(owners, dtype=np.int64), items, len(groups) - len(items))
+    return RetrievalPairs(texts, np.array(owners, dtype=np.int64), items, len(groups) - len(items))
 
 
 def _texts(parts: list[Segment], protocol: Protocol) -> list[list[str]]:

@@ -31,7 +31,7 @@ from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segment.cut import Stretch, stretches
 from scriptsight.segments import SCHEMA, Segment, to_batch
 
-__all__ = ["Part", "Result", "merge", "plan", "run", "work"]
+__all__ = ["Result", "SegmentsPart", "merge", "plan", "run", "work"]
 
 CHUNK_VIDEOS = 32
 CHUNK_SECONDS = 120.0  # of video
@@ -40,7 +40,7 @@ BATCH_BYTES = 8 * 2**20  # a batch is the unit that memory-mapped readers touch
 
 
 @dataclass(frozen=True)
-class Part:
+class SegmentsPart:
     """What `work` made of a chunk: a file of one record batch a segment (None where there is none)."""
 
     collection: str
@@ -124,7 +124,7 @@ def _show(page: Path, catalogue: Path, segments: Path, ingest_metrics: Path, rep
     from scriptsight.segment import report  # draws pictures: workers need not import that
 
     report.write(page, catalogue, segments, ingest_metrics if ingest_metrics.is_file() else None)
-    reporter.figure(page)
+    reporter.artifact(page)
 
 
 # ------------------------------------------------------------------------------------- plan, work, merge
@@ -151,7 +151,7 @@ def _lines(videos: Iterable[Video]) -> list[bytes]:
     return [_ITEM.dump_json(_Item(parts.stamp(video.uri), video)) for video in videos]
 
 
-def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> Part:
+def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> SegmentsPart:
     """Decode one chunk (lines of the plan) into a part file in the work folder; equal lines give equal bytes."""
     videos = [_ITEM.validate_json(line).video for line in lines]
     rejects: list[Reject] = []
@@ -168,21 +168,21 @@ def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> Part
                 writer.write_batch(to_batch([segment]))
                 count, seconds = count + 1, seconds + segment.end - segment.start
             lost += count == before
-    return Part(videos[0].collection, file, len(videos), lost, count, seconds, tuple(rejects))
+    return SegmentsPart(videos[0].collection, file, len(videos), lost, count, seconds, tuple(rejects))
 
 
-def _job(params: SegmentParams, folder: Path) -> Work[Part]:
+def _job(params: SegmentParams, folder: Path) -> Work[SegmentsPart]:
     do = partial(work, params=params, folder=folder)
-    return Work(folder, Path.cwd(), do, _refused, Part, params.timeout_seconds)
+    return Work(folder, Path.cwd(), do, _refused, SegmentsPart, params.timeout_seconds)
 
 
-def _refused(line: bytes, failed: Failed) -> Part:
+def _refused(line: bytes, failed: Failed) -> SegmentsPart:
     video = _ITEM.validate_json(line).video
     reject = Reject(video.collection, video.uri, failed.reason, failed.detail)
-    return Part(video.collection, None, videos=1, lost=1, rejects=(reject,))
+    return SegmentsPart(video.collection, None, videos=1, lost=1, rejects=(reject,))
 
 
-def merge(job: Work[Part], chunks: Plan, target: Path, params: SegmentParams) -> int:
+def merge(job: Work[SegmentsPart], chunks: Plan, target: Path, params: SegmentParams) -> int:
     """Join parts, in the plan's order, to shards `COLLECTION/SPLIT/00000.arrow` of about `shard_mb` -> bytes."""
     total = 0
     for group in sorted({chunk.group for chunk in chunks}):
@@ -233,7 +233,7 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return pa.Table.from_batches(batches, SCHEMA).combine_chunks().to_batches()[0]
 
 
-def _check(done: Iterable[Part], max_share: float) -> None:
+def _check(done: Iterable[SegmentsPart], max_share: float) -> None:
     """Raise if too many videos of a collection gave no segment. One that gave some is not lost, only rejected
     in part."""
     videos: Counter[str] = Counter()

@@ -37,7 +37,7 @@ class NonFiniteLoss(InputError):
     """The loss or its gradient is no number any more; nothing was updated with it."""
 
 
-class Batch(Protocol):
+class AnyBatch(Protocol):
     """What the loop itself needs of a batch."""
 
     @property
@@ -47,7 +47,7 @@ class Batch(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long and how fast to learn. Steps are optimizer steps; `batch` samples a step are shared by all
     processes, each of which computes its share in `accumulate` parts."""
 
@@ -72,7 +72,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trained:
     """What training came to.
 
     `val` is what the last validation found, `weights` the objective's (averaged, if there is an average) on the
@@ -91,13 +91,13 @@ def train(
     batches: Callable[[int], Iterator[Any]],
     held_out: Mapping[str, Sequence[Any]],
     *,
-    plan: Plan,
+    plan: TrainingPlan,
     arithmetic: Arithmetic,
     checkpoints: Checkpoints,
     reporter: Reporter,
     label: str = "pretrain",
     remedy: str = REMEDY,
-) -> Outcome:
+) -> Trained:
     """Train `objective` in place; resumes from `checkpoints` where there are any.
 
     Args:
@@ -132,7 +132,7 @@ def train(
                     raise SystemExit(128 + (stopped or [signal.SIGTERM])[0])
     with training.averaged():
         weights = distributed.full_weights(training.model)
-    return Outcome(training.history, training.val, weights, training.speed())
+    return Trained(training.history, training.val, weights, training.speed())
 
 
 class _Training:
@@ -141,7 +141,7 @@ class _Training:
     def __init__(
         self,
         objective: Objective,
-        plan: Plan,
+        plan: TrainingPlan,
         arithmetic: Arithmetic,
         checkpoints: Checkpoints,
         reporter: Reporter,
