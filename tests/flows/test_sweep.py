@@ -31,7 +31,7 @@ from scriptsight.errors import InputError
 from scriptsight.params import reading
 from scriptsight.pretrain.objectives.tvts import neighbours_in_order
 from tests.flows.conftest import NOWHERE, PROJECT, SURROUNDINGS, Command
-from tests.small import segment, told, write_segments
+from tests.small import narrated, segment, write_segments
 
 OVERRIDES = """
 ingest:
@@ -64,8 +64,8 @@ sweep:
 def small(workspace: Path) -> Path:
     """A workspace with segments of two narrated splits, and of two of labelled clips."""
     folder = workspace / "data" / "segments"
-    told(folder, "train", 24, "narrated")
-    told(folder, "val", 8, "narrated")
+    narrated(folder, "train", 24, "narrated")
+    narrated(folder, "val", 8, "narrated")
     for split, count in (("train", 12), ("val", 6)):
         clips = [
             segment(f"{split}{i}", colour=(40 + 150 * (i % 2),) * 3, label=("dark", "light")[i % 2], seed=i)
@@ -304,7 +304,7 @@ def test_a_study_is_of_one_kind_of_trial(small: Path) -> None:
     shutil.rmtree(clips)
     clips.with_name("away").rename(clips)
     studies.open_study(parameters.load())
-    told(folder, "train", 23, "narrated")
+    narrated(folder, "train", 23, "narrated")
     with pytest.raises(InputError, match="was begun with other values of the segments"):
         studies.open_study(parameters.load())
 

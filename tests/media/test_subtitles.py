@@ -9,7 +9,8 @@ from pathlib import Path
 import av
 import pytest
 
-from scriptsight.media import MediaError, embedded_cues, embedded_languages, languages, subtitles
+from scriptsight.captions import languages
+from scriptsight.media import MediaError, embedded_cues, embedded_languages, subtitles
 
 EMBEDDED = "scripted_videos/exoplayer_embedded_subs"
 

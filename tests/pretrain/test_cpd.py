@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.test_processes import PROJECT, together
 from torch.nn import functional as F
 
 import scriptsight
@@ -23,6 +22,7 @@ from scriptsight.pretrain.objectives.cpd import Cpd, plateaued
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.training.objective import Draw
 from tests import small
+from tests.training.test_distributed import PROJECT, together
 from tests.training.together import settings
 
 CPD: dict[str, Any] = {

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.training.test_processes import together
 from torch import nn
 from torch.nn import functional as F
 
 from scriptsight.pretrain.objectives import nce
 from scriptsight.pretrain.objectives.nce import Bank
+from tests.training.test_distributed import together
 
 B, N, M, WIDTH, TAU = 5, 40, 12, 6, 0.07
 

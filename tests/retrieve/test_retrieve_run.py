@@ -82,7 +82,7 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
         0.2,
     )  # the silent one is not asked for
     assert len(moments(workspace / "out" / "index")) == 11  # but it is found
-    assert told.figures == list(result.artifacts)
+    assert told.artifacts == list(result.artifacts)
     run(workspace, asked, "again")
     run(workspace, asked, "again")  # now with an index that has everything already
     files = [path.relative_to(workspace / "out") for path in (workspace / "out").rglob("*") if path.is_file()]
