@@ -71,13 +71,13 @@ class Listener(ConsoleReporter):
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.figures: list[Path] = []
+        self.artifacts: list[Path] = []
 
     def message(self, text: str) -> None:
         self.said.append(text)
 
     def artifact(self, path: Path) -> None:
-        self.figures.append(path)
+        self.artifacts.append(path)
 
 
 def run(
@@ -130,7 +130,7 @@ def test_run_writes_metrics_pictures_and_tables_and_repeats_to_the_byte(tmp_path
         "order.png",
         "outcomes.csv",
     ]
-    assert sorted(listener.figures) == sorted(result.artifacts) == files
+    assert sorted(listener.artifacts) == sorted(result.artifacts) == files
     again = run(tmp_path, name="again")
     for one in ("probe.json", *(f"plots/{path.name}" for path in files)):
         assert digest(tmp_path / "out" / one) == digest(tmp_path / "again" / one), one

@@ -25,13 +25,13 @@ class Told(ConsoleReporter):
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.figures: list[Path] = []
+        self.artifacts: list[Path] = []
 
     def message(self, text: str) -> None:
         self.lines.append(text)
 
     def artifact(self, path: Path) -> None:
-        self.figures.append(path)
+        self.artifacts.append(path)
 
 
 @pytest.fixture
