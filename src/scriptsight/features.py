@@ -265,7 +265,7 @@ def _tapped(video: VideoEncoder, kinds: Iterable[str], trimmed: bool) -> Iterato
 
 
 def _class_token_alone(block: nn.Module, given: tuple[Tensor]) -> tuple[Tensor, int]:
-    """A block computes only the last of its tokens where that is asked for; their order makes no difference to attention."""
+    """A block computes only the last tokens where asked to; their order makes no difference to attention."""
     return given[0].roll(-1, dims=1), 1
 
 
