@@ -19,7 +19,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from flows.experiments.summary import HEADLINES
 from flows.running import locks, stage
 from flows.running.repository import StageOutcome, figures
-from flows.tracking import recording, store
+from flows.tracking import reporter, store
 from scriptsight import redaction
 
 # figure in metrics/STAGE.json and what it is, beside the headlines
@@ -83,8 +83,8 @@ def report(outcomes: Sequence[StageOutcome], decision: str = "") -> str:
         lines += ["", "### The model", "", _quoted(decision)]
     lines += ["", f"- MLflow: {_mlflow()}"]
     lines += [f"- Refused videos: `{path}`" for path in REJECTS if path.is_file()]
-    if recording.DATA_PAGE.is_file():
-        lines.append(f"- The data on one page: `{recording.DATA_PAGE}` (with each model in MLflow)")
+    if reporter.DATA_PAGE.is_file():
+        lines.append(f"- The data on one page: `{reporter.DATA_PAGE}` (with each model in MLflow)")
     if Path("plots").is_dir():
         lines.append("- Plots: `plots/` (with each model in MLflow)")
     return "\n".join(lines)

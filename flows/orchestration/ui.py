@@ -25,7 +25,7 @@ def main() -> None:
         for port in (PREFECT, MLFLOW) if at_home else (PREFECT,):
             if reachable.taken(port):
                 raise InputError(f"Port {port} is in use: the pages may run already, or end what holds it.")
-        store.STORE.mkdir(exist_ok=True)
+        store.FOLDER.mkdir(exist_ok=True)
         here = ["--host", "127.0.0.1", "--port"]
         bin_folder = Path(sys.executable).parent
         prefect = [str(bin_folder / "prefect"), "server", "start", *here, str(PREFECT)]

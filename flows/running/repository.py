@@ -3,7 +3,6 @@ Prefect."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
@@ -178,10 +177,8 @@ def _running(above: psutil.Process) -> list[psutil.Process]:
 
 def figures() -> dict[str, float]:
     """The numbers of metrics/*.json now, by names such as `probe/random_init/linear_top1`."""
-    found: dict[str, Any] = {}
-    for path in sorted(Path("metrics").glob("*.json")):
-        found |= names.flat(json.loads(path.read_text(encoding="utf-8")), "/", f"{path.stem}/")
-    return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+    paths = sorted(Path("metrics").glob("*.json"))
+    return {name: value for path in paths for name, value in names.numbers(path, f"{path.stem}/").items()}
 
 
 class RemoteFailed(InputError):

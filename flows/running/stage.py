@@ -22,7 +22,7 @@ from flows import parameters
 from flows.orchestration import server
 from flows.running.locks import lock
 from flows.running.processes import DEPLOYED, die_with_parent, exit_on_error
-from flows.tracking.recording import MlflowReporter, tracked
+from flows.tracking.reporter import MlflowReporter, tracked
 from scriptsight import files
 from scriptsight.errors import InputError
 from scriptsight.reporting import ConsoleReporter, Reporter, SilentReporter

@@ -24,13 +24,13 @@ import numpy as np
 from flows import parameters
 from flows.experiments import better
 from flows.running import locks, processes
-from flows.tracking import recording, store, views
+from flows.tracking import reporter, store, views
 from scriptsight import files, statistics
 from scriptsight.errors import InputError
 from scriptsight.statistics import PairedComparison
 
 CHAMPION = "champion"
-BUNDLE = recording.WEIGHTS.parent
+BUNDLE = reporter.WEIGHTS.parent
 EXAMPLE = "the red circle moves to the left"
 ABOUT = """Encoders that scriptsight trained: texts and videos in, unit vectors of one space out.
 
@@ -79,9 +79,9 @@ def publish(settings: parameters.Params | None = None) -> Decision:
     chosen = settings.registry
     if not chosen.enabled:
         return Decision("off", "registry.enabled is false.")
-    if not recording.WEIGHTS.is_file():
-        raise InputError(f"There is no trained model ({recording.WEIGHTS}): run the pretrain stage first.")
-    digest = files.digest(recording.WEIGHTS)
+    if not reporter.WEIGHTS.is_file():
+        raise InputError(f"There is no trained model ({reporter.WEIGHTS}): run the pretrain stage first.")
+    digest = files.digest(reporter.WEIGHTS)
     with locks.lock("registry"), store.opened() as client:
         version = _version_of(client, chosen.name, digest)
         if version is not None and "decision" in version.tags:
@@ -190,7 +190,7 @@ def _register(client: Any, name: str, run: Any, digest: str) -> Any:
 
 def contents(bundle: Path) -> dict[str, Any]:
     """What MLflow saves of a model: its code, its bundle, its signature, an example and what it needs installed."""
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
