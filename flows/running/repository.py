@@ -100,19 +100,18 @@ def reproduce(name: str, why: str, force: bool = False) -> StageOutcome:
         with Repo(_wait_for_lock=True) as repo:
             repo.reproduce(name, single_item=True, force=force)
     except DvcException as error:
-        told = stage.read_report(report)
-        if "failure" in told:
-            return StageOutcome(
-                name, "failed", told["failure"], lines=tuple(told["lines"]), may_pass=told["may_pass"]
-            )
+        left = stage.read_report(report)
+        if "failure" in left:
+            lines, may_pass = tuple(left["lines"]), left["may_pass"]
+            return StageOutcome(name, "failed", left["failure"], lines=lines, may_pass=may_pass)
         why, may_pass = without_a_word(str(error.__cause__ or error))
         return StageOutcome(name, "failed", why, may_pass=may_pass)
     finally:
         del os.environ[stage.REPORT]
-    told = stage.read_report(report)
-    if not told:
+    left = stage.read_report(report)
+    if not left:
         return StageOutcome(name, "restored", f"DVC's cache had the outputs ({why})")
-    return StageOutcome(name, "ran", why, told["import_s"], told["run_s"])
+    return StageOutcome(name, "ran", why, left["import_s"], left["run_s"])
 
 
 def _this_python_first() -> None:
@@ -148,8 +147,8 @@ def end(patience: float = 0) -> None:
     """End a stage that still runs when this process must end (dvc, which waits for it, won't), and wait for it.
 
     Args:
-        patience: seconds before it is told, for one that has probably heard of it: ctrl-C reaches all processes of a
-            terminal, and a training that hears twice does not wait for its checkpoint.
+        patience: seconds before it gets a signal, for one that has probably had one: ctrl-C reaches all processes of
+            a terminal, and a training that gets two does not wait for its checkpoint.
     """
     found = _running(psutil.Process())
     _, alive = psutil.wait_procs(found, timeout=patience)
@@ -163,7 +162,7 @@ def end(patience: float = 0) -> None:
 
 def _running(above: psutil.Process) -> list[psutil.Process]:
     """Stages below a process: only the first on each branch, for the processes of a training are its own to end, and
-    no shell between, for a stage whose shell dies hears of it."""
+    no shell between, for a stage ends when its shell does."""
     found = []
     for child in above.children():
         try:

@@ -49,12 +49,12 @@ def champion() -> Any:
 def test_only_what_learned_something_is_registered_and_once(settings: parameters.Params) -> None:
     measured(settings, 0, hits(0.31))
     decision = registry.publish(settings)
-    assert (decision.outcome, decision.version) == ("refused", None)
+    assert (decision.status, decision.version) == ("refused", None)
     assert "not surely above an untrained encoder (30.0%)" in decision.reason
     assert champion() is None
     first = measured(settings, 1, hits(0.5))
     decision = registry.publish(settings)
-    assert (decision.outcome, decision.version) == ("champion", 1)
+    assert (decision.status, decision.version) == ("champion", 1)
     version = champion()
     assert (version.run_id, version.tags["weights_digest"]) == (first, digest(WEIGHTS))
     assert version.tags["data_digest"] == "0123456789abcdef.dir"
@@ -71,10 +71,10 @@ def test_the_champion_moves_only_to_what_is_better(settings: parameters.Params) 
     ):
         measured(settings, seed, right)
         decision = registry.publish(settings)
-        assert (decision.outcome, decision.version) == (outcome, seed) and reason in decision.reason
+        assert (decision.status, decision.version) == (outcome, seed) and reason in decision.reason
         assert champion().version == 1
     best = measured(settings, 4, hits(0.65))
-    assert registry.publish(settings).outcome == "champion"
+    assert registry.publish(settings).status == "champion"
     version = champion()
     assert (version.version, version.run_id, version.tags["compared_with"]) == (4, best, "version 1")
     numbers = {name: float(version.tags[name]) for name in ("first", "second", "difference", "p_value")}
@@ -102,7 +102,7 @@ def test_a_champion_of_another_folder_is_not_overrun(
     monkeypatch.setattr(better, "publish", meanwhile)
     measured(settings, 3, hits(0.65))
     decision = registry.publish(settings)
-    assert (decision.outcome, champion().version) == ("challenger", 2)
+    assert (decision.status, champion().version) == ("challenger", 2)
     assert "65.0% against 90.0%" in decision.reason
 
 
@@ -134,7 +134,7 @@ def test_an_interrupted_decision_is_made_up_for(settings: parameters.Params, mon
         registry.publish(settings)
     assert "decision" not in champion().tags
     decision = registry.publish(settings)
-    assert (decision.outcome, decision.version) == ("champion", 1) and "it is the first" in decision.reason
+    assert (decision.status, decision.version) == ("champion", 1) and "it is the first" in decision.reason
     assert champion().tags["decision"] == "champion"
 
 
@@ -145,4 +145,4 @@ def test_what_is_missing_is_named(settings: parameters.Params) -> None:
     with pytest.raises(InputError, match="run the probe stage"):
         registry.publish(settings)
     off = settings.registry.model_copy(update={"enabled": False})
-    assert registry.publish(settings.model_copy(update={"registry": off})).outcome == "off"
+    assert registry.publish(settings.model_copy(update={"registry": off})).status == "off"
