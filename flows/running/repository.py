@@ -50,7 +50,7 @@ def stale(name: str | None = None) -> dict[str, str]:
     """Stage -> why it must run, for those that must; what only a stale earlier stage changes is not in it.
 
     Raises:
-        InputError: DVC can't tell, as in a copy without git.
+        InputError: DVC can't say, as in a copy without git.
     """
     _mend()
     try:
@@ -58,7 +58,7 @@ def stale(name: str | None = None) -> dict[str, str]:
             status: dict[str, Any] = repo.status(targets=[name] if name else None)
     except DvcException as error:
         raise InputError(
-            f"DVC can't tell what is stale: {error}. In a copy without git, run `git init`, or "
+            f"DVC can't say what is stale: {error}. In a copy without git, run `git init`, or "
             "`dvc config --local core.no_scm true`."
         ) from error
     return {found: _why(_reasons(entries)) for found, entries in status.items()}
