@@ -43,7 +43,8 @@ def _imported(path: Path, module: str) -> Iterator[str]:
             base = ".".join([*above, *filter(None, [node.module])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
+            named = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            yield from (name for name in named if isinstance(name, str))
 
 
 def among(graph: Graph) -> Graph:
