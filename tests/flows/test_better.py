@@ -11,12 +11,7 @@ import pytest
 from flows.experiments import better
 from scriptsight import statistics
 from scriptsight.errors import InputError
-from tests.flows.outcomes import write_probe, write_retrieve
-
-
-def hits(share: float, items: int = 200, seed: int = 0) -> np.ndarray:
-    """0 and 1, a share of them right; a higher share of the same seed is right wherever a lower one is."""
-    return (np.random.default_rng(seed).permutation(items) < share * items).astype(int)
+from tests.flows.outcomes import hits, write_probe, write_retrieve
 
 
 def model(folder: Path, name: str, share: float, **columns: Sequence[int]) -> better.Model:
