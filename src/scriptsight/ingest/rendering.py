@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from scriptsight import parts
 from scriptsight.catalogue import Reject
-from scriptsight.files import whole_file, whole_folder, write_json
+from scriptsight.files import partial_path, whole_folder, write_json
 from scriptsight.ingest import world as narrated_world
 from scriptsight.media import Failed
 from scriptsight.params.collections import FolderCollection, WorldCollection
@@ -151,6 +151,8 @@ def work(lines: Sequence[bytes], *, worlds: Mapping[str, WorldCollection], folde
     items = [_ITEM.validate_json(line) for line in lines]
     name = items[0].collection
     collection = worlds[name]
+    into = folder / "videos" / name
+    into.mkdir(parents=True, exist_ok=True)
     drawn: dict[tuple[str, int], tuple[narrated_world.Drawn, ...]] = {}
     rows = []
     for item in items:
@@ -158,12 +160,14 @@ def work(lines: Sequence[bytes], *, worlds: Mapping[str, WorldCollection], folde
         if (item.split, first) not in drawn:
             drawn = {(item.split, first): narrated_world.draw(collection, item.split, first)}
         video = drawn[item.split, first][item.number - first]
-        path = folder / "videos" / name / Path(item.uri).name
-        with whole_file(path) as temporary:
-            narrated_world.write_mp4(temporary, video.frames)
+        path = into / Path(item.uri).name
+        # Whole, but not flushed one by one as `whole_file` does: 4 ms a file, where drawing a clip takes 14.
+        temporary = partial_path(path)
+        narrated_world.write_mp4(temporary, video.frames)
+        temporary.replace(path)
         if any(cue.text for cue in video.cues):
-            with whole_file(path.with_suffix(".vtt")) as temporary:
-                narrated_world.write_vtt(temporary, video.cues)
+            narrated_world.write_vtt(temporary, video.cues)
+            temporary.replace(path.with_suffix(".vtt"))
         rows.append((path.stem, item.split, str(video.title or video.label)))
     return RenderedPart(name, tuple(rows))
 

@@ -80,7 +80,7 @@ def _listed(name: str, path: str) -> Iterator[_Image | Reject]:
 
 
 def _img2dataset(name: str, folder: str, split: str) -> Iterator[_Image | Reject]:
-    # Keys are unique in a split only: the split's folder tells the images of two apart.
+    # Keys are unique in a split only: the split's folder distinguishes the images of two.
     last = folder.rstrip("/").rsplit("/", 1)[-1]
     shards = Listing(folder, frozenset({".parquet"}))
     for relative in shards:
