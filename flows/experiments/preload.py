@@ -1,6 +1,6 @@
 """What an experiment's process needs: imported once, in the process that all are forked from, and nowhere else.
 
-That process must not outlive the command, nor the experiments that process: a killed study would leave writers behind.
+That process must not outlive the command, nor the experiments that process: a killed study would leave writers.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Experiments: settings in, figures out, each in a folder and a process of its own.
 
-The folder has settings.json, events.jsonl with figures while they come, log.txt, and result.json, which appears last.
-Begun again with the same settings, an experiment goes on from what is there (a training from its checkpoint), and with
-its result there is nothing left to do; what other settings left there is removed.
+The folder has settings.json, events.jsonl with figures while they come, log.txt, and result.json, which appears
+last. Begun again with the same settings, an experiment goes on from what is there (a training from its checkpoint),
+and with its result there is nothing left to do; what other settings left there is removed.
 
 What is done is a function (`Work`). It knows neither Optuna nor MLflow nor Prefect: whoever runs it reads what it
 writes. Its process is forked from one that has imported torch and the stages already, which takes as long as many
@@ -41,7 +41,7 @@ FORKLESS = 255  # how multiprocessing says that the process went from which expe
 PATIENCE = 120  # seconds for a process that is asked to end: it finishes a step and writes a checkpoint
 
 Settings = Mapping[str, Any]  # as JSON has them
-Work = Callable[[Settings, Path, Reporter], Mapping[str, Any]]  # settings and folder -> figures; of a module's top level
+Work = Callable[[Settings, Path, Reporter], Mapping[str, Any]]  # a module's function: settings, folder -> figures
 Take = Callable[[Mapping[str, float], int, int], str]  # figures, their step and time (ms) -> why to end here, or ""
 How = Literal["complete", "pruned", "failed", "lost", "stopped"]
 
@@ -77,8 +77,8 @@ def found(folder: Path, settings: Settings) -> dict[str, Any] | None:
         return None
     if _settings(folder) != _plain(settings):
         raise InputError(
-            f"{folder} was made with other parameters, or by another version of scriptsight: remove what is to be made "
-            "again, or give another --folder."
+            f"{folder} was made with other parameters, or by another version of scriptsight: remove what is to be "
+            "made again, or give another --folder."
         )
     return read(folder / RESULT)
 

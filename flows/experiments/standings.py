@@ -52,7 +52,10 @@ ABOUT_WORLDS = {
     "independent": "Actions are drawn independently: which of them occur identifies a scene.",
 }
 BUDGETS = {"steps": "same steps", "seconds": "same seconds"}
-ABOUT_BUDGETS = {"steps": "", "seconds": " Seconds are the processor's: each objective has as many steps as cost the same."}
+ABOUT_BUDGETS = {
+    "steps": "",
+    "seconds": " Seconds are the processor's: each objective has as many steps as cost the same.",
+}
 CHANCE = "chance"  # in the table, in the place of an objective
 KEYS = ("world", "budget", "objective")
 FIGURES = ("seed", "steps", "seconds", *dict.fromkeys([*COLUMNS, *CONTROLS]))
@@ -165,7 +168,8 @@ def read(table: Path) -> Standings:
     with table.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         if list(rows.fieldnames or ()) != [*KEYS, *FIGURES]:
-            raise InputError(f"{table} is no table of a comparison: its columns are {', '.join(rows.fieldnames or ())}.")
+            columns = ", ".join(rows.fieldnames or ())
+            raise InputError(f"{table} is no table of a comparison: its columns are {columns or 'none'}.")
         for row in rows:
             standing = found.setdefault((row["world"], row["budget"]), Standing())
             try:
@@ -272,8 +276,8 @@ def _bars(standings: Standings, path: Path) -> None:
     colours = dict(zip(NAMES, palette, strict=True))
     heights = [*[2.8] * len(standings), 0.7]  # inches; the last is the legend's
     with picture(path, width=11, height=sum(heights)) as figure:
-        figure.set_layout_engine("constrained")
-        *rows, below = figure.subfigures(len(heights), 1, height_ratios=heights)
+        figure.set_layout_engine("constrained", h_pad=0.08)
+        *rows, below = list(figure.subfigures(len(heights), 1, height_ratios=heights))  # type: ignore[arg-type]
         for row, ((world, budget), standing) in zip(rows, standings.items(), strict=True):
             row.suptitle(_heading(world, budget), x=0.01, ha="left", fontsize=11, fontweight="bold")
             for axes, key in zip(row.subplots(1, len(DRAWN)), DRAWN, strict=True):
