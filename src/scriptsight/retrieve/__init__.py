@@ -265,9 +265,3 @@ def _outcomes(found: Measured, path: Path) -> Path:
     rows += [["v2t", name, rank] for name, rank in zip(names, found.of_videos, strict=True)]
     write_csv(path, ["direction", "query", "rank"], rows)
     return path
-
-
-def evenly(items: int, wanted: int) -> list[int]:
-    """The middles of `wanted` equal parts of `items`, all of them where there are fewer."""
-    count = max(0, min(wanted, items))
-    return [(2 * part + 1) * items // (2 * count) for part in range(count)]
