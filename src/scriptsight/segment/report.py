@@ -337,6 +337,7 @@ def bin_labels(edges: np.ndarray, form: Callable[[float], str]) -> list[str]:
 
 
 def short_time(seconds: float) -> str:
+    """Seconds, minutes or hours, whatever is shortest."""
     if seconds < _MINUTE:
         return f"{seconds:g} s"
     return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"
