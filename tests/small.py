@@ -14,13 +14,13 @@ import torch
 from scriptsight import captions
 from scriptsight.catalogue import Cue
 from scriptsight.models import bundle
-from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import VideoViT
 from scriptsight.params import reading
 from scriptsight.params.ingest import IngestParams
 from scriptsight.params.models import TextParams, WordText
 from scriptsight.params.segment import SegmentParams
+from scriptsight.pretrain import encoders
 from scriptsight.segments import SCHEMA, Segment, to_batch
 
 WORDS = "the red green blue circle square triangle moves grows shrinks to left right up down and then"
@@ -116,7 +116,7 @@ def tiny_encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         video = VideoViT(width=32, depth=1, heads=2, patch=8, tubelet=2, size=16, frames=4)
-        return Encoder(video, text_encoders.build(choice, texts, max_tokens), embed_dim=8).eval()
+        return Encoder(video, encoders.text(choice, texts, max_tokens), embed_dim=8).eval()
 
 
 def tiny_bundle(folder: Path, *, seed: int = 0) -> Path:

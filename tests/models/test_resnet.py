@@ -15,11 +15,10 @@ import scriptsight
 from flows import parameters
 from scriptsight.errors import InputError
 from scriptsight.models import bundle, warm
-from scriptsight.models import text as text_encoders
 from scriptsight.models.resnet import ResNet3d, TemporalConv
+from scriptsight.models.text import TextEncoder
 from scriptsight.models.video import MEAN, STD
 from scriptsight.params import reading
-from scriptsight.params.models import WordText
 from tests import small
 
 
@@ -102,7 +101,7 @@ def test_order_in_time_matters() -> None:
 
 
 def encoder() -> bundle.Encoder:
-    words = text_encoders.build(WordText(kind="words", width=16, vocabulary=100), [small.WORDS], 12)
+    words = TextEncoder.words([small.WORDS], width=16, vocabulary=100, max_tokens=12)
     return bundle.Encoder(resnet(size=32, frames=4), words, embed_dim=8).eval()
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from scriptsight.errors import InputError
-from scriptsight.models import bundle, text
+from scriptsight.models import bundle
 from scriptsight.models.resnet import ResNet3d
+from scriptsight.models.text import TextEncoder
 from scriptsight.models.video import MEAN, STD, VideoEncoder, VideoViT, sincos
-from scriptsight.params.models import WordText
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.pretrain.objectives.frame_order import FrameHead, FrameOrder, in_order, shuffled
@@ -37,7 +37,7 @@ CHOICE = {
 def objective(name: str, video: VideoEncoder | None = None, **changes: object) -> Objective:
     """Around a tiny encoder: T = 4 steps of one frame, P = 4 patches."""
     torch.manual_seed(0)
-    words = text.build(WordText(kind="words", width=8, vocabulary=50), SENTENCES, 10)
+    words = TextEncoder.words(SENTENCES, width=8, vocabulary=50, max_tokens=10)
     video = video or VideoViT(width=16, depth=2, heads=2, patch=8, tubelet=1, size=SIDE, frames=M)
     choice = settings(video={"width": 16, "tubelet": 1}, **(CHOICE | changes))
     return OBJECTIVES[name](bundle.Encoder(video, words, embed_dim=8), choice)
@@ -295,7 +295,7 @@ def test_predicting_the_mean_of_each_cube_is_chance() -> None:
 
 
 def test_tubes_need_a_vit() -> None:
-    with pytest.raises(InputError, match=r"masked_pixels leaves patches out, which needs pretrain\.video\.kind vit"):
+    with pytest.raises(InputError, match=r"^pretrain\.video\.kind has no ViT, and masked pixels leave patches out"):
         objective("masked_pixels", ResNet3d(depth=18, size=32, frames=M))
 
 

@@ -1,6 +1,7 @@
 """The sorting head and both losses, against what the paper says they are."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from scriptsight.errors import InputError
-from scriptsight.models import bundle, text
+from scriptsight.models import bundle
+from scriptsight.models.text import TextEncoder
 from scriptsight.models.video import VideoViT
-from scriptsight.params.models import WordText
-from scriptsight.params.objectives import TvtsParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives.tvts import SortingHead, Tvts, alignment_loss
 from scriptsight.training.objective import Draw
@@ -23,15 +23,15 @@ SENTENCES = [f"the {colour} thing {verb}" for colour in ("red", "blue") for verb
 def head(**changes: object) -> SortingHead:
     torch.manual_seed(0)
     shape = {"video_width": WIDTH, "text_width": TEXT_WIDTH, "steps": STEPS, "k": K, "depth": 2, "heads": 2}
-    options = {"temporal_embedding": True, "text": "projected"}
+    options = {"temporal_embedding": True, "head_text": "projected"}
     return SortingHead(**(shape | options | changes)).double().eval()
 
 
-def tvts(**changes: object) -> Tvts:
+def tvts(**changes: Any) -> Tvts:
     torch.manual_seed(0)
-    words = text.build(WordText(kind="words", width=8, vocabulary=50), SENTENCES, 10)
+    words = TextEncoder.words(SENTENCES, width=8, vocabulary=50, max_tokens=10)
     video = VideoViT(width=16, depth=1, heads=2, patch=8, tubelet=2, size=16, frames=4)
-    choice = {
+    choice: dict[str, Any] = {
         "sort_weight": 2.0,
         "align_weight": 0.25,
         "temperature": 0.05,
@@ -43,7 +43,7 @@ def tvts(**changes: object) -> Tvts:
         "detach_text": True,
     }
     encoder = bundle.Encoder(video, words, embed_dim=8)
-    return Tvts(encoder, TvtsParams.model_validate(choice | changes), k=K, keep=0.5)
+    return Tvts(encoder, k=K, keep=0.5, **(choice | changes))
 
 
 def batch(size: int = 3) -> Batch:
@@ -198,7 +198,7 @@ def test_the_plain_head_is_the_official_one():
     expected = official_head(dict(model.state_dict()), video, sentences)
     torch.testing.assert_close(model(video, sentences), expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(InputError, match="head_text: projected"):
-        head(video_width=48, text_width=10, text="plain", heads=12)
+        head(video_width=48, text_width=10, head_text="plain", heads=12)
 
 
 def test_alignment_in_chunks_is_alignment():

@@ -88,12 +88,11 @@ class Cpd(Objective):
             InputError: as above; the message names the key.
         """
         switch = params.cpd.joint_from
-        when: dict[str, Any] = (
-            {"joint_from": switch.step} if isinstance(switch, AtStep) else {"patience": switch.validations}
-        )
+        step = switch.step if isinstance(switch, AtStep) else 0
+        patience = None if isinstance(switch, AtStep) else switch.validations
         same = params.cpd.model_dump(exclude={"joint_from"})
         with keyed("pretrain.cpd"):
-            return cls(encoder, keep=params.keep, seed=params.seed, **same, **when)
+            return cls(encoder, keep=params.keep, seed=params.seed, joint_from=step, patience=patience, **same)
 
     # ----------------------------------------------------------------------------------------- the loss
 
