@@ -298,7 +298,7 @@ def test_without_umap_the_map_is_left_out_and_that_is_said(
     told = Told()
     result = run(workspace, plain.model_copy(update={"map_points": 50}), reporter=told)
     assert not any(figure.name == "map.png" for figure in result.artifacts)
-    assert any("install umap-learn" in line for line in told.lines)
+    assert any("pip install 'scriptsight[search]'" in line for line in told.lines)
 
 
 def test_neighbours_of_the_layout_are_the_nearest() -> None:

@@ -35,13 +35,16 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pysubs2
 from PIL import Image
 
 from scriptsight.catalogue import Cue, Video
+from scriptsight.errors import needs
 from scriptsight.files import digest, partial_path, whole_folder
 from scriptsight.ingest.sources import Entry
 from scriptsight.params.collections import WorldCollection
+
+with needs("data", "Rendering the narrated world"):
+    import pysubs2
 
 SIDE = 64  # pixels
 FPS = 4

@@ -18,6 +18,7 @@ from scriptsight.files import digest, whole_file, write_json
 from scriptsight.models import bundle
 from scriptsight.params.models import HuggingFaceText, VectorText
 from scriptsight.params.pretrain import Engine, PretrainParams, Source
+from scriptsight.pictures import drawable
 from scriptsight.pretrain import encoders, pictures, samplers
 from scriptsight.pretrain.batches import Batch, TrainingBatches, ValidationBatches, training_batches
 from scriptsight.pretrain.objectives import OBJECTIVES
@@ -59,6 +60,7 @@ def run(
         InputError: no segments, or none with `k` transcripts; a model to start from that doesn't fit; no memory.
         NonFiniteLoss: training diverged; the last checkpoint is kept.
     """
+    drawable()
     reporter = reporter or ConsoleReporter()
     machine = arithmetic.choose(params.engine.precision, params.engine.attention)
     with distributed.joined(machine.device), arithmetic.deterministic(params.engine.threads):

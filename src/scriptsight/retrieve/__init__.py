@@ -16,14 +16,15 @@ import pyarrow.parquet as pq
 from scriptsight import features
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file, write_json
+from scriptsight.films import Film, embed
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.params.retrieve import RetrieveParams
+from scriptsight.pictures import drawable
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import layout as layouts
 from scriptsight.retrieve import pictures, scan
-from scriptsight.retrieve.films import Film, embed
 from scriptsight.retrieve.metrics import ranks, summary
 from scriptsight.retrieve.protocols import RetrievalPairs, pairs
 from scriptsight.retrieve.search import Filters, Like, Moment, Searcher, search
@@ -108,6 +109,7 @@ def run(
         InputError: the model or the segments are missing or damaged, a split is empty, or fewer than two
             items of `params.split` have text.
     """
+    drawable()
     encoder = bundles.load(bundle)
     weights = bundles.weights_digest(bundle)
     plots = Path(plots)
@@ -116,7 +118,9 @@ def run(
         mapped = params.map_points > 0 and layouts.installed() and indexed >= layouts.FEWEST
         layout = stack.enter_context(layouts.Layout()) if mapped else None
         if params.map_points > 0 and not layouts.installed():
-            reporter.message("No map of the corpus: install umap-learn for one, or set retrieve.map_points to 0.")
+            reporter.message(
+                "No map of the corpus: pip install 'scriptsight[search]' for one, or set retrieve.map_points to 0."
+            )
         keys = [(segment.segment_id, indexes.content(segment)) for segment, _, _ in shelf]
         made = indexes.embedded(
             index, keys, weights, lambda numbers: shelf.embed(encoder, numbers, params.batch, reporter)
