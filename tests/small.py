@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 import simplejpeg
 import torch
 
-from scriptsight import captions
+from scriptsight import captions, retrieve
 from scriptsight.catalogue import Cue
 from scriptsight.models import bundle
 from scriptsight.models.bundle import Encoder
@@ -19,6 +20,7 @@ from scriptsight.models.video import VideoViT
 from scriptsight.params import reading
 from scriptsight.params.ingest import IngestParams
 from scriptsight.params.models import TextParams, WordText
+from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.params.segment import SegmentParams
 from scriptsight.pretrain import encoders
 from scriptsight.segments import SCHEMA, Segment, to_batch
@@ -122,6 +124,46 @@ def tiny_encoder(
 def tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
     bundle.save(tiny_encoder(seed=seed), folder)
     return folder
+
+
+def searchable(folder: Path) -> Path:
+    """A model, and an index of two moments that it made, in the places where commands and README look for them."""
+    made = tiny_bundle(folder / "models" / "pretrained")
+    rows = [
+        segment("red", colour=(230, 0, 0), texts=["the red circle", "moves left"]),
+        segment("blue", colour=(0, 0, 230), texts=["the blue square grows"]),
+    ]
+    write_segments(folder / "segments", "c", "test", rows)
+    choice = RetrieveParams(
+        collection="c",
+        split="test",
+        protocol="segments",
+        dual_softmax=None,
+        index_splits=("test",),
+        more_collections=(),
+        search="auto",
+        map_points=0,
+        batch=2,
+        queries=(),
+        top=2,
+    )
+    retrieve.run(
+        choice,
+        segments=folder / "segments",
+        catalogue=folder / "catalogue",
+        bundle=made,
+        index=folder / "models" / "index",
+        metrics=folder / "retrieve.json",
+        plots=folder / "plots",
+    )
+    return folder
+
+
+def readme_example() -> str:
+    """The lines of Python in README.md."""
+    found = re.findall(r"^```python\n(.*?)^```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    (example,) = [code for code in found if "scriptsight.load" in code]
+    return example
 
 
 def narrated(folder: Path, split: str, count: int, collection: str = "told") -> Path:

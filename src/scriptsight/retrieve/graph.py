@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scriptsight.errors import MissingExtra, needs
+from scriptsight.errors import MissingExtra
 
 LINKS = 32  # of a moment in the graph
 BUILD_EFFORT = 80  # candidates while building (efConstruction)
@@ -64,10 +64,8 @@ def read(path: Path, total: int) -> Graph:
 
     Raises:
         ValueError: it is damaged, or of other moments.
-        MissingExtra: faiss is not installed.
     """
-    with needs("search", "An index with a graph of its moments"):
-        import faiss
+    import faiss
 
     index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     if index.ntotal != total:
