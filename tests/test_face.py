@@ -1,4 +1,4 @@
-"""What `import scriptsight` offers: README's example, names without waiting, videos in, objectives of plain arguments."""
+"""What `import scriptsight` offers: README's example, names without waiting, videos in, plain arguments."""
 
 from __future__ import annotations
 
@@ -214,10 +214,10 @@ def test_what_is_left_out_is_what_the_paper_has() -> None:
 
 
 def test_a_missing_package_is_named_with_its_extra_and_a_fault_of_our_own_is_not() -> None:
-    with pytest.raises(
-        MissingExtra, match=r"^Flying needs no_such_package, .*: pip install 'scriptsight\[search\]'$"
+    with (
+        pytest.raises(MissingExtra, match=r"^Flying needs no_such_package, .*: pip install 'scriptsight\[search\]'$"),
+        needs("search", "Flying"),
     ):
-        with needs("search", "Flying"):
-            import no_such_package  # type: ignore[import-not-found]  # noqa: F401
-    with pytest.raises(ModuleNotFoundError, match="scriptsight.no_such_module"), needs("search", "Flying"):
+        import no_such_package  # type: ignore[import-not-found]  # noqa: F401
+    with pytest.raises(ModuleNotFoundError, match=r"scriptsight\.no_such_module"), needs("search", "Flying"):
         import scriptsight.no_such_module  # type: ignore[import-not-found]  # noqa: F401

@@ -1,4 +1,4 @@
-"""The wheel, installed where nothing is but what it asks for: README's example, and what says which extra it needs."""
+"""The wheel where nothing is but what it asks for: README's example runs, and what needs an extra says which."""
 
 from __future__ import annotations
 
