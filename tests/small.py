@@ -166,7 +166,7 @@ def readme_example() -> str:
     return example
 
 
-def narrated(folder: Path, split: str, count: int, collection: str = "told") -> Path:
+def narrated(folder: Path, split: str, count: int, collection: str = "talks") -> Path:
     """Segments of 12 seconds with five different sentences each; those of one segment are about its own grey."""
     rows = []
     for number in range(count):

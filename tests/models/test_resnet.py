@@ -136,7 +136,7 @@ def test_patches_cannot_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({}, "keep 0.75 leaves patches out, which needs a ViT: choose video.kind vit or keep 1.0"),
         ({"keep": 1.0, "objective": "masked_pixels"}, "masked_pixels leaves patches out, which needs a ViT"),
@@ -144,10 +144,10 @@ def test_patches_cannot_be_left_out() -> None:
         ({"keep": 1.0}, "video.width 512 is no multiple of tvts.head_heads 3"),
     ],
 )
-def test_what_a_resnet_cannot_do_is_told(changes: dict[str, object], told: str) -> None:
+def test_what_a_resnet_cannot_do_is_named(changes: dict[str, object], message: str) -> None:
     values = reading.read_yaml(Path(__file__).parents[2] / "params.yaml")
     other = {"pretrain": {"video": {"kind": "resnet3d", "depth": 18}} | changes}
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         parameters.build(reading.merge(values, other))
 
 

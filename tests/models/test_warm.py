@@ -146,8 +146,8 @@ def test_an_mae_checkpoint_without_its_decoder(tmp_path: Path) -> None:
     report = warm.load_into(video, str(tmp_path / "mae.pth"))
     assert report.skipped == decoder
     torch.testing.assert_close(still(video, picture()), expected(model, picture()), atol=1e-5, rtol=0)
-    told = str(report)
-    assert "mae.pth" in told and "skipped         8  decoder_blocks.0.norm1.weight" in told
+    shown = str(report)
+    assert "mae.pth" in shown and "skipped         8  decoder_blocks.0.norm1.weight" in shown
 
 
 def test_another_grid_is_interpolated(tmp_path: Path) -> None:
@@ -170,16 +170,16 @@ def test_another_patch_size_is_resampled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"width": 64}, r"^source .*vit\.safetensors has width 32, the video encoder has 64"),
         ({"depth": 3}, None),  # a deeper encoder takes what there is, and the report says what it lacks
     ],
 )
-def test_another_shape(tmp_path: Path, options: dict[str, int], told: str | None) -> None:
+def test_another_shape(tmp_path: Path, options: dict[str, int], message: str | None) -> None:
     video, source = encoder(**options), stored(image_model(), tmp_path / "vit.safetensors")
-    if told:
-        with pytest.raises(InputError, match=told):
+    if message:
+        with pytest.raises(InputError, match=message):
             warm.load_into(video, source)
     else:
         assert {name.split(".")[1] for name in warm.load_into(video, source).missing if "." in name} == {"2"}

@@ -76,7 +76,7 @@ def curve(folder: Path, name: str, which: str = "training") -> list[dict[str, fl
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight captioned segments, the same held out: what is measured is how well their pairs are told apart."""
+    """Eight captioned segments, the same held out: what is measured is how well their pairs are distinguished."""
     folder = tmp_path_factory.mktemp("cpd")
     for split in ("train", "val"):
         small.narrated(folder / "segments", split, 8, "narrated")

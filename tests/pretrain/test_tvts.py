@@ -159,7 +159,7 @@ def test_validation_counts_what_a_naive_loop_counts():
 
 
 def test_equal_scripts_are_no_hit_in_retrieval():
-    """Ties count against: five clips that the model can't tell apart are no recall of 1."""
+    """Ties count against: five clips that look the same to the model are no recall of 1."""
     model, samples = tvts().eval(), batch(5)
     same = Batch(samples.frames[:1].expand(5, -1, -1, -1, -1), samples.texts, samples.order, samples.segment_ids)
     with torch.no_grad():

@@ -121,7 +121,7 @@ class FrameOrder(Objective):
         keep = draw_patches(video, batch.frames, self.keep, draw)
         sentences = sentences_of(self.encoder, batch)  # [B, K, Dt]
         read = sentences.detach() if self.detach_text else sentences
-        logits = self._order(batch, read, order, keep).float()
+        logits = self.order_logits(batch, read, order, keep).float()
         order_loss = F.cross_entropy(logits.flatten(0, 1), order.flatten())
         accuracy = (logits.argmax(-1) == order).float().mean()
         figures = {"order_loss": order_loss, "order_accuracy": accuracy}
@@ -135,7 +135,7 @@ class FrameOrder(Objective):
     def _steps(self, batch: Batch) -> int:
         return batch.frames.shape[1] // self.encoder.video.tubelet
 
-    def _order(self, batch: Batch, sentences: Tensor, order: Tensor, keep: Tensor | None = None) -> Tensor:
+    def order_logits(self, batch: Batch, sentences: Tensor, order: Tensor, keep: Tensor | None = None) -> Tensor:
         """Logits [B, T, T] of the positions of the steps shown in this `order` [B, T]."""
         tokens = self.encoder.video(shuffled(batch.frames, order), keep, timed=False)
         return self.head(tokens[:, 1:], in_order(sentences, batch.order), order.shape[1])

@@ -99,7 +99,7 @@ class MaskedPixels(Objective):
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """ "loss" alone."""
-        predicted, target = self._predict(batch, draw.rand(self._video.patches))
+        predicted, target = self.predict(batch, draw.rand(self._video.patches))
         return {"loss": F.mse_loss(predicted, target)}
 
     @property
@@ -107,7 +107,7 @@ class MaskedPixels(Objective):
         assert isinstance(self.encoder.video, VideoViT)
         return self.encoder.video
 
-    def _predict(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Predicted and true pixels of the masked cubes, float32 [B, T * masked, pixels], with tubes drawn by `noise`
         [B, P]."""
         video, device = self._video, batch.frames.device
@@ -124,7 +124,7 @@ class MaskedPixels(Objective):
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over all masked pixels of the batch: the squared "error", and that of each cube's "mean"."""
         generator = torch.Generator().manual_seed(0)  # the same tubes at every validation
-        predicted, target = self._predict(
+        predicted, target = self.predict(
             batch, torch.rand(len(batch.frames), self._video.patches, generator=generator)
         )
         return {"error": (predicted - target).square().sum(), "mean": target.square().sum()}
