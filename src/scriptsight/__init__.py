@@ -19,13 +19,14 @@ All is imported when it is first asked for. What needs an extra of the package s
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from scriptsight.errors import InputError
 from scriptsight.lazily import offered
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scriptsight.captions import parse as parse_captions
     from scriptsight.catalogue import Cue
     from scriptsight.encoder import Encoder, load
@@ -117,8 +118,8 @@ if not TYPE_CHECKING:  # else any name would do for a type checker
 def search(
     query: str | Path | Like,
     *,
-    index: str | Path = Path("models/index"),
-    model: str | Path = Path("models/pretrained"),
+    index: str | Path = "models/index",
+    model: str | Path = "models/pretrained",
     top: int = 5,
     by: Literal["picture", "words", "both"] = "picture",
     filters: Filters | None = None,

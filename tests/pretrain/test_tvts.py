@@ -111,7 +111,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand():
     keep = sample_patches(draw(3).rand(2, 4), 0.5)
     tokens = model.encoder.video(samples.frames, keep)
     ids, mask = model.encoder.text.tokenize(samples.texts)
-    logits = model.head(tokens, model.encoder.text(ids, mask).unflatten(0, (3, K)))
+    logits = model.head(tokens, model.encoder.text(ids, mask).unflatten(0, (3, K))).detach()
     naive = [
         -math.log(float(logits[b, k].double().softmax(-1)[samples.order[b, k]])) for b in range(3) for k in range(K)
     ]
@@ -192,7 +192,7 @@ def official_head(weights: dict[str, torch.Tensor], video: torch.Tensor, sentenc
 
 
 def test_the_plain_head_is_the_official_one():
-    shape = {"video_width": 48, "text_width": 48, "heads": 12, "temporal_embedding": False, "text": "plain"}
+    shape = {"video_width": 48, "text_width": 48, "heads": 12, "temporal_embedding": False, "head_text": "plain"}
     model = head(**shape).float()
     video, sentences = torch.randn(2, 1 + STEPS * 5, 48), torch.randn(2, K, 48)
     expected = official_head(dict(model.state_dict()), video, sentences)
