@@ -187,7 +187,7 @@ PLAIN: dict[str, tuple[Callable[..., Objective], dict[str, Any], dict[str, Any]]
 @pytest.mark.parametrize("name", PLAIN)
 def test_an_objective_of_plain_arguments_is_that_of_the_yaml(name: str) -> None:
     kind, section, rest = PLAIN[name]
-    yaml = settings(seed=7, k=3, keep=0.5, objective=name, text={"kind": "words", "width": 16}, **{name: section})
+    yaml = settings(seed=7, k=3, keep=0.5, objective=name, **{name: section})
     start = tiny()
     losses = []
     for build in (

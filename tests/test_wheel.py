@@ -16,7 +16,7 @@ from tests.conftest import MakeVideo
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXTRAS_ALONE = [
-    *("aiohttp", "faiss", "faster_whisper", "ftfy", "gensim", "ijson", "jinja2", "lxml", "matplotlib", "mlflow"),
+    *("aiohttp", "faiss", "faster_whisper", "ftfy", "gensim", "ijson", "lxml", "matplotlib", "mlflow"),
     *("pandas", "pebble", "prefect", "py3langid", "pysubs2", "rapidfuzz", "s3fs", "scipy", "sklearn", "timm"),
     *("torchvision", "umap"),
 ]
