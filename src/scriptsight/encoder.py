@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from scriptsight import films
 from scriptsight.errors import ArgumentError
@@ -57,7 +56,7 @@ class Encoder(bundle.Encoder):
         except ValueError as error:
             raise ArgumentError("what", f"has the shape {list(clip.shape)}: {self._wanted}") from error
         device = next(self.parameters()).device
-        return F.normalize(self.encode_video(clip[None].to(device))[0].cpu(), dim=0)
+        return self.encode_video(clip[None].to(device))[0].cpu()
 
     @property
     def _wanted(self) -> str:
