@@ -105,7 +105,7 @@ class Ours(nn.Module):
             depth=2,
             heads=setting.head_heads,
             temporal_embedding=False,
-            text="plain",
+            head_text="plain",
         )
         self.k = setting.k
 

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 import scriptsight
 from scriptsight import pretrain
 from scriptsight.params.models import TransformerText
-from scriptsight.params.objectives import CpdParams
 from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives.cpd import Cpd, plateaued
@@ -77,7 +76,7 @@ def curve(folder: Path, name: str, which: str = "training") -> list[dict[str, fl
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight captioned segments, the same held out: what is measured is how well their pairs are told apart."""
+    """Eight captioned segments, the same held out: what is measured is how well their pairs are distinguished."""
     folder = tmp_path_factory.mktemp("cpd")
     for split in ("train", "val"):
         small.narrated(folder / "segments", split, 8, "narrated")
@@ -214,7 +213,7 @@ def test_sentences_of_a_frozen_text_encoder_are_computed_once():
     texts = [f"number {n} is grey" + " indeed" * (n % 5) for n in range(300)]  # more than one chunk
     choice = TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=100)
     encoder = small.tiny_encoder(choice, texts=texts)
-    objective = Cpd(encoder, CpdParams.model_validate(CPD), keep=1.0, seed=0)
+    objective = Cpd(encoder, noise=16, joint_from=6)
     objective.expect((f"c/v{n}/0", text) for n, text in enumerate(texts))
     calls: list[int] = []
     encoder.text.backbone.register_forward_hook(lambda *_: calls.append(1))

@@ -20,8 +20,8 @@ def world(tmp_path_factory):
     """A corpus a quarter as large as the default, through the real stages."""
     folder = tmp_path_factory.mktemp("world")
     values = reading.read_yaml("params.yaml")
-    told = values["ingest"]["collections"]["narrated"] | {"videos": {"train": 64, "val": 6, "test": 0}}
-    changes = {"collections": {"narrated": told}}
+    narrated = values["ingest"]["collections"]["narrated"] | {"videos": {"train": 64, "val": 6, "test": 0}}
+    changes = {"collections": {"narrated": narrated}}
     settings = reading.merge(
         values, {"ingest": changes, "probe": {"tests": {"narrated": {"collections": ["narrated"]}}}}
     )

@@ -85,7 +85,7 @@ def test_both_draws_of_noise_have_the_expectation_of_all_pairs():
         error = values.std(0) / math.sqrt(draws)
         truth = torch.cat([expected.detach()[None], slope.flatten()])
         assert ((values.mean(0) - truth).abs() < 4 * error).all()
-        assert error[0] < 0.02 * truth[0]  # so that the test can tell
+        assert error[0] < 0.02 * truth[0]  # so that the test can see it
 
 
 def test_a_draw_for_each_sample_that_is_the_same_is_the_shared_one():

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from scriptsight.errors import InputError
-from scriptsight.models import bundle, text
+from scriptsight.models import bundle
 from scriptsight.models.resnet import ResNet3d
+from scriptsight.models.text import TextEncoder
 from scriptsight.models.video import MEAN, STD, VideoEncoder, VideoViT, sincos
-from scriptsight.params.models import WordText
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.pretrain.objectives.frame_order import FrameHead, FrameOrder, in_order, shuffled
@@ -37,7 +37,7 @@ CHOICE = {
 def objective(name: str, video: VideoEncoder | None = None, **changes: object) -> Objective:
     """Around a tiny encoder: T = 4 steps of one frame, P = 4 patches."""
     torch.manual_seed(0)
-    words = text.build(WordText(kind="words", width=8, vocabulary=50), SENTENCES, 10)
+    words = TextEncoder.words(SENTENCES, width=8, vocabulary=50, max_tokens=10)
     video = video or VideoViT(width=16, depth=2, heads=2, patch=8, tubelet=1, size=SIDE, frames=M)
     choice = settings(video={"width": 16, "tubelet": 1}, **(CHOICE | changes))
     return OBJECTIVES[name](bundle.Encoder(video, words, embed_dim=8), choice)
@@ -100,8 +100,8 @@ def test_shuffling_leaves_no_trace_of_the_true_order() -> None:
     sentences = torch.randn(3, K, 8, dtype=torch.float64)
     as_they_are = torch.arange(M).expand(3, M)
     order = torch.stack([torch.randperm(M) for _ in range(3)])
-    plain = model._order(samples, sentences, as_they_are)
-    mixed = model._order(samples, sentences, order)
+    plain = model.order_logits(samples, sentences, as_they_are)
+    mixed = model.order_logits(samples, sentences, order)
     rows = torch.arange(3)[:, None]
     torch.testing.assert_close(mixed, plain[rows, order], atol=1e-6, rtol=0)
     assert (plain.std(1) > 1e-6).all()  # and the content is seen
@@ -109,7 +109,7 @@ def test_shuffling_leaves_no_trace_of_the_true_order() -> None:
     timed = video(shuffled(samples.frames, order))[:, 1:] - video(samples.frames)[:, 1:].unflatten(1, (M, -1))[
         rows, order
     ].flatten(1, 2)
-    assert timed.abs().max() > 1e-2  # a table of times would have told places apart
+    assert timed.abs().max() > 1e-2  # a table of times would have distinguished places
 
 
 def test_the_frame_head_reads_sentences_in_their_order() -> None:
@@ -133,8 +133,8 @@ def test_frame_order_equals_a_naive_loop() -> None:
         clip = torch.stack([samples.frames[b, int(order[b, s])] for s in range(M)])[None]
         tokens = model.encoder.video(clip, timed=False)[0, 1:]
         steps = [tokens[4 * s : 4 * s + 4].mean(0) for s in range(M)]
-        told = [SENTENCES[[int(place) for place in samples.order[b]].index(position)] for position in range(K)]
-        ids, mask = model.encoder.text.tokenize(told)
+        read = [SENTENCES[[int(place) for place in samples.order[b]].index(position)] for position in range(K)]
+        ids, mask = model.encoder.text.tokenize(read)
         rows = [
             model.head.text_input(row) + model.head.places[k] for k, row in enumerate(model.encoder.text(ids, mask))
         ]
@@ -272,13 +272,13 @@ def test_masked_pixels_are_not_seen() -> None:
     assert isinstance(model, MaskedPixels)
     noise = draw(1).rand(4)
     _, masked = draw_tubes(noise, 0.5)
-    predicted, target = model._predict(samples, noise)
+    predicted, target = model.predict(samples, noise)
     frames = samples.frames.clone()
     for b in range(3):
         for patch in masked[b].tolist():
             y, x = 8 * (patch // 2), 8 * (patch % 2)
             frames[b, :, y : y + 8, x : x + 8] = 255 - frames[b, :, y : y + 8, x : x + 8]
-    same, other = model._predict(Batch(frames, samples.texts, samples.order, samples.segment_ids), noise)
+    same, other = model.predict(Batch(frames, samples.texts, samples.order, samples.segment_ids), noise)
     assert torch.equal(predicted, same)
     torch.testing.assert_close(other, -target, atol=1e-4, rtol=0)
 
@@ -295,7 +295,7 @@ def test_predicting_the_mean_of_each_cube_is_chance() -> None:
 
 
 def test_tubes_need_a_vit() -> None:
-    with pytest.raises(InputError, match=r"masked_pixels leaves patches out, which needs pretrain\.video\.kind vit"):
+    with pytest.raises(InputError, match=r"^pretrain\.video\.kind has no ViT, and masked pixels leave patches out"):
         objective("masked_pixels", ResNet3d(depth=18, size=32, frames=M))
 
 
@@ -331,9 +331,9 @@ def test_joint_is_the_weighted_sum_over_one_encoder_whose_weights_are_there_once
 
 def test_joint_tells_every_part_that_a_step_was_made() -> None:
     model = objective("joint", joint={"objectives": {"contrastive": 1.0, "frame_order": 1.0}})
-    told: list[str] = []
+    called: list[str] = []
     assert isinstance(model, Joint)
     for name, part in model.objectives.items():
-        object.__setattr__(part, "after_step", lambda name=name: told.append(name))
+        object.__setattr__(part, "after_step", lambda name=name: called.append(name))
     model.after_step()
-    assert told == ["contrastive", "frame_order"]
+    assert called == ["contrastive", "frame_order"]

@@ -314,7 +314,7 @@ def test_without_umap_the_map_is_left_out_and_that_is_said(
     listener = Listener()
     result = run(workspace, plain.model_copy(update={"map_points": 50}), reporter=listener)
     assert not any(path.name == "map.png" for path in result.artifacts)
-    assert any("install umap-learn" in line for line in listener.lines)
+    assert any("pip install 'scriptsight[search]'" in line for line in listener.lines)
 
 
 def test_neighbours_of_the_layout_are_the_nearest() -> None:

@@ -1,4 +1,4 @@
-"""The loop: resuming, stopping, averaging, telling what went wrong. On a real, tiny problem."""
+"""The loop: resuming, stopping, averaging, saying what went wrong. On a real, tiny problem."""
 
 import os
 import signal

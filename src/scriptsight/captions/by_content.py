@@ -6,11 +6,13 @@ import json
 import re
 from typing import Any
 
-from lxml import etree
-
 from scriptsight.captions import records, ttml, whisper, youtube
 from scriptsight.captions.decoding import decode
 from scriptsight.captions.script import NotCaptions, Script
+from scriptsight.errors import needs
+
+with needs("data", "Reading captions"):
+    from lxml import etree
 
 
 def parse_json(data: bytes) -> Script:

@@ -11,8 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pebble import ProcessFuture, ProcessPool
-from pebble.common import ProcessExpired
+from scriptsight.errors import needs
+
+with needs("data", "Reading videos in processes of their own"):
+    from pebble import ProcessFuture, ProcessPool
+    from pebble.common import ProcessExpired
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -21,7 +24,7 @@ _PRELOAD = [
     "av",
     "pyarrow.parquet",
     "pysubs2",
-    "scriptsight.media",
+    "scriptsight.media.subtitles",
     "scriptsight.params.ingest",
     "simplejpeg",
 ]  # imported once, not once a worker

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from flows.tracking import registry, serving
 from scriptsight.models import bundle
-from scriptsight.retrieve import films
+from scriptsight import films
 from tests import small
 from tests.conftest import MakeVideo
 
