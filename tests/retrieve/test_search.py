@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from scriptsight import features, films, retrieve
+from scriptsight import features, films, retrieve, times
 from scriptsight.errors import InputError
 from scriptsight.media import Frame
 from scriptsight.models import bundle
 from scriptsight.reporting import ConsoleReporter
-from scriptsight.retrieve import Filters, Like, times
+from scriptsight.retrieve import Filters, Like
 from scriptsight.retrieve import index as indexes
 from scriptsight.segments import Segments
 from tests import small
