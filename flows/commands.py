@@ -20,9 +20,10 @@ def run(parser: argparse.ArgumentParser) -> None:
     """`scriptsight run`."""
     describe(
         parser,
-        "Bring all stages up to date, from ingest to retrieve, and print the headline figures.",
-        "DVC decides what is stale, and every stage is a Prefect flow. In the current folder, unless --workspace "
-        "names another: a folder with an overrides.yaml that says what differs from the project's params.yaml.",
+        "Bring all stages up to date, and print the headline figures.",
+        "The stages are ingest, segment, pretrain, probe and retrieve. DVC decides what is stale, and every stage "
+        "is a Prefect flow. In the current folder, unless --workspace names another: a folder with an "
+        "overrides.yaml that says what differs from the project's params.yaml.",
         ["scriptsight run", "scriptsight run --workspace my-videos"],
         _late(parser, "flows.pipeline"),
     )
@@ -57,11 +58,11 @@ def compare(parser: argparse.ArgumentParser) -> None:
     """`scriptsight compare`."""
     describe(
         parser,
-        "Compare all objectives on the narrated world, trained the same way and measured alike.",
-        "Interrupted, the same command goes on. What comes out is DIR/PRESET/{table.md, table.csv, bars.png}, and "
-        "an MLflow experiment. `quick` is one seed of the main objectives; `full` is all objectives, three seeds "
-        "with data of their own, at the same steps and at the same seconds, and a second world in which order "
-        "does not matter.",
+        "Compare all objectives, trained the same way and measured alike.",
+        "They are trained on the narrated world. Interrupted, the same command goes on. What comes out is "
+        "DIR/PRESET/{table.md, table.csv, bars.png}, and an MLflow experiment. `quick` is one seed of the main "
+        "objectives; `full` is all objectives, three seeds with data of their own, at the same steps and at the "
+        "same seconds, and a second world in which order does not matter.",
         ["scriptsight compare --preset quick", "scriptsight compare --preset full --out docs"],
         _late(parser, "flows.experiments.compare"),
     )
@@ -80,7 +81,7 @@ def better(parser: argparse.ArgumentParser) -> None:
     """`scriptsight better`."""
     describe(
         parser,
-        "Is one model better than another? Answered on the same test items, in words.",
+        "Is one model better than another, on the same test items?",
         "A MODEL is an MLflow run (its id or the beginning of it), a version of the registered model or its "
         "alias, or a folder in which stages left their outcomes (plots). One alone is compared with the champion; "
         "with none, the newest run that was measured is. The answer and its picture also go to plots/better and "
@@ -128,9 +129,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     """`scriptsight register`."""
     describe(
         parser,
-        "Enter models/pretrained into MLflow's registry; the best model there is the champion.",
-        "The pipeline does this by itself. A model whose figure is above chance and above an untrained encoder "
-        "becomes a version; the alias `champion` moves to it if it is better on the same test items.",
+        "Enter the model into MLflow's registry; the best is its champion.",
+        "The pipeline does this by itself with models/pretrained. A model whose figure is above chance and above "
+        "an untrained encoder becomes a version; the alias `champion` moves to it if it is better on the same "
+        "test items.",
         ["scriptsight register"],
         _late(parser, "flows.tracking.registry"),
     )
@@ -141,7 +143,7 @@ def ui(parser: argparse.ArgumentParser) -> None:
     """`scriptsight ui`."""
     describe(
         parser,
-        "Serve the pages of Prefect and MLflow on the loopback address, until ctrl-C.",
+        "Serve the pages of Prefect and MLflow, until ctrl-C.",
         "Prefect, http://127.0.0.1:4200, shows what ran; MLflow, http://127.0.0.1:5000, how models compare. What "
         "is started while they are open appears on them.",
         ["scriptsight ui"],
@@ -153,7 +155,7 @@ def automations(parser: argparse.ArgumentParser) -> None:
     """`scriptsight automations`."""
     describe(
         parser,
-        "Have Prefect's server mark lost runs as crashed, and send notifications.",
+        "Have Prefect mark lost runs as crashed, and send notifications.",
         "The server is that of PREFECT_API_URL, or of `scriptsight ui`. The command may be run again at any time.",
         ["scriptsight automations --notify slack-webhook/team"],
         _late(parser, "flows.orchestration.automations"),

@@ -254,7 +254,7 @@ def find(client: Any, named: str, registered: str) -> Model:
         raise InputError(f"{named!r} is the beginning of {len(runs)} runs: name more of the id.")
     raise InputError(
         f"{named!r} is no MLflow run, no version or alias of the registered model {registered!r}, and no folder with "
-        "outcomes.csv. The MLflow page (`make ui`) lists runs and versions."
+        "outcomes.csv. The MLflow page (`scriptsight ui`) lists runs and versions."
     )
 
 

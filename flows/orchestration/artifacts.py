@@ -39,7 +39,7 @@ PLOTS = {  # of a stage that ran
     "retrieve": Path("plots/retrieve/ranks.png"),
 }
 LARGEST_PLOT = 200_000  # bytes; it lies in Prefect's database
-MLFLOW_UI = "http://127.0.0.1:5000"  # of `make ui`
+MLFLOW_UI = "http://127.0.0.1:5000"  # of `scriptsight ui`
 
 
 def publish(outcomes: Sequence[StageOutcome], before: dict[str, float], decision: str = "") -> None:
@@ -111,7 +111,9 @@ def _mlflow() -> str:
     page = trained.get("mlflow", "")
     if trained and not page:  # of several processes, none of which tells this one
         page = stage.read_report(locks.LOCKS / "probe.report.json").get("mlflow", "")
-    return f"[{'the run of this model' if page else 'all runs'}]({base}/{page})" + (" (`make ui`)" if at_home else "")
+    return f"[{'the run of this model' if page else 'all runs'}]({base}/{page})" + (
+        " (`scriptsight ui`)" if at_home else ""
+    )
 
 
 def stage_rows(outcomes: Sequence[StageOutcome]) -> list[dict[str, str]]:

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 GROUP = "scriptsight.commands"
 Configure = Callable[[argparse.ArgumentParser], None]  # says by `describe` what a command is, and adds its arguments
 
-ABOUT = "Learn video representations from the words that come with videos, and find moments by what is seen."
+ABOUT = """\
+Learn video representations from the words that come with videos, and find moments
+by what is seen."""
 EXAMPLES = """\
 examples:
-  scriptsight run                                          # train, measure and index the project's default
-  scriptsight search "the red circle moves to the left"    # then ask
+  scriptsight run         # train on the project's own videos, measure, index
+  scriptsight search "the red circle moves to the left"
 
 `scriptsight COMMAND --help` says what a command takes, with an example."""
 NO_CHECKOUT = (
@@ -171,8 +173,8 @@ def _configure_embed(parser: argparse.ArgumentParser) -> None:
     describe(
         parser,
         "Make vectors of video files.",
-        "Each window of a video becomes a unit vector. What is written is an .npz file with `vectors` (float32, a row "
-        "each), `files`, `starts` and `ends` (seconds).",
+        "Each window of a video becomes a unit vector. What is written is an .npz file with `vectors` (float32, a "
+        "row each), `files`, `starts` and `ends` (seconds).",
         ["scriptsight embed clip.mp4 talk.mp4 --window 10 --out vectors.npz"],
         _embed,
     )
