@@ -111,9 +111,8 @@ def _mlflow() -> str:
     page = trained.get("mlflow", "")
     if trained and not page:  # of several processes, none of which tells this one
         page = stage.read_report(locks.LOCKS / "probe.report.json").get("mlflow", "")
-    return f"[{'the run of this model' if page else 'all runs'}]({base}/{page})" + (
-        " (`scriptsight ui`)" if at_home else ""
-    )
+    hint = " (`scriptsight ui`)" if at_home else ""
+    return f"[{'the run of this model' if page else 'all runs'}]({base}/{page}){hint}"
 
 
 def stage_rows(outcomes: Sequence[StageOutcome]) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ import pytest
 from flows import parameters
 from flows.experiments import better
 from flows.tracking import recorder, recording, registry, store
+from scriptsight.cli import main
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from tests import small
@@ -110,12 +111,12 @@ def test_the_newest_run_is_held_against_the_champion(
     first = measured(settings, 1, hits(0.5))
     registry.publish(settings)
     with pytest.raises(SystemExit, match="there is nothing to compare"):
-        better.main([])  # it is the champion
+        main(["better"])  # it is the champion
     second = measured(settings, 2, hits(0.35))
-    better.main([])
+    main(["better"])
     told = capsys.readouterr().out
     assert "(version 1)" in told and "No, it is worse." in told and second[:8] in told
-    better.main([second[:12], "1"])
+    main(["better", second[:12], "1"])
     assert "Is the second better, by linear_top1? Yes." in capsys.readouterr().out
     with store.opened() as client:
         files = {file.path for file in client.list_artifacts(second, f"better/{first[:8]}")}
