@@ -30,6 +30,7 @@ def lines(figures: Mapping[str, float], queries: Sequence[str]) -> Iterator[str]
         if value is not None:
             against = "" if beside is None else f"   ({otherwise}: {beside:.3f})"
             yield f"  {what:32} {value:6.3f}{against}"
-    command = os.path.relpath(Path(sys.executable).with_name("scriptsight"))
-    yield f"  Pictures: plots/. Search: {command} search {shlex.quote(queries[0] if queries else 'what is seen')}."
-    yield f"  Runs: {command} ui, then http://127.0.0.1:4200 (Prefect) and http://127.0.0.1:5000 (MLflow)."
+    command = shlex.quote(os.path.relpath(Path(sys.executable).with_name("scriptsight")))
+    yield "  Pictures: plots/"
+    yield f"  Search:   {command} search {shlex.quote(queries[0] if queries else 'what is seen')}"
+    yield f"  Runs:     {command} ui   (http://127.0.0.1:4200 is Prefect, http://127.0.0.1:5000 MLflow)"
