@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOST_SECONDS = 3 * server.HEARTBEAT_SECONDS  # without a heartbeat; a shorter time than one would crash what is well
 WORSE = "scriptsight.model.worse"  # the event of a model that was measured and does not become the champion
-FLOWS = ["pipeline", "sweep"]  # whose failures are told: a stage's is its pipeline's, a study's its sweep's
+FLOWS = ["pipeline", "sweep"]  # whose failures are reported: a stage's is its pipeline's, a study's its sweep's
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 
 
