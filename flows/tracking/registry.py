@@ -277,4 +277,4 @@ def _description(decision: Decision, model: better.Model) -> str:
 
 def command(options: argparse.Namespace) -> None:
     """Register models/pretrained and say what was decided."""
-    print(f"registry: {publish(parameters.load(options.params))}")
+    print(f"register: {publish(parameters.load(options.params))}")
