@@ -10,6 +10,7 @@ import pytest
 
 from flows.experiments import better
 from scriptsight import statistics
+from scriptsight.cli import main
 from scriptsight.errors import InputError
 from tests.flows.outcomes import hits, write_probe, write_retrieve
 
@@ -118,16 +119,16 @@ def test_a_damaged_table_is_named(tmp_path: Path, content: str, problem: str) ->
 def test_the_command_compares_two_folders(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model(Path("last"), "plots", 0.4)
     model(Path("today"), "plots", 0.6)
-    better.main(["last/plots", "today/plots"])
+    assert main(["better", "last/plots", "today/plots"]) == 0
     said = capsys.readouterr().out
     assert "Is the second better, by linear_top1? Yes." in said
     assert Path("plots/better/better.md").read_text() in said
     assert Path("plots/better/better.png").read_bytes().startswith(b"\x89PNG")
     for named, why in ((["last/plots"], "no champion"), (["last/plots", "nothing"], "'nothing' is no MLflow run")):
         with pytest.raises(SystemExit, match=why):
-            better.main(named)
+            main(["better", *named])
     with pytest.raises(SystemExit, match="No MLflow run has outcomes"):
-        better.main([])
+        main(["better"])
 
 
 def test_segments_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None:
