@@ -14,6 +14,7 @@ What can be said there:
     mean WORLD BUDGET OBJECTIVE FIGURE         docs/compare.csv: the mean over its seeds
     range WORLD BUDGET OBJECTIVE FIGURE        the least and the greatest of them
     ahead WORLD BUDGET RIVAL FIGURE            points that TVTS is ahead, with the 95% t interval over seeds
+    table headline, table results              what the default learned, beside its controls: short, and all of it
     table objectives WORLD BUDGET              the means of all objectives
     table ahead WORLD                          how far TVTS is ahead of each, by both budgets
     table benchmarks                           a row for each benchmark of which benchmarks/results/ has the result
@@ -65,6 +66,49 @@ MEASURED = {
 }
 BUDGETS = {"steps": "same steps", "seconds": "same processor seconds"}
 
+# What is measured, its value, and what to read it against; in braces what could stand in a mark.
+RESULTS = (
+    (
+        "four shuffled transcripts put in their places by looking at the video",
+        "**{pretrain val/sort_accuracy .3f}**",
+        "chance {pretrain val/chance .3f}; the same model with the video blanked {pretrain val/sort_accuracy_blank .3f}",
+    ),
+    ("all four in their places", "{pretrain val/sort_exact .3f}", "chance {pretrain val/chance_exact .3f}"),
+    (
+        "linear probe on frozen features, 12 actions",
+        "**{probe linear_top1 .3f}** ({interval probe linear_top1 .3f})",
+        "chance {probe chance .3f}; untrained encoder {probe random_init/linear_top1 .3f}",
+    ),
+    (
+        "the same probe without the order of frames: shuffled; first frame only",
+        "{probe order/shuffled_top1 .3f}; {probe order/first_frame_top1 .3f}",
+        "{probe order/needs_order .0%} of the accuracy above chance needs the order",
+    ),
+    ("attentive probe", "{probe attentive_top1 .3f}", "untrained encoder {probe random_init/attentive_top1 .3f}"),
+    ("k nearest neighbours", "{probe knn_top1 .3f}", "untrained encoder {probe random_init/knn_top1 .3f}"),
+    (
+        "5-way 5-shot",
+        "{probe few_shot/5_shot_top1 .3f}",
+        "chance {probe chances/few_shot .3f}; untrained encoder {probe random_init/few_shot/5_shot_top1 .3f}",
+    ),
+    (
+        "zero-shot, classes by sentences",
+        "{probe zero_shot_top1 .3f}",
+        "chance {probe chance .3f}; untrained encoder {probe random_init/zero_shot_top1 .3f}",
+    ),
+    (
+        "video-to-video recall at 1",
+        "{probe v2v_r1 .3f}",
+        "chance {probe chances/v2v_r1 .3f}; untrained encoder {probe random_init/v2v_r1 .3f}",
+    ),
+    (
+        "a script finds its scene among {retrieve gallery d}: recall at 1",
+        "**{retrieve t2v/r1 .3f}** ({interval retrieve t2v/r1 .3f})",
+        "chance {retrieve chance_r1 .3f}",
+    ),
+)
+HEADLINE = (0, 2, 3, 8, 9)  # of RESULTS
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -77,8 +121,8 @@ class Benchmark:
 
 BENCHMARKS = {
     "step": Benchmark(
-        "a training step at the paper's size (ViT-B/16, 16 frames of 224 px) in bf16 against the official formulation "
-        "in fp32, one core: speed; largest difference of the forward pass in fp32; peak memory",
+        "a training step at the paper's size (ViT-B/16, 16 frames of 224 px) in bf16 against the official "
+        "formulation in fp32, one core: speed; largest difference of the forward pass in fp32; peak memory",
         "{speedup:.2f}x; {max_abs_diff:.0e}; {peak_mb:,.0f} MB against {reference_peak_mb:,.0f} MB",
         "OMP_NUM_THREADS=1 python benchmarks/step.py",
     ),
@@ -95,8 +139,8 @@ BENCHMARKS = {
         "python benchmarks/ingest.py",
     ),
     "nce": Benchmark(
-        "CPD's noise drawn once for the batch against a draw for each sample, for 4,096 and 16,392 noise pairs: speed; "
-        "extra memory",
+        "CPD's noise drawn once for the batch against a draw for each sample, for 4,096 and 16,392 noise pairs: "
+        "speed; extra memory",
         "{speedup_4096:.0f}x and {speedup_16392:.0f}x; {memory_4096:.0f}x and {memory_16392:.0f}x less",
         "python benchmarks/nce.py",
     ),
@@ -107,8 +151,8 @@ BENCHMARKS = {
         "python benchmarks/sentences.py",
     ),
     "search": Benchmark(
-        "search among a million moments, one core: exact queries a second and recall; faiss's flat index; one query of "
-        "the graph (100,000 moments) and its recall",
+        "search among a million moments, one core: exact queries a second and recall; faiss's flat index; one "
+        "query of the graph (100,000 moments) and its recall",
         "{qps:.0f}, {recall:.3f}; {faiss_flat_qps:.0f}; {hnsw_ms:.1f} ms, {hnsw_recall:.3f}",
         "OMP_NUM_THREADS=1 python benchmarks/search.py",
     ),
@@ -208,6 +252,8 @@ class Figures:
 
     def _table(self, words: Sequence[str]) -> str:
         tables: dict[tuple[str, int], Callable[..., Iterator[list[str]]]] = {
+            ("headline", 1): self._headline,
+            ("results", 1): self._default_results,
             ("objectives", 3): self._objectives,
             ("ahead", 2): self._ahead_of_all,
             ("benchmarks", 1): self._benchmarks,
@@ -222,6 +268,15 @@ class Figures:
         lines = ["| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *rows)]
         return "\n\n" + "\n".join(lines) + "\n\n"
 
+    def _headline(self) -> Iterator[list[str]]:
+        heads, *rows = self._default_results()
+        yield from [heads, *(rows[number] for number in HEADLINE)]
+
+    def _default_results(self) -> Iterator[list[str]]:
+        yield ["measured on held-out videos", "value", "read it against"]
+        for row in RESULTS:
+            yield [re.sub(r"{([^{}]+)}", lambda match: self.text(match[1]), cell) for cell in row]
+
     def _benchmarks(self) -> Iterator[list[str]]:
         yield ["measured", "value", "command"]
         for name, row in BENCHMARKS.items():
@@ -234,7 +289,7 @@ class Figures:
         for file in self._results.names("benchmarks/results"):
             found = self._json(file)
             if "gpu" in found:
-                what = f"a training step at the paper's size on {found['gpu']}: bf16 against the official one in fp32; MFU"
+                what = f"the same step on {found['gpu']}, bf16 against fp32, each at its best batch size; MFU"
                 value = f"{found['speedup']:.1f}x; {found['ours']['mfu']:.2f}"
                 yield [what, value, "`python benchmarks/step.py`"]
 

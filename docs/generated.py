@@ -6,6 +6,7 @@ A line of a page such as `<!-- generated: section pretrain -->` is replaced. The
     section NAME            the parameters of a section of params.yaml: type, default, meaning
     kinds NAME              the same for all kinds of a choice by `kind`: collections, video, text, ...
     schema NAME             the columns of a table that stages hand on
+    rules                   what each rule of cleaning does
     dataset NAME            what the module of a dataset's reader says of its layout, and what to write
 
 Meanings are the comments beside the fields, defaults those of params.yaml, or of the class where that has no line.
@@ -36,7 +37,7 @@ from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parent.parent
-MARK = re.compile(r"^<!-- generated: (?P<kind>\w+) (?P<words>.+) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- generated: (?P<kind>\w+)(?: (?P<words>.+))? -->$", re.MULTILINE)
 HELP_COLUMNS = 100
 
 
@@ -46,7 +47,7 @@ class CannotGenerate(Exception):
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by mkdocs with each page's Markdown."""
-    return MARK.sub(lambda match: generated(match["kind"], match["words"]), markdown)
+    return MARK.sub(lambda match: generated(match["kind"], match["words"] or ""), markdown)
 
 
 def generated(kind: str, words: str) -> str:
@@ -56,6 +57,7 @@ def generated(kind: str, words: str) -> str:
         "section": section,
         "kinds": kinds,
         "schema": schema,
+        "rules": rules,
         "dataset": dataset,
     }
     if kind not in makers:
@@ -259,7 +261,7 @@ def type_name(hint: Any) -> str:
     if origin is dict:
         if any(map(_kind, _options(args[1]))):
             return "mapping: name to section, by `kind`"
-        return f"mapping: {'name' if args[0] is not str and type_name(args[0]) == 'text' else type_name(args[0])} to {type_name(args[1])}"
+        return f"mapping: {'name' if type_name(args[0]) == 'text' else type_name(args[0])} to {type_name(args[1])}"
     if _is_model(hint):
         return "section"
     names = {int: "whole number", float: "number", str: "text", bool: "true or false", Any: "anything"}
@@ -332,6 +334,14 @@ def schema(name: str) -> str:
             said[last] += " " + more[1]
     rows = [(column.name, f"`{_arrow(column.type)}`", said.get(column.name, "")) for column in found]
     return _table(("column", "type", "meaning"), rows)
+
+
+def rules(_: str) -> str:
+    """What the functions of `scriptsight.ingest.cleaning` say of themselves, in the order in which they are applied."""
+    from scriptsight.ingest import cleaning
+
+    rows = [(name, inspect.getdoc(getattr(cleaning, name)) or "") for name in cleaning.RULES]
+    return _table(("rule", "what it does"), rows)
 
 
 def _arrow(kind: pa.DataType) -> str:
