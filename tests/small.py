@@ -124,7 +124,7 @@ def tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def narrated(folder: Path, split: str, count: int, collection: str = "told") -> Path:
+def narrated(folder: Path, split: str, count: int, collection: str = "narrated") -> Path:
     """Segments of 12 seconds with five different sentences each; those of one segment are about its own grey."""
     rows = []
     for number in range(count):

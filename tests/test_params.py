@@ -1,4 +1,4 @@
-"""params.yaml is typed: what is wrong is told with its key, its section and what is allowed."""
+"""params.yaml is typed: what is wrong is said with its key, its section and what is allowed."""
 
 import copy
 import re
@@ -17,7 +17,7 @@ def values():
     return copy.deepcopy(reading.read_yaml("params.yaml"))
 
 
-def told(values) -> str:
+def message_of(values) -> str:
     with pytest.raises(InputError) as error:
         parameters.build(values, "params.yaml")
     return str(error.value)
@@ -31,19 +31,19 @@ def test_the_project_file_is_valid_and_frozen():
 
 def test_an_unknown_key_is_named_with_its_section_and_the_allowed_ones(values):
     values["segment"]["fsp"] = 2
-    message = told(values)
+    message = message_of(values)
     assert "unknown key 'fsp' in section segment. Did you mean 'fps'?" in message
     assert "jpeg_quality" in message
 
 
 def test_an_unknown_key_of_a_collection(values):
     values["ingest"]["collections"]["narrated"]["scens"] = 3
-    assert "'scens' in section ingest.collections.narrated" in told(values)
+    assert "'scens' in section ingest.collections.narrated" in message_of(values)
 
 
 def test_a_missing_key(values):
     del values["pretrain"]["k"]
-    assert "missing key 'k' in section pretrain" in told(values)
+    assert "missing key 'k' in section pretrain" in message_of(values)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_missing_key(values):
 )
 def test_a_wrong_value_is_named(values, section, key, value, expected):
     values[section][key] = value
-    assert expected in told(values)
+    assert expected in message_of(values)
 
 
 def test_a_text_encoder_is_not_frozen_for_one_objective_and_trained_by_another(values):
@@ -94,7 +94,7 @@ def test_a_text_encoder_is_not_frozen_for_one_objective_and_trained_by_another(v
     values["pretrain"]["joint"]["objectives"] = {"cpd": 1.0, "tvts": 1.0}
     parameters.build(values)
     values["pretrain"]["cpd"]["joint_from"] = {"kind": "plateau", "validations": 2}
-    assert "cpd.joint_from freezes the text encoder at first, and tvts trains it" in told(values)
+    assert "cpd.joint_from freezes the text encoder at first, and tvts trains it" in message_of(values)
     values["pretrain"]["joint"]["objectives"] = {"cpd": 1.0, "masked_pixels": 1.0}  # which reads no text
     parameters.build(values)
 
@@ -102,13 +102,13 @@ def test_a_text_encoder_is_not_frozen_for_one_objective_and_trained_by_another(v
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "a.b"])
 def test_a_collection_name_is_no_path(values, name):
     values["ingest"]["collections"][name] = values["ingest"]["collections"]["narrated"]
-    assert "ingest.collections" in told(values)
+    assert "ingest.collections" in message_of(values)
 
 
 def test_all_errors_are_told_at_once(values):
     values["segment"]["fps"] = "two"
     del values["probe"]["seed"]
-    assert len(told(values).splitlines()) == 3
+    assert len(message_of(values).splitlines()) == 3
 
 
 def test_yaml_1_2_numbers_and_repeated_keys(tmp_path):

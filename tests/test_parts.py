@@ -64,6 +64,7 @@ def kill_in_the_middle(name: str, values: dict[str, Any]) -> None:
     code = f"""
 import sys, time
 from scriptsight import parts, {name} as stage
+from scriptsight.params.{name} import {name.title()}Params as Params
 
 def slowly(work, chunks, total):
     for count in parts.processes(work, chunks, total, workers=1):
@@ -72,7 +73,7 @@ def slowly(work, chunks, total):
 
 stage.CHUNK_VIDEOS = 1
 if __name__ == "__main__":
-    stage.run(params.{name.title()}.model_validate({values!r}), mapper=slowly)
+    stage.run(Params.model_validate({values!r}), mapper=slowly)
 """
     Path("stage.py").write_text(code)
     process = subprocess.Popen([sys.executable, "stage.py"], stderr=subprocess.DEVNULL)

@@ -72,7 +72,7 @@ def test_a_difference_is_no_surer_for_copies_of_its_items() -> None:
 def test_small_samples_decide_nothing() -> None:
     found = compare(np.array([0, 0, 0, 0, 1]), np.array([1, 1, 1, 1, 1]))
     assert found.p_value == pytest.approx(0.125)  # 2 x 0.5 ** 4
-    assert str(found).startswith("No difference can be told")
+    assert str(found).startswith("No difference is established")
 
 
 def test_models_that_agree_everywhere_do_not_differ() -> None:

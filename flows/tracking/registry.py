@@ -190,7 +190,7 @@ def _register(client: Any, name: str, run: Any, digest: str) -> Any:
 
 def contents(bundle: Path) -> dict[str, Any]:
     """What MLflow saves of a model: its code, its bundle, its signature, an example and what it needs installed."""
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 

@@ -124,7 +124,7 @@ def _embed(files: Sequence[Path], out: Path, window: float, bundle: Path) -> Non
 def _table(moments: Sequence[Moment]) -> str:
     """One line a moment, cut to the width of the terminal."""
     from scriptsight.pictures import one_line
-    from scriptsight.retrieve.times import span
+    from scriptsight.times import span
 
     head = ("video", "time", "score", "words")
     lines = [head] + [

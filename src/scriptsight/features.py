@@ -22,7 +22,6 @@ import os
 import re
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -39,10 +38,12 @@ from torch.nn import functional as F
 from scriptsight import arithmetic, clips, distributed
 from scriptsight.arithmetic import Arithmetic
 from scriptsight.clips import View
+from scriptsight.code_digest import FEATURES, code_digest
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file, whole_folder, write_json
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Attention, VideoEncoder, VideoViT, use_explicit_attention
+from scriptsight.read_ahead import read_ahead
 from scriptsight.reporting import Reporter
 from scriptsight.segments import Segment, Segments
 
@@ -50,8 +51,6 @@ __all__ = ["View", "extract", "script_texts"]
 
 READERS = 2  # threads: JPEG decoding is in C and needs few of them to keep up with a processor's forward pass
 PART_CLIPS = 1024  # in a part of a store, about; of tokens, which are large, a forward pass makes one
-# The code that features come from, below the package.
-CODE = ("arithmetic.py", "clips.py", "features.py", "models", "segments.py")
 
 
 def extract(
@@ -191,12 +190,16 @@ class _Work:
         """Clips uint8 [C, M, size, size, 3], and which of them each of the b * V asked for is, int64."""
         said = False
         cuda = self.machine.device.type == "cuda"
-        with ThreadPoolExecutor((os.cpu_count() or READERS) if cuda else READERS) as readers:
-            following = ([readers.submit(self._clips, self.rows[place]) for place in batch] for batch in batches)
-            ahead: list[list[Future[np.ndarray]]] = list(islice(following, 1))
-            while ahead:
-                current, ahead = ahead[0], list(islice(following, 1))
-                seen = [clip.result() for clip in current]
+        rows = (self.rows[place] for batch in batches for place in batch)
+        found = read_ahead(
+            self._clips,
+            rows,
+            ahead=2 * max(map(len, batches), default=1),  # a batch that is computed, and the next
+            threads=(os.cpu_count() or READERS) if cuda else READERS,
+        )
+        with closing(found):
+            for batch in batches:
+                seen = list(islice(found, len(batch)))
                 frames = torch.from_numpy(np.concatenate(seen))
                 if len(frames) < len(seen) * self.view.clips and not said:
                     self.reporter.message(
@@ -213,14 +216,8 @@ class _Work:
 
     def _clips(self, row: int) -> np.ndarray:
         """What is seen of a segment, uint8 [V or fewer, M, size, size, 3]."""
-        segment = self.segments[row]
         shape = self.encoder.preprocessing
-        try:
-            return clips.views(segment, self.view, shape.frames, shape.size)
-        except ValueError as error:  # simplejpeg's, or frames of several sizes
-            raise InputError(
-                f"The frames of segment {segment.segment_id} are damaged: {error}. Run the segment stage again."
-            ) from error
+        return clips.views(self.segments[row], self.view, shape.frames, shape.size)
 
     def _check_finite(self, places: range, found: dict[str, np.ndarray]) -> None:
         for values in found.values():
@@ -268,7 +265,7 @@ def _tapped(video: VideoEncoder, kinds: Iterable[str], trimmed: bool) -> Iterato
 
 
 def _class_token_alone(block: nn.Module, given: tuple[Tensor]) -> tuple[Tensor, int]:
-    """A block computes the last of its tokens if so told; their order makes no difference to attention."""
+    """A block computes only the last tokens where asked to; their order makes no difference to attention."""
     return given[0].roll(-1, dims=1), 1
 
 
@@ -335,7 +332,8 @@ def _shelves(work: _Work, store: Path) -> list[_Shelf]:
         "view": asdict(work.view),
         "batch": work.step,
         "trimmed": work.trimmed,
-        "computed": f"{work.machine}, {torch.get_num_threads()} threads, {_libraries()}, code {_code()}",
+        "computed": f"{work.machine}, {torch.get_num_threads()} threads, {_libraries()}",
+        "code": code_digest(FEATURES),
     }
     return [_Shelf.of(store, about | {"kind": kind}) for kind in dict.fromkeys(work.kinds)]
 
@@ -349,15 +347,6 @@ def _segments_digest(paths: tuple[tuple[Path, int], ...]) -> str:
 def _libraries() -> str:
     """What decodes, scales and multiplies."""
     return ", ".join(f"{name} {version(name)}" for name in ("simplejpeg", "pillow", "torch"))
-
-
-def _code() -> str:
-    package = Path(__file__).parent
-    total = hashlib.sha256()
-    for name in CODE:
-        for path in sorted((package / name).rglob("*.py")) or [package / name]:
-            total.update(path.read_bytes())
-    return total.hexdigest()
 
 
 def _missing(work: _Work, shelves: Sequence[_Shelf]) -> list[_Shelf]:

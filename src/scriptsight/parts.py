@@ -17,13 +17,14 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter
 
 from scriptsight.catalogue import Reject
+from scriptsight.code_digest import code_digest
 from scriptsight.files import whole_file
 from scriptsight.media import Failed, MediaError, fingerprint, isolated
 from scriptsight.reporting import Reporter
@@ -115,7 +116,7 @@ def work_folder(root: Path, *about: str) -> Path:
 
     What a run with other parameters left there is removed.
     """
-    folder = root.resolve() / key([text.encode() for text in (*about, _code())])
+    folder = root.resolve() / key([text.encode() for text in (*about, code_digest())])
     for stale in root.glob("*"):
         if stale.name != folder.name and re.fullmatch("[0-9a-f]{32}", stale.name):
             shutil.rmtree(stale, ignore_errors=True)
@@ -201,14 +202,6 @@ def processes(work: Work[Any], chunks: Iterable[Chunk], total: int, *, workers: 
 def in_processes(workers: int) -> Mapper:
     """The mapper `processes` with a number of workers."""
     return partial(processes, workers=workers)
-
-
-@cache
-def _code() -> str:
-    """Digest of this package's source files: what older code made is not taken up."""
-    root = Path(__file__).parent
-    files = sorted(root.rglob("*.py"))
-    return key([part for path in files for part in (path.relative_to(root).as_posix().encode(), path.read_bytes())])
 
 
 def stamp(uri: str) -> str:

@@ -64,12 +64,21 @@ class Segment:
     label: str | None
 
     def decode(self, indices: Sequence[int]) -> np.ndarray:
-        """Decode the frames at `indices` -> uint8 [M, H, W, 3], RGB."""
+        """Decode the frames at `indices` -> uint8 [M, H, W, 3], RGB.
+
+        Raises:
+            InputError: they are damaged; the message names the segment and the remedy.
+        """
         frames = [self.frames[i] for i in indices]
-        height, width, *_ = simplejpeg.decode_jpeg_header(frames[0])
-        images = np.empty((len(frames), height, width, 3), np.uint8)
-        for image, frame in zip(images, frames, strict=True):  # into their place: stacking them takes as long again
-            simplejpeg.decode_jpeg(frame, buffer=image)
+        try:
+            height, width, *_ = simplejpeg.decode_jpeg_header(frames[0])
+            images = np.empty((len(frames), height, width, 3), np.uint8)
+            for image, frame in zip(images, frames, strict=True):  # in place: stacking them takes as long again
+                simplejpeg.decode_jpeg(frame, buffer=image)
+        except ValueError as error:  # simplejpeg's, or frames of several sizes
+            raise InputError(
+                f"The frames of segment {self.segment_id} are damaged: {error}. Run the segment stage again."
+            ) from error
         return images
 
 

@@ -40,7 +40,7 @@ class PairedComparison:
             f"McNemar's exact p = {self.p_value:.2g})"
         )
         if self.p_value >= 1 - LEVEL:
-            return f"No difference can be told: {figures}."
+            return f"No difference is established: {figures}."
         return f"The second model is {'better' if self.difference > 0 else 'worse'}: {figures}."
 
 

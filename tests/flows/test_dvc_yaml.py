@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +9,7 @@ import pytest
 from flows import parameters
 from flows.running.repository import STAGES
 from scriptsight.params import reading
-
-PROJECT = Path(__file__).resolve().parents[2]
-SOURCE = PROJECT / "src" / "scriptsight"
-# What any stage may use without being stale when it changes: wording, formats of messages, writing files.
-INFRASTRUCTURE = {"__init__.py", "errors.py", "files.py", "params/__init__.py", "redaction.py", "reporting.py"}
+from tests.imports import PROJECT, SOURCE, reached
 
 
 @pytest.fixture(scope="module")
@@ -47,32 +41,4 @@ def test_what_differs_between_equal_runs_is_no_output(pipeline: dict[str, Any]) 
 def test_code_a_stage_imports_is_its_dependency(pipeline: dict[str, Any], stage: str) -> None:
     """A stage is stale when code changes that it reaches by imports, and by no other code."""
     deps = {dep.removeprefix("src/scriptsight/") for dep in pipeline["stages"][stage]["deps"] if "src/" in dep}
-    assert {_unit(path) for path in _reached(SOURCE / stage)} == deps
-
-
-def _reached(package: Path) -> set[Path]:
-    """Files of scriptsight that a package imports, directly or through others, and its own."""
-    seen: set[Path] = set()
-    waiting = sorted(package.rglob("*.py"))
-    while waiting:
-        path = waiting.pop()
-        if path in seen or _unit(path) in INFRASTRUCTURE:
-            continue
-        seen.add(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scriptsight"):
-                base = SOURCE.joinpath(*(node.module or "").split(".")[1:])
-                waiting += [found for alias in node.names for found in _files(base / alias.name, base)]
-    return seen
-
-
-def _files(*candidates: Path) -> list[Path]:
-    options = [file for path in candidates for file in (path.with_suffix(".py"), path / "__init__.py")]
-    return [path for path in options if path.is_file()]
-
-
-def _unit(path: Path) -> str:
-    """What dvc.yaml names: a package of scriptsight, a module at its top, or a file of parameters, for a default that
-    changes makes stale the stages that use it and no others."""
-    parts = path.relative_to(SOURCE).parts
-    return "/".join(parts) if parts[0] == "params" else parts[0]
+    assert reached(SOURCE / stage) == deps

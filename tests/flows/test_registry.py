@@ -65,7 +65,7 @@ def test_the_champion_moves_only_to_what_is_better(settings: parameters.Params) 
     for seed, right, outcome, reason in (
         (1, hits(0.5), "champion", "it is the first"),
         (2, hits(0.9)[:150], "challenger", "200 items against 150"),
-        (3, hits(0.515), "challenger", "No difference can be told: 51.5% against 50.0%"),
+        (3, hits(0.515), "challenger", "No difference is established: 51.5% against 50.0%"),
     ):
         measured(settings, seed, right)
         decision = registry.publish(settings)

@@ -1,4 +1,4 @@
-"""What words alone tell of their order: told by a sorter that sees no video, and refuted where they tell nothing."""
+"""What words alone say of their order: measured by a sorter without video, and refuted where they say nothing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def scripts(count: int, seed: int, openers: tuple[str, ...] | None) -> list[list
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("language")
-    for collection, openers in (("told", OPENERS), ("shuffled", None)):
+    for collection, openers in (("narrated", OPENERS), ("shuffled", None)):
         write(folder / "segments", collection, "train", scripts(400, 1, openers))
         write(folder / "segments", collection, "val", scripts(200, 2, openers))
     return folder
@@ -91,7 +91,7 @@ def test_telling_words_are_found_out_and_a_second_run_gives_the_same_bytes(corpo
     """A transcript with its word is placed by it; both others of the script follow where two have theirs."""
     video = {"sort_accuracy": 0.9, "sort_accuracy_blank": 0.3, "chance": 1 / 3, "confusion": [[1, 0, 0]] * 3}
     (corpora / "pretrain.json").write_text(json.dumps({"val": video}))
-    found = run(corpora, "one", "told")
+    found = run(corpora, "one", "narrated")
     assert found["low"] > 0.55 > found["chance"]
     assert found["verdict"].startswith("Language alone puts") and "must be read against this" in found["verdict"]
     assert f"{100 * (0.9 - found['accuracy']):+.1f} points over language alone" in found["verdict"]
@@ -101,7 +101,7 @@ def test_telling_words_are_found_out_and_a_second_run_gives_the_same_bytes(corpo
     assert list(found["by_k"]) == ["3"]  # no script has four
     assert (found["interval_over"], found["videos_measured"]) == ("videos", 100)
     assert json.loads((corpora / "one" / "language.json").read_text()) == found
-    run(corpora, "two", "told")
+    run(corpora, "two", "narrated")
     for file in ("language.json", "language.png"):
         assert (corpora / "one" / file).read_bytes() == (corpora / "two" / file).read_bytes()
     assert not list((corpora / "one" / "checkpoints").glob("*"))
@@ -130,7 +130,7 @@ def test_the_sorter_is_equivariant_to_the_order_of_its_input() -> None:
 
 
 def test_it_is_measured_on_the_scripts_and_orders_that_pretrain_is(tmp_path: Path) -> None:
-    split = Segments(small.narrated(tmp_path, "val", 30).parents[2], "told", "val")
+    split = Segments(small.narrated(tmp_path, "val", 30).parents[2], "narrated", "val")
     seen = samplers.Cues(split, samplers.Clip(4, 16), 3)
     whole, words = (ValidationBatches(sampler, batch=8, samples=20, seed=3) for sampler in (seen, WordsAlone(seen)))
     for one, other in zip(whole, words, strict=True):
@@ -168,4 +168,4 @@ def test_a_corpus_without_scripts_is_told(corpora: Path) -> None:
             segments=corpora / "segments",
         )
     with pytest.raises(InputError, match="has 5 transcripts"):
-        run(corpora, "none", "told", k=5)
+        run(corpora, "none", "narrated", k=5)

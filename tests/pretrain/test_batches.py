@@ -31,7 +31,7 @@ def segments(tmp_path) -> Segments:
         cues = [Cue(2.0 * i, 2.0 * i + 1.5, text) for i, text in enumerate(SENTENCES[: 2 if number == 5 else 5])]
         rows.append(
             Segment(
-                segment_id=f"told/v{number}/0",
+                segment_id=f"narrated/v{number}/0",
                 video_id=f"v{number}",
                 uri=f"v{number}.mp4",
                 start=0.0,
@@ -44,8 +44,8 @@ def segments(tmp_path) -> Segments:
                 label=None,
             )
         )
-    small.write_segments(tmp_path, "told", "train", rows)
-    return Segments(tmp_path, "told", "train")
+    small.write_segments(tmp_path, "narrated", "train", rows)
+    return Segments(tmp_path, "narrated", "train")
 
 
 def sampler(segments: Segments, k: int = 3) -> Cues:
@@ -94,7 +94,7 @@ def test_orders_and_starts_are_uniform(segments):
 def test_an_epoch_shows_every_segment_once(segments):
     batches = batches_of(sampler(segments), batch=5, steps=6, seed=0)
     for step in range(6):
-        assert sorted(batches[step].segment_ids) == sorted(f"told/v{number}/0" for number in range(5))
+        assert sorted(batches[step].segment_ids) == sorted(f"narrated/v{number}/0" for number in range(5))
 
 
 def test_batches_do_not_depend_on_loader_processes_or_on_the_first_step(segments):
@@ -124,13 +124,13 @@ def test_sources_take_turns_in_their_shares():
 
 def test_each_source_has_epochs_of_its_own(segments, tmp_path):
     small.narrated(tmp_path / "more", "train", 4)
-    more = Cues(Segments(tmp_path / "more", "told", "train"), Clip(frames=4, size=16), 3)
+    more = Cues(Segments(tmp_path / "more", "narrated", "train"), Clip(frames=4, size=16), 3)
     batches = batches_of(sampler(segments), more, batch=4, steps=10, seed=0)
     shown = [batches[step].segment_ids for step in range(10)]
     for ids in shown[1::2]:
         assert sorted(ids) == sorted(more.segments[row].segment_id for row in range(4))
     assert sorted(name for ids in shown[0::2] for name in ids) == sorted(
-        4 * [f"told/v{number}/0" for number in range(5)]
+        4 * [f"narrated/v{number}/0" for number in range(5)]
     )
 
 

@@ -21,7 +21,7 @@ def spoken(start: float, end: float, number: int = 0, silent: tuple[float, float
     cue = Cue(words[0].start, words[-1].end, " ".join(word.text for word in words), words)
     times = np.arange(start, end, 0.5)
     return Segment(
-        segment_id=f"told/v{number}/0",
+        segment_id=f"narrated/v{number}/0",
         video_id=f"v{number}",
         uri="v.mp4",
         start=start,
@@ -36,8 +36,8 @@ def spoken(start: float, end: float, number: int = 0, silent: tuple[float, float
 
 
 def written(tmp_path, *rows: Segment) -> Segments:
-    small.write_segments(tmp_path, "told", "train", rows)
-    return Segments(tmp_path, "told", "train")
+    small.write_segments(tmp_path, "narrated", "train", rows)
+    return Segments(tmp_path, "narrated", "train")
 
 
 def test_spans_have_the_papers_lengths_and_gaps(tmp_path):
@@ -95,7 +95,7 @@ def test_any_k_on_the_same_segments(tmp_path, k):
 
 def test_pairs_draw_one_text_in_training_and_take_the_first_in_evaluation(tmp_path):
     small.narrated(tmp_path, "train", 3)
-    segments = Segments(tmp_path, "told", "train")
+    segments = Segments(tmp_path, "narrated", "train")
     captions = PairSampler(segments, CLIP, "caption")
     drawn = {captions.draw(1, np.random.default_rng(seed), training=True).texts[0] for seed in range(20)}
     assert drawn == {"a grey scene, number 1", "number 1 is grey"}
@@ -132,13 +132,13 @@ def test_a_strided_clip_starts_anywhere_and_keeps_its_pace(tmp_path):
     assert clip.indices(times, (2.0, 8.0), None).tolist() == [15, 18, 21, 24]
     assert clip.indices(times, (2.0, 3.0), np.random.default_rng(0)).tolist() == [8, 11, 12, 12]
     small.narrated(tmp_path, "train", 1)
-    pairs = PairSampler(Segments(tmp_path, "told", "train"), clip, "caption")
+    pairs = PairSampler(Segments(tmp_path, "narrated", "train"), clip, "caption")
     assert pairs.draw(0, np.random.default_rng(0), training=True).frames.shape == (4, 16, 16, 3)
 
 
 def test_half_of_the_training_clips_are_mirrored_if_asked(tmp_path):
     small.narrated(tmp_path, "train", 1)
-    segments = Segments(tmp_path, "told", "train")
+    segments = Segments(tmp_path, "narrated", "train")
     plain, mirrored = Cues(segments, CLIP, 3), Cues(segments, Clip(4, 16, flip=True), 3)
     turned = 0
     for seed in range(40):

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from scriptsight import distributed
 from scriptsight.pretrain.samplers import Sampler
+from scriptsight.read_ahead import read_ahead
 
 AHEAD = 2  # batches that a thread reads while the last one is computed
 
@@ -118,7 +117,7 @@ def training_batches(dataset: TrainingBatches, first_step: int, workers: int) ->
     by a thread if there are none."""
     items = range(first_step * dataset.accumulate, len(dataset))
     if not workers:
-        return _ahead(dataset, items)
+        return read_ahead(dataset.__getitem__, items, ahead=AHEAD)
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -136,16 +135,6 @@ def training_batches(dataset: TrainingBatches, first_step: int, workers: int) ->
 def _deaf_to_ctrl_c(_worker: int) -> None:
     """Ctrl-C is for the training, which ends its step first and still needs batches for that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _ahead(dataset: TrainingBatches, items: range) -> Iterator[Batch]:
-    with ThreadPoolExecutor(1) as reader:
-        upcoming = iter(items)
-        waiting = [reader.submit(dataset.__getitem__, item) for item in islice(upcoming, AHEAD)]
-        while waiting:
-            batch = waiting.pop(0).result()
-            waiting += [reader.submit(dataset.__getitem__, item) for item in islice(upcoming, 1)]
-            yield batch
 
 
 class ValidationBatches(Sequence[Batch]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scriptsight.files import whole_folder
+from scriptsight.files import whole_folder, write_csv
 from scriptsight.pictures import COLOURS, FAINT, picture
 from scriptsight.reporting import Reporter
 from scriptsight.training.loop import History
@@ -31,11 +30,9 @@ def write(history: History, val: dict[str, Any], plots: Path, reporter: Reporter
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        # Batches of pairs have figures of their own: what a row lacks stays empty.
-        table = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
-        table.writeheader()
-        table.writerows(rows)
+    # Batches of pairs have figures of their own: what a row lacks stays empty.
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    write_csv(path, names, ([row.get(name) for name in names] for row in rows))
 
 
 def _one_row_each(confusion: np.ndarray) -> list[dict[str, Any]]:

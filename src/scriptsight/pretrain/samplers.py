@@ -73,12 +73,7 @@ class Sampler(ABC):
         segment = self.segments[row]
         texts, stretch = self.choose(segment, rng, training)
         indices = self.clip.indices(segment.frame_times, stretch, rng if training else None)
-        try:
-            frames = clips.read(segment, indices, self.clip.size)
-        except ValueError as error:  # simplejpeg's, or frames of several sizes
-            raise InputError(
-                f"The frames of segment {segment.segment_id} are damaged: {error}. Run the segment stage again."
-            ) from error
+        frames = clips.read(segment, indices, self.clip.size)
         if training and self.clip.flip and rng.random() < 0.5:
             frames = frames[:, :, ::-1]
         return Sample(frames, texts, segment.segment_id)

@@ -7,9 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import VideoEncoder, VideoViT, set_drop_path
 from scriptsight.params.optimization import AdamW, Cosine
 from scriptsight.params.probe import FinetuneParams
+from scriptsight.read_ahead import read_ahead
 from scriptsight.reporting import Reporter, Under
 from scriptsight.segments import Segment, Segments
 from scriptsight.training import checkpoint
@@ -247,23 +246,19 @@ def _training_batches(learned: Labelled, clip: _Clip, plan: TrainingPlan, first:
     segments, rows, classes = learned
     share, per_epoch = plan.batch // plan.accumulate, len(rows) // plan.batch
 
-    def read(step: int, part: int) -> ClipBatch:
+    def read(which: tuple[int, int]) -> ClipBatch:
+        step, part = which
         epoch, place = divmod(step, per_epoch)
         order = np.random.default_rng([plan.seed, 1, epoch]).permutation(len(rows))
         begin = place * plan.batch + part * share
         items = order[begin : begin + share]
         found = [segments[rows[item]] for item in items]
         rngs = [np.random.default_rng([plan.seed, 2, step, part * share + i]) for i in range(share)]
-        frames = [_told(clip.draw, segment, rng) for segment, rng in zip(found, rngs, strict=True)]
+        frames = [clip.draw(segment, rng) for segment, rng in zip(found, rngs, strict=True)]
         return _batch(np.stack(frames), classes[items], items, [segment.segment_id for segment in found])
 
-    with ThreadPoolExecutor(READERS) as readers:
-        upcoming = ((step, part) for step in range(first, plan.steps) for part in range(plan.accumulate))
-        waiting = [readers.submit(read, *which) for which in islice(upcoming, AHEAD)]
-        while waiting:
-            batch = waiting.pop(0).result()
-            waiting += [readers.submit(read, *which) for which in islice(upcoming, 1)]
-            yield batch
+    parts = ((step, part) for step in range(first, plan.steps) for part in range(plan.accumulate))
+    return read_ahead(read, parts, ahead=AHEAD, threads=READERS)
 
 
 class TestBatches(Sequence[ClipBatch]):
@@ -284,18 +279,9 @@ class TestBatches(Sequence[ClipBatch]):
         segments, rows, classes = self.test
         items = np.arange(len(rows))[number * self.step : (number + 1) * self.step]
         found = [segments[rows[item]] for item in items]
-        seen = [_told(clips.views, segment, self.view, self.clip.frames, self.clip.size) for segment in found]
+        seen = [clips.views(segment, self.view, self.clip.frames, self.clip.size) for segment in found]
         repeated = np.repeat(items, [len(views) for views in seen])  # of square frames all crops are one
         return _batch(np.concatenate(seen), classes[repeated], repeated, [segment.segment_id for segment in found])
-
-
-def _told(read: Callable[..., np.ndarray], segment: Segment, *arguments: Any) -> np.ndarray:
-    try:
-        return read(segment, *arguments)
-    except ValueError as error:  # simplejpeg's, or frames of several sizes
-        raise InputError(
-            f"The frames of segment {segment.segment_id} are damaged: {error}. Run the segment stage again."
-        ) from error
 
 
 def _batch(frames: np.ndarray, classes: np.ndarray, items: np.ndarray, ids: list[str]) -> ClipBatch:

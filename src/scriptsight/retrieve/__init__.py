@@ -28,6 +28,7 @@ from scriptsight.retrieve.metrics import ranks, summary
 from scriptsight.retrieve.protocols import RetrievalPairs, pairs
 from scriptsight.retrieve.search import Filters, Like, Moment, Searcher, search
 from scriptsight.segments import Segment, Segments
+from scriptsight.spreading import evenly
 
 __all__ = ["Film", "Filters", "Like", "Moment", "Result", "Searcher", "embed", "run", "search"]
 
@@ -123,7 +124,7 @@ def run(
         )
         if made.reused:
             reporter.message(f"{made.reused:,} of {len(keys):,} segments were in the index already")
-        sample = _evenly(indexed, params.map_points)
+        sample = evenly(indexed, params.map_points)
         if layout is not None:
             layout.begin(made.vectors[sample])
         languages = _languages(Path(catalogue), reporter)
@@ -260,7 +261,7 @@ def _answers(
     reporter: Reporter,
 ) -> list[Path]:
     """What the index answers to the queries of the parameters and to some texts of the corpus; the ranks."""
-    own = _evenly(len(measured.pairs.texts), SHOWN - len(params.queries))
+    own = evenly(len(measured.pairs.texts), SHOWN - len(params.queries))
     queries = [[query] for query in params.queries] + [measured.pairs.texts[i] for i in own]
     owners = [frozenset[str]() for _ in params.queries]
     owners += [
@@ -328,9 +329,3 @@ def _outcomes(measured: _Measured, shelf: _Shelf, path: Path) -> Path:
 def _item(shelf: _Shelf, measured: _Measured, item: int) -> list[Segment]:
     """The segments of an item of the gallery."""
     return [shelf.segment(measured.first + row) for row in measured.pairs.items[item]]
-
-
-def _evenly(items: int, wanted: int) -> list[int]:
-    """The middles of `wanted` equal parts of `items`, all of them where there are fewer."""
-    count = max(0, min(wanted, items))
-    return [(2 * part + 1) * items // (2 * count) for part in range(count)]

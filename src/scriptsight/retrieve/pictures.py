@@ -19,8 +19,8 @@ from scriptsight.clips import frame_indices
 from scriptsight.features import script_texts
 from scriptsight.files import whole_file
 from scriptsight.pictures import COLOURS, FAINT, GRID, INK, one_line, picture
-from scriptsight.retrieve.times import span
 from scriptsight.segments import Segment
+from scriptsight.times import span
 
 FRAMES = 4  # of a moment
 ROWS, COLUMNS = 40, 8  # at most: a larger sheet is no picture any more

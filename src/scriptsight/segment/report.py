@@ -24,6 +24,8 @@ import pyarrow.parquet as pq
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
 from scriptsight.segments import MIN_CHARACTERS, SPLITS, Segment, Segments
+from scriptsight.spreading import evenly
+from scriptsight.times import clock
 
 KS = range(2, 9)  # transcripts a sample
 REASONS, EXAMPLES = 20, 3  # of refusals, and of files a reason
@@ -255,7 +257,7 @@ def _cleaned(metrics: Path | None) -> dict[str, int]:
 
 def _samples(segments: Path, name: str, collection: _Collection) -> Iterator[tuple[str, Segment]]:
     """Segments evenly spread over all of a collection, with their split."""
-    wanted = _spread(collection.total.segments, SAMPLES)
+    wanted = evenly(collection.total.segments, SAMPLES)
     before = 0
     for where in _ordered(collection):
         size = collection.splits[where].segments
@@ -266,12 +268,6 @@ def _samples(segments: Path, name: str, collection: _Collection) -> Iterator[tup
             yield from ((where, rows[index]) for index in here)
 
 
-def _spread(total: int, most: int) -> list[int]:
-    """Up to `most` indices below `total`: the middle one of each equal part."""
-    count = min(most, total)
-    return [int((i + 0.5) * total / count) for i in range(count)]
-
-
 def _shown(where: str, segment: Segment) -> dict[str, Any]:
     """What the page says of a segment; the JPEG frames are those of the shard, byte for byte."""
     from scriptsight.pictures import one_line
@@ -279,23 +275,17 @@ def _shown(where: str, segment: Segment) -> dict[str, Any]:
     return {
         "name": one_line(segment.segment_id, 100),
         "split": where,
-        "span": f"{_clock(segment.start)} to {_clock(segment.end)}",
+        "span": f"{clock(segment.start)} to {clock(segment.end)}",
         "title": one_line(segment.title, 200) if segment.title else "",
         "label": one_line(segment.label, 100) if segment.label else "",
         "captions": [one_line(caption, 300) for caption in segment.captions[:2]],
         "frames": [
-            (_clock(float(segment.frame_times[i])), _data_uri(bytes(segment.frames[i]), "image/jpeg"))
-            for i in _spread(len(segment.frames), FRAMES)
+            (clock(float(segment.frame_times[i])), _data_uri(bytes(segment.frames[i]), "image/jpeg"))
+            for i in evenly(len(segment.frames), FRAMES)
         ],
-        "cues": [(_clock(cue.start), _clock(cue.end), one_line(cue.text, 300)) for cue in segment.cues[:CUES]],
+        "cues": [(clock(cue.start), clock(cue.end), one_line(cue.text, 300)) for cue in segment.cues[:CUES]],
         "more": max(0, len(segment.cues) - CUES),
     }
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds * 10), 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
 
 
 def _data_uri(data: bytes, kind: str) -> str:

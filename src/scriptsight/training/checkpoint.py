@@ -12,24 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scriptsight.code_digest import TRAINING, code_digest
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
-
-# The code that a training run's numbers come from, below the package.
-CODE = ("arithmetic.py", "clips.py", "distributed.py", "models", "pretrain", "segments.py", "training")
 
 
 def key(*inputs: Any, code: Sequence[str] = ()) -> str:
     """A digest of everything that a run depends on: `inputs` (plain values), the code and torch's version.
 
-    Another key never resumes from this one's checkpoints. `code` names more of it than `CODE` does.
+    Another key never resumes from this one's checkpoints. `code` names more of it than `code_digest.TRAINING` does.
     """
-    total = hashlib.sha256(json.dumps([torch.__version__, *inputs], sort_keys=True).encode())
-    package = Path(__file__).parents[1]
-    for name in (*CODE, *code):
-        for path in sorted((package / name).rglob("*.py")) or [package / name]:
-            total.update(path.read_bytes())
-    return total.hexdigest()[:16]
+    made_by = code_digest((*TRAINING, *code))
+    return hashlib.sha256(json.dumps([torch.__version__, made_by, *inputs], sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Checkpoints:
