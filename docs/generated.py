@@ -26,12 +26,13 @@ import textwrap
 import tokenize
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pyarrow as pa
+from mkdocs.exceptions import PluginError
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
@@ -41,7 +42,7 @@ MARK = re.compile(r"^<!-- generated: (?P<kind>\w+)(?: (?P<words>.+))? -->$", re.
 HELP_COLUMNS = 100
 
 
-class CannotGenerate(Exception):
+class CannotGenerate(PluginError):
     """A mark names what the code does not have."""
 
 
@@ -203,8 +204,7 @@ def _about(model: type[BaseModel]) -> str:
 
 def kinds(name: str) -> str:
     """The tables of all models of a choice, such as the kinds of collections; `name` is MODULE.ALIAS."""
-    module, _, alias = name.rpartition(".")
-    found = getattr(importlib.import_module(module), alias, None)
+    found = _named(name)
     models = [option for option in _options(found) if _is_model(option)]
     if not models:
         raise CannotGenerate(f"{name} is no choice among sections")
@@ -225,6 +225,14 @@ def kinds(name: str) -> str:
         parts += [f"\n#### `kind: {kind}`\n", _about(model)]
         parts += [_table(("key", "type", "default", "meaning"), rows)] if rows else []
     return "\n".join(parts)
+
+
+def _named(name: str) -> Any:
+    """A name in a module, or a field of a section there -> the type."""
+    module, _, alias = name.rpartition(".")
+    if module.rpartition(".")[2][:1].isupper():
+        return typing.get_type_hints(_named(module), include_extras=True)[alias]
+    return getattr(importlib.import_module(module), alias, None)
 
 
 def _is_model(thing: Any) -> typing.TypeGuard[type[BaseModel]]:
@@ -337,7 +345,7 @@ def schema(name: str) -> str:
 
 
 def rules(_: str) -> str:
-    """What the functions of `scriptsight.ingest.cleaning` say of themselves, in the order in which they are applied."""
+    """What each function of `scriptsight.ingest.cleaning` says of itself, in the order in which they are applied."""
     from scriptsight.ingest import cleaning
 
     rows = [(name, inspect.getdoc(getattr(cleaning, name)) or "") for name in cleaning.RULES]
@@ -376,7 +384,7 @@ def _with_yaml(text: str) -> str:
     return "\n".join(out[:-1])
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [heads, tuple("---" for _ in heads)]
     lines += [(f"`{row[0]}`", *row[1:]) for row in rows]
     return "\n".join("| " + " | ".join(_markdown(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
