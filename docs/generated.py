@@ -167,7 +167,8 @@ def section(name: str) -> str:
 def _tables(path: str, model: type[BaseModel], values: Any) -> Iterator[str]:
     said = meanings(model)
     hints = typing.get_type_hints(model, include_extras=True)
-    rows, below = [], []
+    rows: list[tuple[str, ...]] = []
+    below: list[tuple[str, type[BaseModel], Any]] = []
     for key, field in model.model_fields.items():
         value = values.get(key, PydanticUndefined) if isinstance(values, Mapping) else PydanticUndefined
         inner = _inner(hints[key])
