@@ -24,7 +24,7 @@ def measure(settings: parameters.Params, seed: int, folder: Path) -> dict[str, f
     bundle, plots = folder / "model", folder / "plots"
     trained = pretrain.run(
         settings.pretrain.model_copy(update={"seed": seed}),
-        bundle_folder=bundle,
+        bundle=bundle,
         metrics=folder / "pretrain.json",
         plots=plots,
         checkpoints=folder / "checkpoints",

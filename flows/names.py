@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -17,3 +19,9 @@ def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[st
         else:
             found[name] = value
     return found
+
+
+def numbers(path: Path, prefix: str = "") -> dict[str, float]:
+    """The numbers of a JSON file of metrics by such names, as `random_init/linear_top1`."""
+    values = flat(json.loads(path.read_text(encoding="utf-8")), "/", prefix)
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

@@ -61,13 +61,13 @@ def test_what_is_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert write(tmp_path / str(pieces), videos, pieces, rejects[::1]) == written
 
 
-def test_two_videos_of_one_id_are_told(tmp_path: Path) -> None:
+def test_two_videos_of_one_id_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="have the id 'v0001'"):
         write(tmp_path / "a", [video(1), video(1)], 2)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cues_of_other_videos_are_told(tmp_path: Path) -> None:
+def test_cues_of_other_videos_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "a", [video(1, 2), video(2, 2)], 1)
     write(tmp_path / "b", [video(1, 2)], 1)
     (tmp_path / "a/cues.parquet").rename(tmp_path / "b/cues.parquet")
@@ -75,7 +75,7 @@ def test_cues_of_other_videos_are_told(tmp_path: Path) -> None:
         list(catalogue.read(tmp_path / "b"))
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read as Linux tells it")
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read as Linux shows it")
 def test_memory_is_flat_in_the_number_of_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "_CUE_ROWS", 2048)  # long cues, few of them a row group: 4 MB of the file
     # Not getrusage: its peak is that of the process that started this one, where that was larger.
@@ -90,8 +90,8 @@ def test_memory_is_flat_in_the_number_of_videos(tmp_path: Path, monkeypatch: pyt
     for count in (200, 2000):
         folder = tmp_path / str(count)
         said = (tuple(replace(cue, text=f"{i} {cue.text}") for cue in long) for i in range(count))
-        told = (catalogue.with_cues([replace(video(i), cues=cues)]) for i, cues in enumerate(said))
-        catalogue.write(folder, told, [])
+        tables = (catalogue.with_cues([replace(video(i), cues=cues)]) for i, cues in enumerate(said))
+        catalogue.write(folder, tables, [])
         command = [sys.executable, "-c", code, str(folder), str(count)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
         peaks.append(int(done.stdout) / 1024)

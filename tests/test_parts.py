@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from scriptsight import ingest, parts, segment
+from scriptsight import catalogue, ingest, parts, segment
 from scriptsight.errors import InputError
+from scriptsight.ingest import rendering
+from scriptsight.params.ingest import IngestParams
 from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Chunk, Work
 from scriptsight.reporting import ConsoleReporter
@@ -28,13 +31,15 @@ SEGMENT: dict[str, Any] = small.segment_params(fps=8.0, short_side=48).model_dum
 
 
 class Counting:
-    """The library's own mapper, and how many chunks it was given."""
+    """The library's own mapper, and how many chunks it was given, by the kind of their parts as well."""
 
     def __init__(self) -> None:
         self.chunks = 0
+        self.kinds: dict[str, int] = {}
 
     def __call__(self, work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
         self.chunks = total
+        self.kinds[work.part.__name__] = total
         return parts.processes(work, chunks, total, workers=2)
 
 
@@ -107,16 +112,16 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(name: str, values: 
     assert 3 <= finished < VIDEOS
     before = {path.name: path.stat().st_mtime_ns for path in summaries(name)}
     counting = Counting()
-    told = Told()
-    stage.run(params, mapper=counting, reporter=told)
+    heard = Heard()
+    stage.run(params, mapper=counting, reporter=heard)
     assert counting.chunks == VIDEOS - finished  # what was done is not done again
-    assert told.lines == [f"{name}: {finished} of {VIDEOS} parts are there from an interrupted run"]
-    assert told.last_seen.items() >= before.items()
+    assert heard.lines == [f"{name}: {finished} of {VIDEOS} parts are there from an interrupted run"]
+    assert heard.last_seen.items() >= before.items()
     assert outputs() == whole
     assert not Path(".work", name).exists()
 
 
-class Told(ConsoleReporter):
+class Heard(ConsoleReporter):
     """What the stage says, and the parts that it saw before its last step."""
 
     def __init__(self) -> None:
@@ -131,13 +136,16 @@ class Told(ConsoleReporter):
         self.last_seen = {path.name: path.stat().st_mtime_ns for path in summaries(label)}
 
 
-def interrupted(stage: Any, params: Any) -> None:
-    """Run a stage until half of its parts are there."""
+def interrupted(stage: Any, params: Any, kind: str | None = None) -> None:
+    """Run a stage until half of its parts, or those of a kind, are there."""
 
     class Stop(Exception):
         pass
 
     def half(work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
+        if kind not in (None, work.part.__name__):
+            yield from parts.processes(work, chunks, total, workers=2)
+            return
         for number, count in enumerate(parts.processes(work, chunks, total, workers=2)):
             if number == total // 2:
                 raise Stop
@@ -159,6 +167,76 @@ def test_a_resumed_run_notices_a_file_that_changed_meanwhile(make_video: MakeVid
     resumed = outputs()
     ingest.run(params)
     assert outputs() == resumed
+
+
+def world_params(**keys: Any) -> IngestParams:
+    videos = {"train": 8, "val": 0, "test": 4}
+    worlds = {
+        "clips": {"kind": "world", "content": "slow", "videos": videos},
+        "told": {"kind": "world", "content": "narrated", "videos": {"train": 2, "val": 1, "test": 0}},
+    }
+    return small.ingest_params(worlds, **keys)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "CHUNK_VIDEOS", 2)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_world_is_rendered_once_however_often_the_stage_is_interrupted() -> None:
+    whole = Counting()
+    ingest.run(world_params(), mapper=whole)
+    expected = outputs()
+    assert whole.kinds == {"RenderedPart": 8, "CataloguePart": 15}
+    assert not Path(".work/ingest").exists()
+    shutil.rmtree("data")
+
+    interrupted(ingest, world_params(), "RenderedPart")
+    assert not Path("data/world").exists()
+    resumed = Counting()
+    rendered_half = summaries("ingest/world")
+    assert 4 <= len(rendered_half) < 8
+    interrupted(ingest, world_params(), "CataloguePart")
+    done = len(summaries("ingest"))
+    ingest.run(world_params(), mapper=resumed)
+    assert resumed.kinds == {"CataloguePart": 15 - done}  # nothing is rendered again, nothing read again
+    assert outputs() == expected
+    assert not Path(".work/ingest").exists()
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_world_is_not_rendered_again_for_other_cleaning() -> None:
+    interrupted(ingest, world_params(), "CataloguePart")
+    counting = Counting()
+    section = world_params().model_dump()
+    cleaning = section["cleaning"] | {"overlaps": False}
+    ingest.run(IngestParams.model_validate(section | {"cleaning": cleaning}), mapper=counting)
+    assert counting.kinds == {"CataloguePart": 15}
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_video_that_is_not_rendered_in_time_is_a_reject_and_tried_again() -> None:
+    def hasty(work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
+        for number, chunk in enumerate(chunks):
+            late = work.part.__name__ == "RenderedPart" and number == 0
+            yield from parts.processes(replace(work, timeout=0.001) if late else work, [chunk], 1, workers=1)
+
+    with pytest.raises(InputError, match=r"'clips': 17% was refused(.|\n)*2 x timed out(.|\n)*clips/test-00000\.mp4"):
+        ingest.run(world_params(max_reject_share=0.1), mapper=hasty)
+    assert not Path("data/world").exists()  # what is short of videos takes nobody's place
+    counting = Counting()
+    result = ingest.run(world_params(max_reject_share=0.1), mapper=counting)
+    assert counting.kinds == {"RenderedPart": 1, "CataloguePart": 15}
+    assert (result.videos, result.rejects) == (15, 0)
+
+    shutil.rmtree("data")
+    result = ingest.run(world_params(), mapper=hasty)
+    assert (result.videos, result.rejects) == (13, 2)
+    assert result.collections["clips"] == {"train": 8, "val": 0, "test": 2}
+    assert [
+        (reject.collection, reject.uri, reject.reason) for reject in catalogue.read_rejects("data/catalogue")
+    ] == [("clips", f"data/world/clips/test-0000{number}.mp4", "timed out") for number in (0, 1)]
 
 
 def test_parts_of_other_parameters_are_not_used_and_removed() -> None:
@@ -204,3 +282,11 @@ def test_the_stamp_of_an_archives_member_is_the_archives(tmp_path: Path) -> None
     (tmp_path / "a.tar").write_bytes(b"xy")
     assert parts.stamp(f"tar://member.mp4::{tmp_path}/a.tar") != one
     assert parts.stamp(f"{tmp_path}/gone") == ""
+
+
+def test_two_colons_in_the_name_of_a_file_are_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "std::vector.mp4"
+    path.write_bytes(b"x")
+    one = parts.stamp(str(path))
+    path.write_bytes(b"xy")
+    assert "" != one != parts.stamp(str(path)) != ""

@@ -37,7 +37,7 @@ _PROBE = ("test", "fold", "segment_id", "label")
 _RETRIEVE = ("direction", "query", "rank")
 
 Item = tuple[str, ...]
-Figures = dict[str, dict[Item, bool]]  # figure as metrics/*.json names it -> item -> whether the model is right
+Hits = dict[str, dict[Item, bool]]  # figure as metrics/*.json names it -> item -> whether the model is right
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Model:
     """What one model got right."""
 
     name: str
-    figures: Figures
+    figures: Hits
     run_id: str | None = None  # None: of a folder
     started: int = 0  # milliseconds since 1970, when its run began
 
@@ -76,7 +76,7 @@ class Answer:
     def __str__(self) -> str:
         """The answer in Markdown, readable as it is."""
         decisive = self.compared[self.metric]
-        short = {"better": "Yes.", "worse": "No, it is worse.", "can't tell": "That can't be told."}
+        short = {"better": "Yes.", "worse": "No, it is worse.", "can't tell": "No difference can be shown."}
         head = ("figure", "first", "second", "difference, 95% interval", "p", "second is")
         rows = [
             (name, *_cells(one), f"{self.p_values[name]:.2g}", self.verdict(name))
@@ -139,7 +139,7 @@ def compare(first: Model, second: Model, metric: str) -> Answer:
             f"{first.name} and {second.name} were not measured on the same items by {metric}: {left_out[metric]}. "
             "Measure both with the same parameters and data of the probe, and compare again."
         )
-    others = _holm({name: one.p_value for name, one in compared.items() if name != metric})
+    others = holm({name: one.p_value for name, one in compared.items() if name != metric})
     p_values = {metric: compared[metric].p_value} | others
     return Answer(first, second, metric, compared, p_values, left_out)
 
@@ -161,14 +161,14 @@ def _independent(items: Sequence[Item]) -> list[Item]:
 
 def _difference(one: Mapping[Item, bool], other: Mapping[Item, bool]) -> str:
     """How two evaluation sets differ, in words."""
-    told = [f"{len(one):,} items against {len(other):,}"]
+    differences = [f"{len(one):,} items against {len(other):,}"]
     for which, alone in (("first", one.keys() - other.keys()), ("second", other.keys() - one.keys())):
         if alone:
-            told.append(f"{len(alone):,} only of the {which}, such as {' '.join(min(alone))!r}")
-    return "; ".join(told)
+            differences.append(f"{len(alone):,} only of the {which}, such as {' '.join(min(alone))!r}")
+    return "; ".join(differences)
 
 
-def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Holm's step-down adjustment: the chance of any false finding among all stays under the level."""
     adjusted: dict[str, float] = {}
     least = 0.0
@@ -187,7 +187,7 @@ def read(folder: Path, name: str, run_id: str | None = None, started: int = 0) -
     Raises:
         InputError: there are none, or a table is damaged.
     """
-    figures: Figures = {}
+    figures: Hits = {}
     for path in (folder / table for table in (*TABLES, "outcomes.csv")):
         if path.is_file():
             figures |= _figures(path)
@@ -196,7 +196,7 @@ def read(folder: Path, name: str, run_id: str | None = None, started: int = 0) -
     return Model(name, figures, run_id, started)
 
 
-def _figures(path: Path) -> Figures:
+def _figures(path: Path) -> Hits:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     columns = tuple(rows[0]) if rows else ()
@@ -210,8 +210,8 @@ def _figures(path: Path) -> Figures:
     raise InputError(f"{path} is no table of outcomes: its columns are {', '.join(columns) or 'none'}.")
 
 
-def _of_retrieve(rows: Sequence[Mapping[str, str]]) -> Figures:
-    figures: Figures = {}
+def _of_retrieve(rows: Sequence[Mapping[str, str]]) -> Hits:
+    figures: Hits = {}
     for row in rows:
         for recall in RECALLS:
             hits = figures.setdefault(f"{row['direction']}/r{recall}", {})
@@ -219,9 +219,9 @@ def _of_retrieve(rows: Sequence[Mapping[str, str]]) -> Figures:
     return figures
 
 
-def _of_probe(rows: Sequence[Mapping[str, str]], protocols: Sequence[str]) -> Figures:
+def _of_probe(rows: Sequence[Mapping[str, str]], protocols: Sequence[str]) -> Hits:
     """Figures of the first test have no prefix, those of others `TEST/`. An empty cell is an item not measured."""
-    figures: Figures = {}
+    figures: Hits = {}
     for row in rows:
         prefix = "" if row["test"] == rows[0]["test"] else f"{row['test']}/"
         item = tuple(row[name] for name in _PROBE)

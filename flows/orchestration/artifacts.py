@@ -19,7 +19,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from flows.experiments.summary import HEADLINES
 from flows.running import locks, stage
 from flows.running.repository import StageOutcome, figures
-from flows.tracking import recording, store
+from flows.tracking import reporter, store
 from scriptsight import redaction
 
 # figure in metrics/STAGE.json and what it is, beside the headlines
@@ -39,7 +39,7 @@ PLOTS = {  # of a stage that ran
     "retrieve": Path("plots/retrieve/ranks.png"),
 }
 LARGEST_PLOT = 200_000  # bytes; it lies in Prefect's database
-MLFLOW_UI = "http://127.0.0.1:5000"  # of `make ui`
+MLFLOW_UI = "http://127.0.0.1:5000"  # of `scriptsight ui`
 
 
 def publish(outcomes: Sequence[StageOutcome], before: dict[str, float], decision: str = "") -> None:
@@ -47,7 +47,7 @@ def publish(outcomes: Sequence[StageOutcome], before: dict[str, float], decision
     is worth more than its page.
 
     Args:
-        before: `stages.figures()` as they were when the run began.
+        before: `repository.figures()` as they were when the run began.
         decision: what became of the model, in words.
     """
     try:
@@ -83,8 +83,8 @@ def report(outcomes: Sequence[StageOutcome], decision: str = "") -> str:
         lines += ["", "### The model", "", _quoted(decision)]
     lines += ["", f"- MLflow: {_mlflow()}"]
     lines += [f"- Refused videos: `{path}`" for path in REJECTS if path.is_file()]
-    if recording.DATA_PAGE.is_file():
-        lines.append(f"- The data on one page: `{recording.DATA_PAGE}` (with each model in MLflow)")
+    if reporter.DATA_PAGE.is_file():
+        lines.append(f"- The data on one page: `{reporter.DATA_PAGE}` (with each model in MLflow)")
     if Path("plots").is_dir():
         lines.append("- Plots: `plots/` (with each model in MLflow)")
     return "\n".join(lines)
@@ -109,9 +109,10 @@ def _mlflow() -> str:
     base = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
     trained = stage.read_report(locks.LOCKS / "pretrain.report.json")  # gone when a training begins
     page = trained.get("mlflow", "")
-    if trained and not page:  # of several processes, none of which tells this one
+    if trained and not page:  # of several processes, none of which reports it
         page = stage.read_report(locks.LOCKS / "probe.report.json").get("mlflow", "")
-    return f"[{'the run of this model' if page else 'all runs'}]({base}/{page})" + (" (`make ui`)" if at_home else "")
+    hint = " (`scriptsight ui`)" if at_home else ""
+    return f"[{'the run of this model' if page else 'all runs'}]({base}/{page}){hint}"
 
 
 def stage_rows(outcomes: Sequence[StageOutcome]) -> list[dict[str, str]]:

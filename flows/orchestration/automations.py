@@ -1,9 +1,9 @@
 """`scriptsight automations`: what Prefect's server watches by itself. It may be run again at any time.
 
-    --notify TYPE/NAME    tell of failures and of worse models by this notification block, as in slack-webhook/team
+    --notify TYPE/NAME    report failures and worse models by this notification block, as in slack-webhook/team
 
 A flow killed with its machine is marked as crashed; without this it stays "Running" for ever. The server is that of
-PREFECT_API_URL, or of `make ui`.
+PREFECT_API_URL, or of `scriptsight ui`.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ if TYPE_CHECKING:
 
 LOST_SECONDS = 3 * server.HEARTBEAT_SECONDS  # without a heartbeat; a shorter time than one would crash what is well
 WORSE = "scriptsight.model.worse"  # the event of a model that was measured and does not become the champion
-FLOWS = ["pipeline", "sweep"]  # whose failures are told: a stage's is its pipeline's, a study's its sweep's
+FLOWS = ["pipeline", "sweep"]  # whose failures are reported: a stage's is its pipeline's, a study's its sweep's
+FORMER = ("scriptsight: failures are told", "scriptsight: worse models are told")  # else they would notify as well
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 
 
 def main() -> None:
     """The command."""
-    about = "Tell Prefect's server to mark lost runs as crashed and, with --notify, to send notifications."
+    about = "Have Prefect's server mark lost runs as crashed and, with --notify, send notifications."
     parser = argparse.ArgumentParser(prog="scriptsight automations", description=about)
     parser.add_argument("--notify", metavar="TYPE/NAME", help="a notification block, as in slack-webhook/team")
     options = parser.parse_args()
     with processes.exit_on_error("automations"):
         url = os.environ.setdefault("PREFECT_API_URL", server.UI)
         if not reachable.answers(url):
-            raise InputError(f"Prefect at {redaction.clean(url)} does not answer: start it, as with `make ui`.")
+            raise InputError(
+                f"Prefect at {redaction.clean(url)} does not answer: start it, as with `scriptsight ui`."
+            )
         for name in create(options.notify):
             print(f"automations: {name}")
 
@@ -59,9 +62,10 @@ def create(notify: str | None = None, lost_seconds: float = LOST_SECONDS) -> lis
         if notify:
             block = _block(client, notify)
             wanted += [_failure(block), _worse(block)]
-        for automation in wanted:
-            for found in client.read_automations_by_name(automation.name):
+        for name in (*(FORMER if notify else ()), *(automation.name for automation in wanted)):
+            for found in client.read_automations_by_name(name):
                 client.delete_automation(found.id)
+        for automation in wanted:
             client.create_automation(automation)
     return [automation.name for automation in wanted]
 
@@ -103,7 +107,7 @@ def _failure(block: UUID) -> AutomationCore:
     from prefect.automations import AutomationCore, EventTrigger, Posture, SendNotification
 
     return AutomationCore(
-        name="scriptsight: failures are told",
+        name="scriptsight: failures are reported",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -126,7 +130,7 @@ def _worse(block: UUID) -> AutomationCore:
     from prefect.automations import AutomationCore, EventTrigger, Posture, SendNotification
 
     return AutomationCore(
-        name="scriptsight: worse models are told",
+        name="scriptsight: worse models are reported",
         trigger=EventTrigger(expect={WORSE}, posture=Posture.Reactive, threshold=1),
         actions=[
             SendNotification(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -20,18 +20,18 @@ from flows.running.repository import RemoteFailed, pull, push, require_remote
 from flows.running.workspace import prepare
 from scriptsight.errors import InputError
 
-Name = Literal["ingest", "segment", "pretrain", "probe", "retrieve"]
-Busy = Literal["wait", "cancel"]
-ALL: list[Name] = ["ingest", "segment", "pretrain", "probe", "retrieve"]
+StageName = Literal["ingest", "segment", "pretrain", "probe", "retrieve"]  # choices of a form, which are fixed
+WhenBusy = Literal["wait", "cancel"]
+ALL: list[StageName] = list(get_args(StageName))
 NETWORK_SECONDS = [10, 60, 300]  # before a remote that failed is tried again
 
 
 @flow(name="pipeline", persist_result=False)
 def pipeline(
-    stages: list[Name] = ALL,
+    stages: list[StageName] = ALL,
     workspace: str | None = None,
     force: bool = False,
-    when_busy: Busy = "wait",
+    when_busy: WhenBusy = "wait",
     pull_from: str | None = None,
     push_to: str | None = None,
     retries: int = 2,
@@ -48,25 +48,25 @@ def pipeline(
         retries: how often a stage is tried again after a failure that may pass by itself (a network, a shared file
             system, a process killed for lack of memory); a training goes on from its last checkpoint.
     """
-    with _told() as told:
+    with _as_state() as states:
         _enter(workspace)
         for remote in filter(None, (pull_from, push_to)):
             require_remote(remote)  # now, not after hours of training
         with _alone(when_busy):
-            plan = PipelineRun([name for name in ALL if name in stages], force=force, retries=retries)
-            return _run(plan, pull_from, push_to)
-    return told[0]
+            run = PipelineRun([name for name in ALL if name in stages], force=force, retries=retries)
+            return _carry_out(run, pull_from, push_to)
+    return states[0]
 
 
 @flow(name="sweep", persist_result=False)
-def sweep(workspace: str | None = None, when_busy: Busy = "wait") -> Any:
+def sweep(workspace: str | None = None, when_busy: WhenBusy = "wait") -> Any:
     """Go on with the study that `sweep` in params.yaml describes, until it has all its trials.
 
     Args:
         workspace: a folder with an overrides.yaml whose study is meant; empty for the project's own.
         when_busy: what to do while another run works on the same files: wait for it, or cancel this one.
     """
-    with _told() as told:
+    with _as_state() as states:
         _enter(workspace)
         with _alone(when_busy):
             from flows.experiments.sweep.command import run
@@ -75,30 +75,30 @@ def sweep(workspace: str | None = None, when_busy: Busy = "wait") -> Any:
             settings = parameters.load()
             run(settings, open_study(settings))
             return None
-    return told[0]
+    return states[0]
 
 
 @contextmanager
-def _told() -> Iterator[list[Any]]:
+def _as_state() -> Iterator[list[Any]]:
     """Turn what a user can mend into a state with its message: Prefect would log the traceback of what is raised.
     The list gets the state."""
     os.environ[processes.DEPLOYED] = "1"
-    told: list[Any] = []
+    states: list[Any] = []
     try:
-        yield told
+        yield states
     except locks.Busy as error:
-        told.append(Cancelled(message=str(error)))
+        states.append(Cancelled(message=str(error)))
     except InputError as error:
         get_run_logger().error(str(error))
-        told.append(Failed(message=str(error)))
+        states.append(Failed(message=str(error)))
 
 
-def _run(plan: PipelineRun, pull_from: str | None, push_to: str | None) -> Any:
+def _carry_out(run: PipelineRun, pull_from: str | None, push_to: str | None) -> Any:
     if pull_from:
         state: Any = _pull(pull_from, return_state=True)
         if not state.is_completed():
             return state
-    state = bring_up_to_date(plan)
+    state = bring_up_to_date(run)
     if push_to and state.is_completed():
         pushed: Any = _push(push_to, return_state=True)
         if not pushed.is_completed():

@@ -51,51 +51,51 @@ class PipelineRun:
     decision: str = ""
 
 
-def by_hand(plan: PipelineRun) -> Any:
+def by_hand(run: PipelineRun) -> Any:
     """A flow run of the pipeline without parameters -> its state."""
 
     @flow(name="pipeline", persist_result=False)
     def pipeline() -> Any:
-        return bring_up_to_date(plan)
+        return bring_up_to_date(run)
 
     return pipeline(return_state=True)
 
 
-def bring_up_to_date(plan: PipelineRun) -> Any:
+def bring_up_to_date(run: PipelineRun) -> Any:
     """Within a flow run: the stages in order; those that are up to date are skipped, and the first failure ends it.
     Leaves artifacts on the run's page, however it ends -> the run's state."""
-    outcomes = plan.outcomes
+    outcomes = run.outcomes
     attempt = _stage.with_options(
-        retries=plan.retries,
+        retries=run.retries,
         retry_delay_seconds=RETRY_SECONDS,
         retry_condition_fn=lambda *_: bool(outcomes) and outcomes[-1].may_pass,  # by its own word, or SIGKILL
     )
     try:
-        for name in plan.names:
-            state: Any = attempt(name, plan, return_state=True)
+        for name in run.names:
+            state: Any = attempt(name, run, return_state=True)
             if not state.is_completed():
                 if not outcomes or outcomes[-1].how != "failed":
                     state.result()  # not the stage's failure but an error here: raise it
                 return Failed(message=f"{name} failed: {outcomes[-1].why}")
-        plan.decision = _decide(outcomes)
+        run.decision = _decide(outcomes)
     finally:
-        artifacts.publish(outcomes, plan.before, plan.decision)
+        artifacts.publish(outcomes, run.before, run.decision)
     return Completed(message=", ".join(f"{outcome.name} {outcome.how}" for outcome in outcomes))
 
 
 def _decide(outcomes: Sequence[StageOutcome]) -> str:
-    """Enter a model that was measured now into the registry, and tell Prefect of one that is no better than the last
-    -> what was decided, in words."""
+    """Enter a model that was measured now into the registry; one that is no better than the last is an event in
+    Prefect -> what was decided, in words."""
     if not any(outcome.name in MEASURES and outcome.how in ("ran", "restored") for outcome in outcomes):
         return ""
-    from flows.tracking import registry
+    from flows.tracking import registry  # late, with what it reads figures with: most runs measure nothing
 
     try:
         decision = registry.publish()
     except InputError as error:  # the stages are done, and what they made is whole
         get_run_logger().warning("The model was not registered: %s", error)
         return f"not registered: {error}"
-    if decision.outcome in ("challenger", "refused"):
+    if decision.status in ("challenger", "refused"):
         name = f"{Path.cwd().name} version {decision.version}" if decision.version else Path.cwd().name
         resource = {"prefect.resource.id": f"scriptsight.model.{Path.cwd().name}", "prefect.resource.name": name}
         emit_event(WORSE, resource, payload={"why": str(decision)})
@@ -103,31 +103,31 @@ def _decide(outcomes: Sequence[StageOutcome]) -> str:
 
 
 @task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def _stage(name: str, plan: PipelineRun) -> Any:
+def _stage(name: str, run: PipelineRun) -> Any:
     """Run one stage if it is stale, or wait for the one that began early."""
-    plan.outcomes[:] = [outcome for outcome in plan.outcomes if outcome.name != name]  # an earlier try's
-    why = "it began while the server started" if name in plan.early else repository.stale(name).get(name)
-    if why is None and plan.force:
+    run.outcomes[:] = [outcome for outcome in run.outcomes if outcome.name != name]  # an earlier try's
+    why = "it began while the server started" if name in run.early else repository.stale(name).get(name)
+    if why is None and run.force:
         why = "asked for"
     if why is None:
-        plan.outcomes.append(StageOutcome(name, "skipped", "up to date"))
+        run.outcomes.append(StageOutcome(name, "skipped", "up to date"))
         return Completed(name="Skipped", message=f"{name} is up to date")
-    return _run(name, why, plan)(return_state=True)
+    return _run_stage(name, why, run)(return_state=True)
 
 
-def _run(name: str, why: str, plan: PipelineRun) -> Any:
+def _run_stage(name: str, why: str, run: PipelineRun) -> Any:
     @flow(name=name, flow_run_name=name, persist_result=False)
     def run_stage() -> Any:
         logger = get_run_logger()
         logger.info("%s starts: %s", name, why)
         try:
-            early = plan.early.get(name)
-            outcome = early.result() if early else repository.reproduce(name, why, plan.force)
+            early = run.early.get(name)
+            outcome = early.result() if early else repository.reproduce(name, why, run.force)
         except BaseException as error:  # the page says so once a training has written its checkpoint
             repository.end(patience=EARS if isinstance(error, KeyboardInterrupt) else 0)
-            plan.outcomes.append(StageOutcome(name, "cancelled", "a training goes on from its last checkpoint"))
+            run.outcomes.append(StageOutcome(name, "cancelled", "a training goes on from its last checkpoint"))
             raise
-        plan.outcomes.append(outcome)
+        run.outcomes.append(outcome)
         if outcome.how == "failed":
             logger.error("\n".join((f"{name} failed: {outcome.why}", *outcome.lines)))
             return Failed(message=outcome.why)

@@ -80,7 +80,7 @@ def _task() -> Any:
         persist_result=False,
         retries=2,
         retry_delay_seconds=5,
-        retry_condition_fn=_may_pass,
+        retry_condition_fn=may_pass,
     )
 
 
@@ -91,7 +91,7 @@ def do(work: Work[Any], chunks: list[Chunk]) -> None:
         pass
 
 
-def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
+def may_pass(_task: Any, _run: Any, state: Any) -> bool:
     """Shared file systems and networks fail for moments, so an OSError is tried again. A broken video raises nothing
     (it is a reject), and what a user must mend (InputError) or we (all others) does not pass by itself."""
     return isinstance(state.result(raise_on_failure=False), OSError)

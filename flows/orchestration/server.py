@@ -13,13 +13,14 @@ import sys
 import time
 
 from flows.reachable import answers
+from flows.running.processes import die_with_parent
 from scriptsight.errors import InputError
 from scriptsight.redaction import clean
 
-# The server of `make ui`; the tests look elsewhere.
+# The server of `scriptsight ui`; the tests look elsewhere.
 UI = os.environ.get("SCRIPTSIGHT_UI_API_URL", "http://127.0.0.1:4200/api")
 START_SECONDS = 180
-HEARTBEAT_SECONDS = 30  # of a flow run, the least that Prefect takes; flows.orchestration.automations misses three
+HEARTBEAT_SECONDS = 30  # of a flow run, the least that Prefect takes; `scriptsight automations` allows for three
 
 
 def from_environment() -> bool:
@@ -71,7 +72,7 @@ def wait(url: str, process: subprocess.Popen[bytes]) -> None:
     while not answers(url):
         if process.poll() is not None or time.monotonic() > deadline:
             raise InputError(
-                "The pipeline's own Prefect server did not start (see above). Start one with `make ui` in "
+                "The pipeline's own Prefect server did not start (see above). Start one with `scriptsight ui` in "
                 "another terminal, or name one in PREFECT_API_URL, and run again."
             )
         time.sleep(0.1)
@@ -79,8 +80,6 @@ def wait(url: str, process: subprocess.Popen[bytes]) -> None:
 
 def serve(port: int) -> None:
     """Serve until the parent ends: the API and the services that record runs, no page, no schedules."""
-    from flows.running.processes import die_with_parent
-
     die_with_parent()
     os.environ["PREFECT_UI_ENABLED"] = "0"
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"

@@ -25,7 +25,7 @@ def main() -> None:
         for port in (PREFECT, MLFLOW) if at_home else (PREFECT,):
             if reachable.taken(port):
                 raise InputError(f"Port {port} is in use: the pages may run already, or end what holds it.")
-        store.STORE.mkdir(exist_ok=True)
+        store.FOLDER.mkdir(exist_ok=True)
         here = ["--host", "127.0.0.1", "--port"]
         bin_folder = Path(sys.executable).parent
         prefect = [str(bin_folder / "prefect"), "server", "start", *here, str(PREFECT)]
@@ -45,15 +45,15 @@ def main() -> None:
 
 
 def _wait(pages: list[subprocess.Popen[bytes]], mlflow: str) -> None:
-    told = False
+    announced = False
     while all(page.poll() is None for page in pages):
         started = [f"http://127.0.0.1:{PREFECT}/api", mlflow][: len(pages)]
-        if not told and all(reachable.answers(address) for address in started):
+        if not announced and all(reachable.answers(address) for address in started):
             print(
                 f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   {redaction.clean(mlflow)}\nctrl-C ends this.",
                 flush=True,
             )
-            told = True
+            announced = True
         time.sleep(0.5)
     raise InputError("A page ended (see above); the other, if any, is stopped too.")
 

@@ -1,4 +1,4 @@
-"""The manners of a process: it ends with its parent, and tells an error in one message."""
+"""The manners of a process: it ends with its parent, and reports an error in one message."""
 
 from __future__ import annotations
 

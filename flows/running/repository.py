@@ -3,7 +3,6 @@ Prefect."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -51,7 +50,7 @@ def stale(name: str | None = None) -> dict[str, str]:
     """Stage -> why it must run, for those that must; what only a stale earlier stage changes is not in it.
 
     Raises:
-        InputError: DVC can't tell, as in a copy without git.
+        InputError: DVC can't say, as in a copy without git.
     """
     _mend()
     try:
@@ -59,7 +58,7 @@ def stale(name: str | None = None) -> dict[str, str]:
             status: dict[str, Any] = repo.status(targets=[name] if name else None)
     except DvcException as error:
         raise InputError(
-            f"DVC can't tell what is stale: {error}. In a copy without git, run `git init`, or "
+            f"DVC can't say what is stale: {error}. In a copy without git, run `git init`, or "
             "`dvc config --local core.no_scm true`."
         ) from error
     return {found: _why(_reasons(entries)) for found, entries in status.items()}
@@ -101,19 +100,18 @@ def reproduce(name: str, why: str, force: bool = False) -> StageOutcome:
         with Repo(_wait_for_lock=True) as repo:
             repo.reproduce(name, single_item=True, force=force)
     except DvcException as error:
-        told = stage.read_report(report)
-        if "failure" in told:
-            return StageOutcome(
-                name, "failed", told["failure"], lines=tuple(told["lines"]), may_pass=told["may_pass"]
-            )
+        left = stage.read_report(report)
+        if "failure" in left:
+            lines, may_pass = tuple(left["lines"]), left["may_pass"]
+            return StageOutcome(name, "failed", left["failure"], lines=lines, may_pass=may_pass)
         why, may_pass = without_a_word(str(error.__cause__ or error))
         return StageOutcome(name, "failed", why, may_pass=may_pass)
     finally:
         del os.environ[stage.REPORT]
-    told = stage.read_report(report)
-    if not told:
+    left = stage.read_report(report)
+    if not left:
         return StageOutcome(name, "restored", f"DVC's cache had the outputs ({why})")
-    return StageOutcome(name, "ran", why, told["import_s"], told["run_s"])
+    return StageOutcome(name, "ran", why, left["import_s"], left["run_s"])
 
 
 def _this_python_first() -> None:
@@ -149,8 +147,8 @@ def end(patience: float = 0) -> None:
     """End a stage that still runs when this process must end (dvc, which waits for it, won't), and wait for it.
 
     Args:
-        patience: seconds before it is told, for one that has probably heard of it: ctrl-C reaches all processes of a
-            terminal, and a training that hears twice does not wait for its checkpoint.
+        patience: seconds before it gets a signal, for one that has probably had one: ctrl-C reaches all processes of
+            a terminal, and a training that gets two does not wait for its checkpoint.
     """
     found = _running(psutil.Process())
     _, alive = psutil.wait_procs(found, timeout=patience)
@@ -164,7 +162,7 @@ def end(patience: float = 0) -> None:
 
 def _running(above: psutil.Process) -> list[psutil.Process]:
     """Stages below a process: only the first on each branch, for the processes of a training are its own to end, and
-    no shell between, for a stage whose shell dies hears of it."""
+    no shell between, for a stage ends when its shell does."""
     found = []
     for child in above.children():
         try:
@@ -178,10 +176,8 @@ def _running(above: psutil.Process) -> list[psutil.Process]:
 
 def figures() -> dict[str, float]:
     """The numbers of metrics/*.json now, by names such as `probe/random_init/linear_top1`."""
-    found: dict[str, Any] = {}
-    for path in sorted(Path("metrics").glob("*.json")):
-        found |= names.flat(json.loads(path.read_text(encoding="utf-8")), "/", f"{path.stem}/")
-    return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+    paths = sorted(Path("metrics").glob("*.json"))
+    return {name: value for path in paths for name, value in names.numbers(path, f"{path.stem}/").items()}
 
 
 class RemoteFailed(InputError):

@@ -1,7 +1,7 @@
-"""What all stage flows share: parameters, the lock, Prefect, tracking, and how a failure is told.
+"""What all stage commands share: parameters, the lock, Prefect, tracking, and how a failure is reported.
 
-Prefect and the stage's own libraries are imported late: a typo in params.yaml is told in half a second, and
-under `flows.pipeline`, which keeps the flow run of every stage itself, Prefect is not imported here at all.
+Prefect, torchrun and the stage's own libraries are imported late: a typo in params.yaml is reported in half a second,
+and under the pipeline, which keeps the flow run of every stage itself, Prefect is not imported here at all.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from flows import parameters
 from flows.orchestration import server
 from flows.running.locks import lock
 from flows.running.processes import DEPLOYED, die_with_parent, exit_on_error
-from flows.tracking.recording import MlflowReporter, tracked
+from flows.tracking.reporter import MlflowReporter, tracked
 from scriptsight import files
 from scriptsight.errors import InputError
 from scriptsight.reporting import ConsoleReporter, Reporter, SilentReporter
 
-# Set by flows.pipeline: the file in which it reads how the stage went; the flow run is then the pipeline's.
+# Set by the pipeline: the file in which it reads how the stage went; the flow run is then the pipeline's.
 REPORT = "SCRIPTSIGHT_STAGE_REPORT"
 LAUNCHED = "SCRIPTSIGHT_LAUNCHED"  # set for processes whose launcher holds the stage's lock
 # Errors of files that no waiting mends; of the others, a network or a shared file system may be back in a moment.
@@ -48,7 +48,7 @@ def main(name: str, package: str, about: str, argv: Sequence[str] | None = None)
     if "DVC_STAGE" in os.environ or "RANK" in os.environ:
         die_with_parent()
     if DEPLOYED in os.environ and "RANK" not in os.environ:
-        os.setsid()  # it is told once to end, by the flow: a training that hears twice writes no checkpoint
+        os.setsid()  # one signal ends it, the flow's: a training that gets two writes no checkpoint
     with exit_on_error(name if os.environ.get("RANK", "0") == "0" else f"{name}, process {os.environ['RANK']}"):
         settings = parameters.load(path)
         if "RANK" in os.environ:
@@ -65,27 +65,27 @@ def _as_flow(name: str, package: str, settings: parameters.Params) -> None:
     from prefect import flow
     from prefect.states import Failed
 
-    told: list[InputError] = []
+    refused: list[InputError] = []
 
     @flow(name=name, flow_run_name=name, validate_parameters=False, persist_result=False)
     def stage() -> Any:
         try:
             work(name, package, settings)
         except InputError as error:  # a state with the message; raised, Prefect would log its traceback
-            told.append(error)
+            refused.append(error)
             return Failed(message=str(error))
         return None
 
     state: Any = stage(return_state=True)
-    if told:
-        raise told[0]
+    if refused:
+        raise refused[0]
     state.result()
 
 
 def _reported(name: str, package: str, settings: parameters.Params, report: Path) -> None:
     """Run the stage for the pipeline, and leave seconds or failure in `report`."""
     try:
-        told = work(name, package, settings)
+        found = work(name, package, settings)
     except Exception as error:
         ours = isinstance(error, InputError)
         lines = [] if ours else "".join(traceback.format_exception(error)).splitlines()[-LAST_LINES:]
@@ -96,7 +96,7 @@ def _reported(name: str, package: str, settings: parameters.Params, report: Path
         }
         files.write_json(report, {"stage": name, **failure})
         raise
-    files.write_json(report, {"stage": name, **told})
+    files.write_json(report, {"stage": name, **found})
 
 
 def work(name: str, package: str, settings: parameters.Params) -> dict[str, Any]:
@@ -112,8 +112,8 @@ def work(name: str, package: str, settings: parameters.Params) -> dict[str, Any]
         section = getattr(settings, name)
         run(section, reporter=reporter, **_spread(name, section))
         ended = time.perf_counter()
-    told = {"import_s": imported - started, "run_s": ended - imported}
-    return told | ({"mlflow": reporter.page} if isinstance(reporter, MlflowReporter) else {})
+    seconds = {"import_s": imported - started, "run_s": ended - imported}
+    return seconds | ({"mlflow": reporter.page} if isinstance(reporter, MlflowReporter) else {})
 
 
 def _launch(name: str, processes: int) -> dict[str, Any]:

@@ -1,145 +1,103 @@
-"""The process that talks to MLflow while a stage works: events as JSON lines on its input, one answer.
-
-The seconds of MLflow's imports overlap with those of the stage, no database write stops the training loop, and a
-training that is killed leaves a run marked FAILED, because its events end without a word.
-"""
+"""What a process records in MLflow's runs, of one stage or of all trials of a study."""
 
 from __future__ import annotations
 
-import json
-import sys
+import threading
 import time
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
-from flows.tracking import views
-from flows.tracking.store import STORE, experiment, run_of, uri
+from mlflow.entities import Metric, Param, RunTag
+
+from flows.tracking import store
 from scriptsight.redaction import clean
+from scriptsight.reporting import ConsoleReporter
 
-SYSTEM_SECONDS = 5  # between two samples of processor, memory and GPU
+METRICS_AT_ONCE, OTHERS_AT_ONCE = 1000, 100  # the most that MLflow takes; others are parameters and tags
 FLUSH_SECONDS = 2
-FAILED_STAGE = "failed_stage"  # tag: the stage after pretrain that failed last, and has not succeeded since
 
 
-class Record:
-    """An open MLflow run."""
+class Recorder:
+    """Writes to any number of runs, from any thread. Figures wait some seconds, and go in batches that MLflow takes.
 
-    def __init__(self, opening: Mapping[str, Any]) -> None:
-        address = uri()
-        STORE.mkdir(exist_ok=True)
-        from mlflow import MlflowClient
-        from mlflow.entities import Metric, Param, RunTag
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+    Work is worth more than its record: once MLflow refuses something, that is said, and nothing more is recorded.
+    Only `create` and `reopen` raise, for a work that has not begun is not lost.
+    """
 
-        self._metric, self._tag = Metric, RunTag
-        self._client = MlflowClient(address)
-        self._stage = opening["stage"]
-        self._waiting: list[Any] = []
-        self._since = time.monotonic()
-        self.message = ""
-        self._experiment = experiment(self._client)
-        run = run_of(self._client, opening["weights_digest"]) if opening["weights_digest"] else None
-        self._ended = run.info.end_time if run else None  # its duration is that of the training, not of the week
-        self._run_id = run.info.run_id if run else self._create(opening, Param)
-        self.page = f"#/experiments/{self._experiment}/runs/{self._run_id}"
-        self._client.update_run(self._run_id, status="RUNNING")
-        self._system = None
-        if self._stage == "pretrain":
-            self._system = SystemMetricsMonitor(self._run_id, sampling_interval=SYSTEM_SECONDS, tracking_uri=address)
-            self._system.start()
+    def __init__(self, client: Any, work: str) -> None:
+        """`client` is that of `store.opened`, `work` what goes on without MLflow, as in "the stage"."""
+        self.client = client
+        self.experiment = store.experiment(client)
+        self.lost = False
+        self._work = work
+        self._lock = threading.Lock()
+        self._waiting: dict[str, list[Any]] = {}  # run -> its figures
+        self._flushed = time.monotonic()
 
-    def _create(self, opening: Mapping[str, Any], param: Any) -> str:
-        run = self._client.create_run(self._experiment, run_name=opening["name"], tags=opening["tags"])
-        params = [param(name, value) for name, value in opening["params"].items()]
-        for start in range(0, len(params), 100):  # the most that MLflow takes at once
-            self._client.log_batch(run.info.run_id, params=params[start : start + 100])
-        self._client.log_dict(run.info.run_id, opening["all_params"], "params.yaml")
-        self._add_data(run.info.run_id, opening["tags"])
-        if opening["weights_digest"]:
-            self._name_weights(run.info.run_id, opening["weights_digest"])
-            self.message = (
-                "MLflow has no run of this model (it was trained elsewhere, or mlruns/ was removed): "
-                f"made a new one, {opening['name']!r}."
-            )
-        return str(run.info.run_id)
+    def create(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+        """Make a run -> its id. Passwords in parameters are left out."""
+        run_id = str(self.client.create_run(self.experiment, run_name=name, tags=dict(tags)).info.run_id)
+        listed = [Param(key, clean(value)) for key, value in params.items()]
+        for part in _parts(listed, OTHERS_AT_ONCE):
+            self.client.log_batch(run_id, params=part)
+        return run_id
 
-    def _add_data(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """The column `Dataset` of MLflow's table: which segments the model learned from."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+    def reopen(self, run_id: str) -> None:
+        """Go on with a run that has ended."""
+        self.client.update_run(run_id, status="RUNNING")
 
-        digest = tags.get(f"input/{views.SEGMENTS}")
-        if digest:
-            data = Dataset(name=views.SEGMENTS, digest=digest.removesuffix(".dir"), source_type="dvc", source="{}")
-            context = InputTag("mlflow.data.context", "training")
-            self._client.log_inputs(run_id, [DatasetInput(dataset=data, tags=[context])])
-
-    def _name_weights(self, run_id: str, weights_digest: str) -> None:
-        """The run is found by its weights, and tells them in its name."""
-        self._client.set_tag(run_id, "weights_digest", weights_digest)
-        name = self._client.get_run(run_id).info.run_name
-        if not name.endswith(weights_digest[:8]):
-            self._client.update_run(run_id, name=f"{name} {weights_digest[:8]}")
-
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Store one event; figures are collected for some seconds."""
-        if "metrics" in event:
-            step, moment = event["step"], event["time"]
-            self._waiting += [self._metric(k, v, moment, step) for k, v in event["metrics"].items()]
-            if time.monotonic() - self._since > FLUSH_SECONDS:
-                self.flush()
-        elif "artifact" in event:
-            self._client.log_artifact(self._run_id, event["artifact"], self._stage)
-        elif "tags" in event:
-            tags = dict(event["tags"])
-            if "weights_digest" in tags:
-                self._name_weights(self._run_id, tags.pop("weights_digest"))
-            self._client.log_batch(self._run_id, tags=[self._tag(name, value) for name, value in tags.items()])
+    def metrics(self, run_id: str, values: Mapping[str, float], step: int = 0, moment: int | None = None) -> None:
+        """Keep figures for the next flush; `moment` is in milliseconds since 1970, by default now."""
+        when = time.time_ns() // 1_000_000 if moment is None else moment
+        with self._lock:
+            waiting = self._waiting.setdefault(run_id, [])
+            waiting += [Metric(name, float(value), when, step) for name, value in values.items()]
+            if time.monotonic() - self._flushed < FLUSH_SECONDS:
+                return
+        self.flush()
 
     def flush(self) -> None:
-        """Write the collected figures."""
-        for start in range(0, len(self._waiting), 1000):  # the most that MLflow takes at once
-            self._client.log_batch(self._run_id, metrics=self._waiting[start : start + 1000])
-        self._waiting = []
-        self._since = time.monotonic()
+        """Write what is kept."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+            self._flushed = time.monotonic()
+        for run_id, points in waiting.items():
+            for part in _parts(points, METRICS_AT_ONCE):
+                self.safely(self.client.log_batch, run_id, metrics=part)
 
-    def close(self, status: str) -> None:
-        """Write what is left and end the run; a model stays well trained when its probe fails."""
+    def tags(self, run_id: str, values: Mapping[str, str]) -> None:
+        """Set tags. Passwords in them are left out."""
+        listed = [RunTag(name, clean(value)) for name, value in values.items()]
+        for part in _parts(listed, OTHERS_AT_ONCE):
+            self.safely(self.client.log_batch, run_id, tags=part)
+
+    def artifact(self, run_id: str, path: Path, folder: str | None = None) -> None:
+        """Store a picture or table, in a folder of the run's artifacts."""
+        self.safely(self.client.log_artifact, run_id, str(path), folder)
+
+    def end(
+        self, run_id: str, status: str, tags: Mapping[str, str] | None = None, end_time: int | None = None
+    ) -> None:
+        """Write what is kept, and close a run as FINISHED, FAILED or KILLED; it ended at `end_time` (ms since 1970),
+        by default now."""
         self.flush()
-        if self._system:
-            self._system.finish()
-        if self._stage != "pretrain":
-            if status == "FAILED":
-                self._client.set_tag(self._run_id, FAILED_STAGE, self._stage)
-            elif self._client.get_run(self._run_id).data.tags.get(FAILED_STAGE) == self._stage:
-                self._client.delete_tag(self._run_id, FAILED_STAGE)
-            status = "FINISHED"
-        run = self._client.get_run(self._run_id)
-        note = run.data.tags.get(views.NOTE, views.RUN_NOTE)
-        if note.startswith(views.RUN_NOTE):  # what a person wrote instead is theirs
-            self._client.set_tag(self._run_id, views.NOTE, views.run_note(run.data.metrics))
-        self._client.set_terminated(self._run_id, status, end_time=self._ended)
+        self.tags(run_id, tags or {})
+        self.safely(self.client.set_terminated, run_id, status, end_time)
+
+    def safely(self, do: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Do something with MLflow -> what that returns; None where MLflow is lost, or is lost by it."""
+        if self.lost:
+            return None
+        try:
+            return do(*arguments, **named)
+        except Exception as error:  # whatever a database, a server or a store of files provokes
+            self.lost = True
+            ConsoleReporter().message(
+                f"WARNING: MLflow stopped taking figures; {self._work} goes on: {clean(str(error))}"
+            )
+            return None
 
 
-def main(events: IO[str], answer: IO[str]) -> None:
-    """Store events until they end; a run whose end was never told has FAILED."""
-    opening = json.loads(events.readline() or "{}")
-    try:
-        record = Record(opening)
-    except Exception as error:  # told to the stage, which decides
-        print(json.dumps({"error": clean(f"{type(error).__name__}: {error}")}), file=answer, flush=True)
-        sys.exit(1)
-    print(json.dumps({"message": record.message, "page": record.page}), file=answer, flush=True)
-    status = "FAILED"
-    try:
-        for line in events:
-            event = json.loads(line)
-            status = event.get("end", status)
-            record.take(event)
-    finally:
-        record.close(status)
-
-
-if __name__ == "__main__":
-    # MLflow prints to standard output: that is where the one answer goes, so give it the error stream.
-    told, sys.stdout = sys.stdout, sys.stderr
-    main(sys.stdin, told)
+def _parts(items: list[Any], most: int) -> list[list[Any]]:
+    return [items[start : start + most] for start in range(0, len(items), most)]

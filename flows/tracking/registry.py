@@ -24,13 +24,13 @@ import numpy as np
 from flows import parameters
 from flows.experiments import better
 from flows.running import locks, processes
-from flows.tracking import recording, store, views
+from flows.tracking import reporter, store, views
 from scriptsight import files, statistics
 from scriptsight.errors import InputError
 from scriptsight.statistics import PairedComparison
 
 CHAMPION = "champion"
-BUNDLE = recording.WEIGHTS.parent
+BUNDLE = reporter.WEIGHTS.parent
 EXAMPLE = "the red circle moves to the left"
 ABOUT = """Encoders that scriptsight trained: texts and videos in, unit vectors of one space out.
 
@@ -42,14 +42,14 @@ The alias **champion** is the best so far, by a paired test on the same items; e
       -d '{{"dataframe_records": [{{"text": "{example}"}}, {{"video": "clip.mp4"}}]}}'
 """
 
-Verdict = Literal["champion", "challenger", "refused", "off"]
+Status = Literal["champion", "challenger", "refused", "off"]
 
 
 @dataclass(frozen=True)
 class Decision:
     """What became of a model: the new champion, a version beside it, or not fit to be registered; and why."""
 
-    outcome: Verdict
+    status: Status
     reason: str
     version: int | None = None
     comparison: PairedComparison | None = None  # with the champion before; None where there was none to compare with
@@ -61,7 +61,7 @@ class Decision:
             "refused": "not registered",
             "off": "nothing registered",
         }
-        return f"{head[self.outcome]}: {self.reason}"
+        return f"{head[self.status]}: {self.reason}"
 
 
 def publish(settings: parameters.Params | None = None) -> Decision:
@@ -79,9 +79,9 @@ def publish(settings: parameters.Params | None = None) -> Decision:
     chosen = settings.registry
     if not chosen.enabled:
         return Decision("off", "registry.enabled is false.")
-    if not recording.WEIGHTS.is_file():
-        raise InputError(f"There is no trained model ({recording.WEIGHTS}): run the pretrain stage first.")
-    digest = files.digest(recording.WEIGHTS)
+    if not reporter.WEIGHTS.is_file():
+        raise InputError(f"There is no trained model ({reporter.WEIGHTS}): run the pretrain stage first.")
+    digest = files.digest(reporter.WEIGHTS)
     with locks.lock("registry"), store.opened() as client:
         version = _version_of(client, chosen.name, digest)
         if version is not None and "decision" in version.tags:
@@ -252,10 +252,10 @@ def _decide(
     facts["reason"] = decision.reason
     for name, value in facts.items():
         client.set_model_version_tag(chosen.name, version.version, name.replace("/", "_"), str(value))
-    if decision.outcome == "champion":
+    if decision.status == "champion":
         client.set_registered_model_alias(chosen.name, CHAMPION, version.version)
     client.update_model_version(chosen.name, version.version, description=_description(decision, model))
-    client.set_model_version_tag(chosen.name, version.version, "decision", decision.outcome)
+    client.set_model_version_tag(chosen.name, version.version, "decision", decision.status)
     return decision
 
 
@@ -268,8 +268,8 @@ def _against(
         reason = f"it can't be compared with the champion. {error}"
         return Decision("challenger", reason, number), None
     decisive = answer.compared[metric]
-    outcome: Verdict = "champion" if answer.better else "challenger"
-    return Decision(outcome, f"against {before.name}, by {metric}: {decisive}", number, decisive), answer
+    status: Status = "champion" if answer.better else "challenger"
+    return Decision(status, f"against {before.name}, by {metric}: {decisive}", number, decisive), answer
 
 
 def _description(decision: Decision, model: better.Model) -> str:
@@ -282,8 +282,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="scriptsight register", description=about)
     parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
     options = parser.parse_args(argv)
-    with processes.exit_on_error("registry"):
-        print(f"registry: {publish(parameters.load(options.params))}")
+    with processes.exit_on_error("register"):
+        print(f"register: {publish(parameters.load(options.params))}")
 
 
 if __name__ == "__main__":

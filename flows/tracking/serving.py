@@ -44,7 +44,7 @@ class Embedder(PythonModel):
         A video is the mean of its windows of at most a minute.
 
         Raises:
-            MlflowException: a row that can't be answered, which an HTTP client is told as status 400.
+            MlflowException: a row that can't be answered, which an HTTP client gets as status 400.
         """
         texts, videos = (_column(model_input, name) for name in ("text", "video"))
         if len(model_input) > ROWS:
@@ -97,7 +97,7 @@ def inside(name: str, row: int) -> Path:
 
 
 def refusal(message: str) -> MlflowException:
-    """What an HTTP client is told as status 400."""
+    """What an HTTP client gets as status 400."""
     return MlflowException(f"scriptsight: {message}", error_code=INVALID_PARAMETER_VALUE)
 
 

@@ -15,12 +15,12 @@ from scriptsight.errors import InputError
 from scriptsight.redaction import clean
 
 EXPERIMENT = "scriptsight"
-STORE = Path("mlruns")
+FOLDER = Path("mlruns")  # of the store at home: its database and its files
 
 
 def uri() -> str:
     """MLFLOW_TRACKING_URI, or the database in mlruns/ of the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(STORE / 'mlflow.db').resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(FOLDER / 'mlflow.db').resolve()}"
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def opened() -> Iterator[Any]:
     """
     address = uri()
     require_answer(address)
-    STORE.mkdir(exist_ok=True)
+    FOLDER.mkdir(exist_ok=True)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -51,11 +51,11 @@ def require_answer(address: str) -> None:
 
 
 def experiment(client: Any, name: str = EXPERIMENT) -> str:
-    """The id of an experiment, by default the one of all models; it is made, and told how to look, if need be."""
+    """The id of an experiment, by default the one of all models; it is made, with its note and view, if need be."""
     found = client.get_experiment_by_name(name)
     if found is None:
         at_home = "MLFLOW_TRACKING_URI" not in os.environ
-        location = (STORE / "artifacts").resolve().as_uri() if at_home else None
+        location = (FOLDER / "artifacts").resolve().as_uri() if at_home else None
         client.create_experiment(name, artifact_location=location)
         found = client.get_experiment_by_name(name)
     for tag, value in views.experiment_tags(found.experiment_id).items() if name == EXPERIMENT else ():

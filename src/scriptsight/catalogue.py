@@ -235,13 +235,13 @@ def read(folder: str | Path) -> Iterator[Video]:
     folder = Path(folder)
     if not (folder / "videos.parquet").is_file():
         raise InputError(f"There is no catalogue in {folder}: run the ingest stage first.")
-    told_of = groupby(_rows(folder / "cues.parquet"), key=lambda row: (row["collection"], row["video_id"]))
-    upcoming = next(told_of, None)
+    cue_groups = groupby(_rows(folder / "cues.parquet"), key=lambda row: (row["collection"], row["video_id"]))
+    upcoming = next(cue_groups, None)
     for row in _rows(folder / "videos.parquet"):
         cues: tuple[Cue, ...] = ()
         if upcoming is not None and upcoming[0] == (row["collection"], row["video_id"]):
             cues = tuple(_cue(said) for said in upcoming[1])
-            upcoming = next(told_of, None)
+            upcoming = next(cue_groups, None)
         yield Video(**row | {"captions": tuple(row["captions"])}, cues=cues)
     if upcoming is not None:
         raise InputError(f"The cues of {folder} are of other videos than its own: run the ingest stage again.")

@@ -209,7 +209,8 @@ def stamp(uri: str) -> str:
 
     Of a member of an archive (`tar://MEMBER::ARCHIVE`) it is the archive's.
     """
-    address = uri.rpartition("::")[2]
+    # Only addresses are chained by "::"; in a path it belongs to the name.
+    address = uri.rpartition("::")[2] if "://" in uri else uri
     return _remote_stamp(address) if "://" in address else _local_stamp(address)
 
 

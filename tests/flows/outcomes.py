@@ -6,6 +6,13 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+
+def hits(share: float, items: int = 200, seed: int = 0) -> np.ndarray:
+    """0 and 1, a share of them right; a higher share of the same seed is right wherever a lower one is."""
+    return (np.random.default_rng(seed).permutation(items) < share * items).astype(int)
+
 
 def write_probe(
     folder: Path,

@@ -11,12 +11,7 @@ import pytest
 from flows.experiments import better
 from scriptsight import statistics
 from scriptsight.errors import InputError
-from tests.flows.outcomes import write_probe, write_retrieve
-
-
-def hits(share: float, items: int = 200, seed: int = 0) -> np.ndarray:
-    """0 and 1, a share of them right; a higher share of the same seed is right wherever a lower one is."""
-    return (np.random.default_rng(seed).permutation(items) < share * items).astype(int)
+from tests.flows.outcomes import hits, write_probe, write_retrieve
 
 
 def model(folder: Path, name: str, share: float, **columns: Sequence[int]) -> better.Model:
@@ -62,12 +57,12 @@ def test_the_answer_is_that_of_the_paired_test(tmp_path: Path) -> None:
 
 def test_a_difference_that_chance_makes_is_none(tmp_path: Path) -> None:
     answer = better.compare(model(tmp_path, "a", 0.5), model(tmp_path, "b", 0.515), "linear_top1")
-    assert not answer.better and "That can't be told." in str(answer)
+    assert not answer.better and "No difference can be shown." in str(answer)
 
 
 def test_one_of_many_figures_must_differ_more(tmp_path: Path) -> None:
     """p of 0.01, 0.02, 0.03 and 0.5 become 0.04, 0.06, 0.06 and 0.5 by Holm's rule."""
-    assert better._holm({"a": 0.03, "b": 0.01, "c": 0.5, "d": 0.02}) == {"b": 0.04, "d": 0.06, "a": 0.06, "c": 0.5}
+    assert better.holm({"a": 0.03, "b": 0.01, "c": 0.5, "d": 0.02}) == {"b": 0.04, "d": 0.06, "a": 0.06, "c": 0.5}
     noise = {f"noise{n}": [*hits(0.5, 193), *([0] * 7)] for n in range(4)}
     more = {f"noise{n}": [*hits(0.5, 193), *([1] * 7)] for n in range(4)}  # 7 discordant: p = 0.016 each
     first, second = model(tmp_path, "a", 0.5, **noise), model(tmp_path, "b", 0.5, **more)
@@ -105,7 +100,7 @@ def test_other_items_are_refused_and_how_they_differ_is_said(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "problem"),
     [
         ("test,fold,segment_id,label,linear_top1\np,0,a,x,2\n", "neither 0 nor 1"),
         ("direction,query,rank\nt2v,a,first\n", "damaged"),
@@ -114,9 +109,9 @@ def test_other_items_are_refused_and_how_they_differ_is_said(tmp_path: Path) -> 
         ("", "its columns are none"),
     ],
 )
-def test_a_damaged_table_is_told(tmp_path: Path, content: str, told: str) -> None:
+def test_a_damaged_table_is_named(tmp_path: Path, content: str, problem: str) -> None:
     (tmp_path / "outcomes.csv").write_text(content)
-    with pytest.raises(InputError, match=rf"outcomes\.csv.*{told}"):
+    with pytest.raises(InputError, match=rf"outcomes\.csv.*{problem}"):
         better.read(tmp_path, "it")
 
 
@@ -124,9 +119,9 @@ def test_the_command_compares_two_folders(workspace: Path, capsys: pytest.Captur
     model(Path("last"), "plots", 0.4)
     model(Path("today"), "plots", 0.6)
     better.main(["last/plots", "today/plots"])
-    told = capsys.readouterr().out
-    assert "Is the second better, by linear_top1? Yes." in told
-    assert Path("plots/better/better.md").read_text() in told
+    said = capsys.readouterr().out
+    assert "Is the second better, by linear_top1? Yes." in said
+    assert Path("plots/better/better.md").read_text() in said
     assert Path("plots/better/better.png").read_bytes().startswith(b"\x89PNG")
     for named, why in ((["last/plots"], "no champion"), (["last/plots", "nothing"], "'nothing' is no MLflow run")):
         with pytest.raises(SystemExit, match=why):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import optuna
@@ -23,7 +20,6 @@ from ruamel.yaml import YAML
 
 from flows import parameters
 from flows.experiments.sweep import apply, report, trial
-from flows.experiments.sweep import attempt as attempts
 from flows.experiments.sweep import study as studies
 from flows.orchestration import server
 from flows.tracking import store
@@ -106,7 +102,7 @@ def prefect() -> Iterator[str]:
 # ------------------------------------------------------------------------------------- the command
 
 
-def test_a_killed_study_goes_on_and_failures_are_told(
+def test_a_killed_study_goes_on_and_failures_have_their_reason(
     command: Command, small: Path, prefect: str, prefect_home: Path
 ) -> None:
     """Killed in its first trials; then a trial that can't be (no segment has 9 transcripts) is a row with its reason,
@@ -188,59 +184,6 @@ def _until(ready: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-# ------------------------------------------------------------------------------------ one attempt
-
-
-def child(folder: Path, how: str) -> None:
-    """What a trial's process does, as far as its study sees it."""
-    reporter = trial.EventReporter(folder / trial.EVENTS)
-    for step in range(1, 4):
-        reporter.metrics({"val/pairs_in_order": 0.5}, step)
-    if how == "fail":
-        reporter.event({"failure": "too few transcripts"})
-        sys.exit(1)
-    if how == "crash":
-        sys.exit(3)
-    if how == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
-
-
-@pytest.mark.parametrize(
-    ("how", "most", "came_to", "reason"),
-    [
-        ("fail", 60, "failed", "too few transcripts"),
-        ("crash", 60, "failed", "status 3"),
-        ("killed", 60, "lost", "SIGKILL"),
-        ("hang", 1, "failed", "over the time limit of 1 s"),
-        ("prune", 60, "pruned", "at step 3"),
-        ("stop", 60, "stopped", ""),
-    ],
-)
-def test_how_an_attempt_ends(tmp_path: Path, how: str, most: float, came_to: str, reason: str) -> None:
-    process = multiprocessing.get_context("fork").Process(target=child, args=(tmp_path, how))
-    process.start()
-    stopping = Event()
-    steps = []
-
-    def take(values: Any, step: int, _moment: int) -> bool:
-        steps.append(step)
-        if how == "stop" and step == 3:
-            stopping.set()
-        return how == "prune" and step == 3
-
-    attempt = attempts.watch(
-        process,
-        tmp_path,
-        most=most,
-        take=take,
-        stopping=stopping,
-    )
-    assert (attempt.how, steps) == (came_to, [1, 2, 3])
-    assert reason in attempt.reason
-    assert not process.is_alive()
-
-
 # -------------------------------------------------------------------------------------- the study
 
 
@@ -310,22 +253,16 @@ def test_a_study_is_of_one_kind_of_trial(small: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "since", "kept"),
+    ("changed", "since", "same"),
     [("sweep: {n_trials: 9}", "monday", True), ("", "tuesday", False), ("pretrain: {seed: 1}", "monday", False)],
 )
-def test_a_trial_goes_on_from_its_own_study_alone(
-    small: Path, monkeypatch: pytest.MonkeyPatch, changed: str, since: str, kept: bool
-) -> None:
+def test_a_trial_goes_on_from_its_own_study_alone(small: Path, changed: str, since: str, same: bool) -> None:
     """More trials than were planned are no reason to learn again; another study of the same name is."""
-    monkeypatch.setattr(attempts, "main", str)  # as a process: it ends at once
-    folder = small / "trial"
-    attempts.begin(write(small), folder, 0, "monday").join()
-    (folder / "pretrain.json").write_text("{}")
-    attempts.begin(write(small, changed), folder, 0, since).join()
-    assert (folder / "pretrain.json").is_file() == kept
+    before = trial.settings_of(write(small), "monday")
+    assert (trial.settings_of(write(small, changed), since) == before) == same
 
 
-def test_no_password_is_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_password_is_shown(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="SCRIPTSIGHT_SWEEP_STORAGE"):
         write(small, "sweep: {storage: 'postgresql+psycopg://me:secret@127.0.0.1:9/x'}")
     write(small, "sweep: {storage: 'sqlite:///mlruns/optuna.db'}")
@@ -346,7 +283,7 @@ def test_no_password_is_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("objectives: {test/linear_top1: maximize}", "pattern"),
     ],
 )
-def test_what_can_not_be_swept_is_told(small: Path, changed: str, expected: str) -> None:
+def test_what_can_not_be_swept_is_an_error(small: Path, changed: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         write(small, f"sweep: {{{changed}}}")
 
@@ -371,7 +308,7 @@ def test_neighbours_in_order_is_one_question_at_every_k(k: int) -> None:
     assert neighbours_in_order(order, order) == 1.0
 
 
-def told_study(settings: parameters.Params, figures: Sequence[Sequence[float]]) -> optuna.Study:
+def made_study(settings: parameters.Params, figures: Sequence[Sequence[float]]) -> optuna.Study:
     study = studies.open_study(settings)
     for values in figures:
         one = studies.ask(study, settings.sweep)
@@ -383,7 +320,7 @@ def told_study(settings: parameters.Params, figures: Sequence[Sequence[float]]) 
 def test_best_of_two_objectives(small: Path) -> None:
     """The best probe among those of the front with 95% of the best recall."""
     figures = [(0.9, 0.1), (0.6, 0.96), (0.7, 0.955), (0.5, 1.0), (0.65, 0.94)]
-    study = told_study(write(small, "sweep: {n_trials: 5}"), figures)
+    study = made_study(write(small, "sweep: {n_trials: 5}"), figures)
     assert apply.chosen(study, "best").number == 2
     assert apply.chosen(study, "0").number == 0
 
@@ -414,10 +351,10 @@ def test_pictures(small: Path, objectives: int) -> None:
     choice = "pretrain.tvts.head_text: {kind: choice, values: [projected, plain]}"
     names = "probe/linear_top1: maximize" + (", speed/samples_per_second: maximize" if objectives == 2 else "")
     settings = write(small, f"sweep: {{n_trials: 6, objectives: {{{names}}}, space: {{{ALIGN}, {choice}}}}}")
-    study = told_study(settings, [(0.1 * i, 5.0)[:objectives] for i in range(2)])
+    study = made_study(settings, [(0.1 * i, 5.0)[:objectives] for i in range(2)])
     folder = small / "report"
     assert {path.name for path in report.write(study, folder, 1)} >= {"trials.csv", "slice.png"}
-    study = told_study(settings, [(0.5 - 0.1 * i, 5.0)[:objectives] for i in range(3)])
+    study = made_study(settings, [(0.5 - 0.1 * i, 5.0)[:objectives] for i in range(3)])
     written = {path.name for path in report.write(study, folder, 1)}
     assert written == {"trials.csv", "slice.png", "importance.png", "contour.png"} | (
         {"front.png"} if objectives == 2 else set()

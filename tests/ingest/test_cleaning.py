@@ -47,10 +47,10 @@ def test_the_narrated_world_is_left_as_it_is() -> None:
     rng = np.random.default_rng(0)
     choice = WorldCollection(kind="world", content="narrated", videos={"train": 1, "val": 0, "test": 0})
     for _ in range(20):
-        frames, cues, _ = world._narrated(choice.model_copy(update={"scenes": 8}), rng)
-        assert cleaning.clean(cues, DEFAULT, len(frames) / world.FPS).cues == cues
+        drawn = world.narrated(choice.model_copy(update={"scenes": 8}), rng)
+        assert cleaning.clean(drawn.cues, DEFAULT, len(drawn.frames) / world.FPS).cues == list(drawn.cues)
     thing = world.Thing("circle", "red", 10)
-    said = [world._sentence(world.VERBS[i % 12], thing, rng) for i in range(5000)]
+    said = [world.sentence(world.VERBS[i % 12], thing, rng) for i in range(5000)]
     cues = [Cue(2.0 * i, 2.0 * i + 2.3, text) for i, text in enumerate(said)]
     without_overlaps = DEFAULT.model_copy(update={"overlaps": False})
     assert cleaning.clean(cues, without_overlaps, None).cues == cues
@@ -112,8 +112,8 @@ def test_times_that_can_not_be() -> None:
     cues = [Cue(-2, 1, "a"), Cue(1, 2, "b"), Cue(3, 3, "c"), Cue(5, 4, "d"), Cue(9, 11, "e"), Cue(10, 12, "f")]
     cleaned = cleaning.clean(cues, DEFAULT.model_copy(update={"no_letters": False}), 10.0)
     assert cleaned.cues == [Cue(1, 2, "b"), Cue(9, 10.0, "e")]
-    told = {rule: count for rule, count in cleaned.counts.items() if count}
-    assert told == {"negative_times": 1, "backward_times": 2, "late_times": 1, "late_ends": 1}
+    found = {rule: count for rule, count in cleaned.counts.items() if count}
+    assert found == {"negative_times": 1, "backward_times": 2, "late_times": 1, "late_ends": 1}
     assert cleaned.wrong_times == 4
     assert only("late_times", cues, None).cues == sorted(cues, key=lambda cue: (cue.start, cue.end))
 
@@ -167,7 +167,7 @@ def test_the_shared_end_and_beginning_is_the_longest(seed: int) -> None:
         before, after = (list(map(str, rng.integers(2, size=rng.integers(9)))) for _ in range(2))
         shorter = min(len(before), len(after))
         expected = max(n for n in range(shorter + 1) if before[len(before) - n :] == after[:n])
-        assert cleaning._overlap(before, after) == expected
+        assert cleaning.shared_length(before, after) == expected
 
 
 def test_words_follow_their_text() -> None:
@@ -234,7 +234,7 @@ def test_only_wanted_languages_stay() -> None:
     dropped = cleaning.clean(german, wanted, None)
     assert (dropped.cues, dropped.counts["languages"]) == ([], 3)
     assert cleaning.clean(german, DEFAULT, None).cues == german
-    assert cleaning.clean([Cue(0, 1, "ja gut")], wanted, None).cues == [Cue(0, 1, "ja gut")]  # too short to tell
+    assert cleaning.clean([Cue(0, 1, "ja gut")], wanted, None).cues == [Cue(0, 1, "ja gut")]  # too short to know
 
 
 @pytest.mark.parametrize("hours", [1, 10])

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from flows import parameters
 from scriptsight.catalogue import Cue, Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import READERS
-from scriptsight.ingest.datasets.claims import Claim, assemble, share_split, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import by_share, with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params import reading
 from scriptsight.params.collections import Collection
 
@@ -48,7 +49,7 @@ def read(**keys: object) -> tuple[dict[str, Entry], list[tuple[str, str]]]:
 def test_every_kind_has_a_reader() -> None:
     models = TypeAdapter(Collection).json_schema()["$defs"].values()
     kinds = {model["properties"]["kind"]["const"] for model in models if "kind" in model["properties"]}
-    assert kinds - {"world", "folder"} == set(READERS)
+    assert kinds - {"world"} == set(READERS)  # the world is rendered, and then read as a folder
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_file_is_found_by_name_by_end_of_path_and_by_another_suffix(tmp_path: 
     assert list(listing) == sorted(["a.mp4", "x/a.mp4", "x/b.webm", "y/c.mp4", "y/d.1.2.avi", "E.MP4"])
 
 
-def test_files_of_one_name_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+def test_files_of_one_name_are_distinguished_by_their_folder(tmp_path: Path) -> None:
     listing = Listing(str(put(tmp_path, *(f"{folder}/video.mp4" for folder in "abc"))))
     assert len(listing.matches("video")) == 3
     assert listing.matches("b/video") == ["b/video.mp4"]
@@ -223,13 +224,28 @@ def test_ids_are_safe_distinct_and_stable(tmp_path: Path) -> None:
     assert ids(keys[::-1]) == found
 
 
-def test_a_reader_that_is_left_early_leaves_nothing(tmp_path: Path) -> None:
-    entries = assemble("mine", [Claim(str(i), Entry(str(i), "train", "u")) for i in range(9)],
-                       Listing(str(put(tmp_path, "a.mp4"))))  # fmt: skip
-    assert isinstance(entries, Iterator)
-    next(entries)
-    entries.close()  # type: ignore[attr-defined]
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+def test_a_list_that_is_left_early_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = Listing(str(put(tmp_path / "videos", "a.mp4")))
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
+    texts = "".join(map(chr, range(0x4E00, 0x6E00)))  # more than SQLite keeps in memory
+    listed = assemble("mine", (Claim(str(i), Entry(str(i), "train", "u", title=texts)) for i in range(200)), media)
+    next(iter(listed))
+    listed.close()
+    listed.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        listed.videos()
+
+
+def test_a_list_counts_videos_with_those_that_are_refused() -> None:
+    listed = Listed()
+    for name in ("b", "a"):
+        listed.add(Entry(name, "train", f"v/{name}.mp4"))
+    for uri, reason in (("v/c.mp4", "no split"), ("v/a.mp4", "captions in several languages")):
+        listed.refuse(Reject("mine", uri, reason, ""))
+    assert listed.videos() == 3  # a is there, if without captions
+    assert [item.uri for item in listed] == ["v/c.mp4", "v/a.mp4", "v/a.mp4", "v/b.mp4"]
+    assert list(listed.entries()) == list(listed.entries())
 
 
 def test_shares_are_as_stated_and_of_training_only() -> None:
@@ -238,7 +254,7 @@ def test_shares_are_as_stated_and_of_training_only() -> None:
     assert "test" not in splits
     assert {with_val(split, f"video{i}", 0.9) for split in ("val", "test") for i in range(9)} == {"val", "test"}
     # Written down: a video must keep its split in every version.
-    splits = [share_split(f"video{i}", 0.3, 0.3) for i in range(8)]
+    splits = [by_share(f"video{i}", 0.3, 0.3) for i in range(8)]
     assert splits == ["test", "val", "train", "test", "val", "train", "test", "train"]
 
 
@@ -259,22 +275,22 @@ def test_an_annotation_file_that_can_not_be_read_is_named(kind: str, tmp_path: P
     path = tmp_path / file
     put(tmp_path, "videos/a.mp4")
 
-    def told() -> str:
+    def message() -> str:
         with pytest.raises(InputError) as error:
             read(kind=kind, path=str(tmp_path / "videos"), annotations={"train": str(path)})
         return str(error.value)
 
-    assert "There is no file" in told()
-    assert "It should be a" in told()
+    assert "There is no file" in message()
+    assert "It should be a" in message()
     path.write_bytes(b"\xff\xfe\x00junk")
-    assert str(path) in told()
+    assert str(path) in message()
     path.write_text("")
-    assert str(path) in told()
+    assert str(path) in message()
     path.write_text(good[:-3])
-    assert str(path) in told()
+    assert str(path) in message()
     path.unlink()
     path.mkdir()
-    assert str(path) in told()
+    assert str(path) in message()
 
 
 def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_webvid(tmp_path: Path) -> None:
     assert rejects == [("missing video", f"{train}:4")]
 
 
-def test_webvid_page_dir_tells_equal_names_apart(tmp_path: Path) -> None:
+def test_webvid_page_dir_distinguishes_equal_names(tmp_path: Path) -> None:
     put(tmp_path / "v", "p1/1.mp4", "p2/1.mp4")
     train = write(tmp_path / "t.csv", "videoid,page_dir,name", "1,p2,x")
     found, _ = read(kind="webvid", path=str(tmp_path / "v"), annotations={"train": train})

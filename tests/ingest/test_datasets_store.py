@@ -93,7 +93,7 @@ def test_archives_in_a_bucket_are_not_read_whole(bucket: Any, monkeypatch: pytes
         assert file.read(10) == bytes([3]) * 10
 
 
-def test_what_fails_is_told_without_the_credentials(bucket: Any) -> None:
+def test_what_fails_is_reported_without_the_credentials(bucket: Any) -> None:
     for path in ("s3://nobody/v", "s3://videos/nothing"):
         with pytest.raises(InputError, match=path) as error:
             read(kind="webdataset", path=path)

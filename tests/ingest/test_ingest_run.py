@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,45 @@ def test_the_same_inputs_give_the_same_bytes(make_video) -> None:
         ingest.run(params(mine={"kind": "folder", "path": "v"}))
         seen.append([path.read_bytes() for path in sorted(Path("data/catalogue").iterdir())])
     assert seen[0] == seen[1]
+
+
+def test_what_is_missing_is_said_before_a_world_is_rendered() -> None:
+    world = {"kind": "world", "content": "loop", "videos": {"train": 2, "val": 0, "test": 0}}
+
+    def never(*_: object) -> Iterator[int]:
+        raise AssertionError("nothing should be done")
+
+    with pytest.raises(InputError, match="There is no folder nowhere"):
+        ingest.run(params(a=world, b={"kind": "folder", "path": "nowhere"}), mapper=never)
+    with pytest.raises(InputError, match="'empty': no video is left"):
+        ingest.run(params(empty=world | {"videos": {"train": 0, "val": 0, "test": 0}}), mapper=never)
+
+
+def test_a_world_that_is_gone_from_the_parameters_goes_from_the_disk(make_video) -> None:
+    world = {"kind": "world", "content": "loop", "videos": {"train": 2, "val": 0, "test": 0}}
+    ingest.run(params(one=world, two=world | {"seed": 1}))
+    assert [path.name for path in sorted(Path("data/world").iterdir())] == ["collections.json", "one", "two"]
+    assert json.loads(Path("data/world/collections.json").read_text()) == ["one", "two"]
+    make_video(Path("v/a.mp4"))
+    result = ingest.run(params(two=world, mine={"kind": "folder", "path": "v", "splits": {"*": "test"}}))
+    assert [path.name for path in sorted(Path("data/world").iterdir())] == ["collections.json", "two"]
+    assert result.collections == {
+        "mine": {"train": 0, "val": 0, "test": 1},
+        "two": {"train": 2, "val": 0, "test": 0},
+    }
+    assert [video.uri for video in catalogue.read("data/catalogue")] == [
+        "v/a.mp4",
+        "data/world/two/train-00000.mp4",
+        "data/world/two/train-00001.mp4",
+    ]
+
+
+def test_a_file_with_two_colons_in_its_name_is_a_video_like_any_other(make_video) -> None:
+    make_video(Path("v/std::vector.mp4"))
+    Path("v/std::vector.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n")
+    result = ingest.run(params(mine={"kind": "folder", "path": "v", "splits": {"*": "train"}}))
+    (video,) = catalogue.read("data/catalogue")
+    assert (result.rejects, video.video_id, [cue.text for cue in video.cues]) == (0, "std__vector", ["hello"])
 
 
 def test_too_many_rejects_stop_the_stage_and_leave_the_old_catalogue(make_video) -> None:

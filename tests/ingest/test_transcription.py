@@ -200,7 +200,7 @@ def test_what_changes_the_words_is_heard_anew(model: Path, make_sound: MakeSound
     assert len(kept(cache)) == 1
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"alignment_heads": [[0, 0]]}))
-    transcription._identity.cache_clear()  # as a new process does
+    transcription.identity.cache_clear()  # as a new process does
     for number, heard in enumerate(
         (
             transcriber(other, cache),
@@ -248,7 +248,7 @@ def test_silence_is_no_cue_and_speech_is(
 ) -> None:
     silent = make_sound(tmp_path / "silent.mka", np.zeros(RATE * 40, np.float32))
     assert transcriber(model, tmp_path / "cache", vad=True).transcript(silent) == transcription.Transcript(None, ())
-    assert transcriber(model, tmp_path / "cache", vad=False).cues(silent)  # only voice activity told it apart
+    assert transcriber(model, tmp_path / "cache", vad=False).cues(silent)  # only voice activity knew it was none
     spoken = shared_data / "scripted_videos/grid_long/grid_s1_00.mp4"
     voice = audio(spoken)[: RATE * 6]
     between = np.concatenate([np.zeros(RATE * 20, np.float32), voice, np.zeros(RATE * 40, np.float32)])

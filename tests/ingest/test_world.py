@@ -6,11 +6,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from scriptsight.catalogue import Reject
-from scriptsight.ingest import folder, world
-from scriptsight.ingest.describe import describe
-from scriptsight.params.collections import FolderCollection, WorldCollection
+from scriptsight import catalogue, ingest, parts
+from scriptsight.catalogue import Cue
+from scriptsight.ingest import rendering, world
+from scriptsight.params.collections import WorldCollection
+from scriptsight.reporting import SilentReporter
 from tests import small
 
 
@@ -24,12 +26,32 @@ def collection(**changes) -> WorldCollection:
     return WorldCollection.model_validate(values | changes)
 
 
+def read(folder, chosen):
+    """The catalogue of one collection, and what ingest says of it."""
+    result = ingest.run(
+        small.ingest_params({"w": chosen}),
+        world=folder / "world",
+        catalogue=folder / "catalogue",
+        metrics=folder / "ingest.json",
+        work_root=folder / "work",
+        reporter=SilentReporter(),
+    )
+    return list(catalogue.read(folder / "catalogue")), result
+
+
 def make(folder, **changes):
-    chosen = collection(**changes)
-    videos = world.render("w", chosen, list(world.entries(chosen, folder / "w")), folder / "rendered")
-    rows = ((video.video_id, video.split, video.title or video.label) for video in videos)
-    world.publish(chosen, folder / "rendered", folder / "w", rows)
-    return videos
+    return read(folder, collection(**changes).model_dump())[0]
+
+
+def render(folder, chosen):
+    return rendering.render(
+        {"w": chosen},
+        folder / "world",
+        timeout=60.0,
+        work_root=folder / "work",
+        mapper=parts.in_processes(2),
+        reporter=SilentReporter(),
+    )
 
 
 def frames_of(path) -> np.ndarray:
@@ -55,9 +77,21 @@ def test_videos_are_h264_files_with_scripts(narrated):
             assert stream.codec_context.name == "h264"
             assert (stream.width, stream.height, stream.average_rate) == (64, 64, 4)
         assert len(frames_of(video.uri)) == 3 * (4 * 2 + 2) * 4 == video.duration * video.fps
-        from_file = small.script(Path(video.uri).with_suffix(".vtt")).cues
-        assert [cue.text for cue in from_file] == [cue.text for cue in video.cues]
-        assert [cue.start for cue in from_file] == pytest.approx([cue.start for cue in video.cues], abs=0.001)
+        script = small.script(Path(video.uri).with_suffix(".vtt"))
+        assert (script.cues, script.language, video.language) == (list(video.cues), "en", "en")
+
+
+def test_what_is_read_is_what_was_drawn(narrated):
+    for video in narrated:
+        (drawn,) = world.draw(collection(), video.split, int(video.video_id.rpartition("-")[2]))
+        assert video.cues == drawn.cues
+        assert (video.title, video.label) == (drawn.title, None)
+        assert video.duration == len(drawn.frames) / world.FPS
+
+
+def test_a_sentence_that_lost_all_its_words_is_silence(tmp_path):
+    world.write_vtt(tmp_path / "a.vtt", [Cue(0.5, 1.5, ""), Cue(2.0, 3.125, "it grows")])
+    assert small.script(tmp_path / "a.vtt").cues == [Cue(2.0, 3.125, "it grows")]
 
 
 def test_equal_parameters_give_equal_bytes_and_another_seed_other_ones(tmp_path, narrated):
@@ -72,7 +106,7 @@ def test_what_is_done_is_undone():
     rng = np.random.default_rng(0)
     orders = collections.Counter()
     for _ in range(3000):
-        verbs = world._scene_verbs(collection(), rng)
+        verbs = world.scene_verbs(collection(), rng)
         assert len(set(verbs)) == 4
         assert all(world.OPPOSITE[verb] in verbs for verb in verbs)
         orders.update((verb, place) for place, verb in enumerate(verbs))
@@ -82,7 +116,7 @@ def test_what_is_done_is_undone():
 
 def test_without_undo_verbs_are_independent():
     rng = np.random.default_rng(0)
-    scenes = [world._scene_verbs(collection(undo=False), rng) for _ in range(300)]
+    scenes = [world.scene_verbs(collection(undo=False), rng) for _ in range(300)]
     assert any(len(set(verbs)) < 4 for verbs in scenes)
 
 
@@ -97,7 +131,7 @@ def test_sentences_do_not_depend_on_their_place_and_stay_near_their_event(narrat
 
 def test_words_are_lost_and_misheard_at_the_stated_rates():
     rng = np.random.default_rng(0)
-    heard = [list(world._heard(["red"], rng)) for _ in range(20000)]
+    heard = [list(world.heard(["red"], rng)) for _ in range(20000)]
     assert sum(not words for words in heard) / 20000 == pytest.approx(0.08, abs=0.008)
     assert sum(words == ["read"] for words in heard) / 20000 == pytest.approx(0.03, abs=0.005)
 
@@ -105,8 +139,8 @@ def test_words_are_lost_and_misheard_at_the_stated_rates():
 @pytest.mark.parametrize("content", ["loop", "slow"])
 def test_twins_show_the_same_frames_backwards_under_opposite_labels(tmp_path, content):
     clips = make(tmp_path, content=content, videos={"train": 4, "val": 0, "test": 3})
-    assert [video.split for video in clips] == ["train"] * 4 + ["test"] * 3
-    for one, other in (clips[:2], clips[2:4]):
+    assert [video.split for video in clips] == ["test"] * 3 + ["train"] * 4
+    for one, other in (clips[:2], clips[3:5], clips[5:]):
         assert world.OPPOSITE[one.label] == other.label
         forwards, backwards = frames_of(one.uri).astype(float), frames_of(other.uri).astype(float)
         assert len(forwards) == 32
@@ -122,7 +156,7 @@ def test_labels_are_balanced(tmp_path):
 @pytest.mark.parametrize("verb", world.VERBS)
 def test_an_event_does_what_its_verb_says(verb):
     rng = np.random.default_rng(0)
-    states = world._event(verb, 8, rng)
+    states = world.event(verb, 8, rng)
     column, sign = {
         "left": (0, -1),
         "right": (0, 1),
@@ -146,32 +180,39 @@ def test_an_event_does_what_its_verb_says(verb):
 
 
 def test_a_failed_publication_leaves_nothing(tmp_path):
-    def rows():
-        yield "train-00000", "train", "a title"
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        world.publish(collection(), tmp_path / "rendered", tmp_path / "w", rows())
-    assert list(tmp_path.iterdir()) == []
+    rendered = render(tmp_path, collection())
+    (chunk,) = rendered.chunks
+    summary = rendered.job.summary(chunk)
+    whole = summary.read_bytes()
+    summary.write_bytes(whole[:-9])
+    with pytest.raises(ValidationError):
+        rendered.publish(tmp_path / "world")
+    assert list((tmp_path / "world").iterdir()) == []
+    summary.write_bytes(whole)
+    rendered.publish(tmp_path / "world")
+    assert sorted(path.name for path in (tmp_path / "world").iterdir()) == ["collections.json", "w"]
 
 
 def test_a_twin_alone_is_the_same_file(tmp_path):
     clips = collection(content="loop", videos={"train": 4, "val": 0, "test": 0})
-    entries = list(world.entries(clips, tmp_path / "w"))
-    together = world.render("w", clips, entries, tmp_path / "one")
-    apart = [world.render("w", clips, [entry], tmp_path / "two")[0] for entry in entries]
-    assert [video.digest for video in apart] == [video.digest for video in together]
+    rendered = render(tmp_path, clips)
+    (chunk,) = rendered.chunks
+    for line in chunk.lines():
+        rendering.work([line], worlds={"w": clips}, folder=tmp_path / "alone")
+    together, alone = rendered.job.folder / "videos" / "w", tmp_path / "alone" / "videos" / "w"
+    files = sorted(path.name for path in together.iterdir())
+    assert len(files) == 4
+    assert all((together / name).read_bytes() == (alone / name).read_bytes() for name in files)
 
 
-def test_the_whole_folder_is_an_ordinary_collection(narrated):
-    path = str(Path(narrated[0].uri).parent)
-    plain = FolderCollection(kind="folder", path=path, captions="captions.csv", splits="column")
-    rejects: list[Reject] = []
-    choice = small.ingest_params({"w": plain.model_dump()})
-    counts = collections.Counter()
-    videos = [describe("w", entry, choice, rejects, counts) for entry in folder.read("w", plain)]
-    assert not counts.total()  # cleaning finds nothing in what the default is told
-    assert rejects == []
-    assert [(video.video_id, video.split, video.digest, video.title) for video in videos] == [
-        (video.video_id, video.split, video.digest, video.title) for video in narrated
-    ]
+@pytest.mark.parametrize(("content", "table"), [("narrated", "captions"), ("loop", "labels")])
+def test_the_whole_folder_is_an_ordinary_collection(tmp_path, content, table):
+    made, result = read(tmp_path, collection(content=content).model_dump())
+    assert not sum(result.cleaned.values())  # cleaning finds nothing in what the default learns from
+    path = tmp_path / "world" / "w"
+    assert b"\r" not in (path / f"{table}.csv").read_bytes()
+    plain = {"kind": "folder", "path": str(path), table: f"{table}.csv", "splits": "column"}
+    again, result = read(tmp_path / "again", plain)
+    assert again == made
+    assert [video.cues for video in again] == [video.cues for video in made]
+    assert (result.videos, result.rejects, sum(result.cleaned.values())) == (4, 0, 0)

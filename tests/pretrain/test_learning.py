@@ -43,8 +43,8 @@ def train(folder, settings, name, **changes):
     return pretrain.run(
         changed,
         segments=folder / "segments",
-        bundle_folder=folder / name / "model",
-        best_folder=folder / name / "best",
+        bundle=folder / name / "model",
+        best=folder / name / "best",
         metrics=folder / name / "pretrain.json",
         plots=folder / name / "plots",
         checkpoints=folder / name / "checkpoints",

@@ -48,7 +48,7 @@ def test_equals_a_naive_loop() -> None:
     np.testing.assert_allclose(found, naive(features, classes, FIVE))
 
 
-def test_tight_classes_are_told_apart_and_a_tie_is_a_miss() -> None:
+def test_tight_classes_are_distinguished_and_a_tie_is_a_miss() -> None:
     features, classes = data(0.01)
     assert (few_shot.episodes(features, classes, **FIVE) == 1).all()
     assert (few_shot.episodes(np.ones_like(features), classes, **FIVE) == 0).all()

@@ -105,14 +105,14 @@ def test_other_weights_data_and_parameters_have_other_checkpoints(labelled) -> N
     train, test = labelled["train"], labelled["test"]
     fewer = (train[0], range(40), train[2][:40])
     keys = [
-        finetune._key(videos[0], choice(), train, test, machine),
-        finetune._key(videos[1], choice(), train, test, machine),
-        finetune._key(videos[0], choice(lr=1e-3), train, test, machine),
-        finetune._key(videos[0], choice(), fewer, test, machine),
-        finetune._key(other, choice(), train, test, machine),
+        finetune.run_key(videos[0], choice(), train, test, machine),
+        finetune.run_key(videos[1], choice(), train, test, machine),
+        finetune.run_key(videos[0], choice(lr=1e-3), train, test, machine),
+        finetune.run_key(videos[0], choice(), fewer, test, machine),
+        finetune.run_key(other, choice(), train, test, machine),
     ]
     assert len(set(keys)) == 5
-    assert finetune._key(videos[0], choice(checkpoint_every=3), train, test, machine) == keys[0]
+    assert finetune.run_key(videos[0], choice(checkpoint_every=3), train, test, machine) == keys[0]
 
 
 def test_rates_fall_layer_by_layer_towards_the_pixels() -> None:
@@ -144,7 +144,7 @@ def test_probabilities_are_averaged_over_the_views_of_a_segment() -> None:
 
 
 def test_test_batches_hold_every_view_once(labelled) -> None:
-    clip = finetune._Clip(frames=4, size=16, stretches=2)
+    clip = finetune.Clip(frames=4, size=16, stretches=2)
     batches = finetune.TestBatches(labelled["test"], View(2, 1), clip, 10)
     assert len(batches) == 5  # five segments each, four in the last
     items = torch.cat([batch.items for batch in batches])
@@ -155,14 +155,14 @@ def test_test_batches_hold_every_view_once(labelled) -> None:
 def test_augmentation_leaves_frames_of_a_clip_alike_and_mixing_shares_labels() -> None:
     torch.manual_seed(0)
     still = torch.randint(0, 256, (6, 1, 16, 16, 3), dtype=torch.uint8).expand(6, 4, -1, -1, -1)
-    augmented = finetune._augmentation(choice())(still)
+    augmented = finetune.augmentation(choice())(still)
     assert augmented.dtype == torch.uint8 and augmented.shape == still.shape
     assert torch.equal(augmented[:, :1].expand_as(augmented), augmented)  # the same for all frames
     assert not torch.equal(augmented, still)
-    frames, shares = finetune._mixture(choice(), 3)(augmented, torch.tensor([0, 1, 2, 0, 1, 2]))
+    frames, shares = finetune.mixture(choice(), 3)(augmented, torch.tensor([0, 1, 2, 0, 1, 2]))
     assert frames.shape == still.shape
     np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-6)
-    plain, whole = finetune._mixture(choice(mixup=0.0, cutmix=0.0), 3)(augmented, torch.tensor([0, 1, 2, 0, 1, 2]))
+    plain, whole = finetune.mixture(choice(mixup=0.0, cutmix=0.0), 3)(augmented, torch.tensor([0, 1, 2, 0, 1, 2]))
     assert plain is augmented and set(whole.unique().tolist()) == {0.0, 1.0}
 
 
@@ -181,6 +181,6 @@ def test_drop_path_leaves_whole_branches_out_in_training_alone() -> None:
     assert abs((kept == 0).double().mean() - 0.4) < 0.04
 
 
-def test_more_segments_than_there_are_is_told(labelled, tmp_path) -> None:
+def test_more_segments_than_there_are_is_an_error(labelled, tmp_path) -> None:
     with pytest.raises(InputError, match="batch 64 is over the 48 training segments"):
         tuned(small.tiny_encoder(), labelled, tmp_path, ConsoleReporter(), batch=64)

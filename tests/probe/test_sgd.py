@@ -90,7 +90,7 @@ def test_learning_rate_is_chosen_on_held_out_training_and_fitted_again_on_all() 
 
 def test_held_out_share_is_of_each_class_and_leaves_every_class_in_training() -> None:
     classes = np.repeat([0, 1, 2, 3], [50, 10, 2, 1])
-    fitted, held = sgd._split(classes, 0)
+    fitted, held = sgd.hold_out(classes, 0)
     assert sorted([*fitted, *held]) == list(range(63))
     assert np.bincount(classes[held], minlength=4).tolist() == [10, 2, 1, 0]
     assert set(classes[fitted]) == {0, 1, 2, 3}

@@ -20,7 +20,7 @@ from tests import small
 from tests.retrieve.conftest import COLOURS, split_rows
 
 
-class Told(ConsoleReporter):
+class Listener(ConsoleReporter):
     """Keeps the lines that a stage says, and what it published."""
 
     def __init__(self) -> None:
@@ -67,8 +67,8 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
     workspace: Path, plain: RetrieveParams
 ) -> None:
     asked = plain.model_copy(update={"queries": ("the red circle", "costs $5 and $6_x")})
-    told = Told()
-    result = run(workspace, asked, reporter=told)
+    listener = Listener()
+    result = run(workspace, asked, reporter=listener)
     written = json.loads((workspace / "out" / "retrieve.json").read_text())
     assert written == result.metrics
     assert list(written) == ["t2v", "v2t", "protocol", "gallery", "texts", "chance_r1"]
@@ -82,7 +82,7 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
         0.2,
     )  # the silent one is not asked for
     assert len(moments(workspace / "out" / "index")) == 11  # but it is found
-    assert told.artifacts == list(result.artifacts)
+    assert listener.artifacts == list(result.artifacts)
     run(workspace, asked, "again")
     run(workspace, asked, "again")  # now with an index that has everything already
     files = [path.relative_to(workspace / "out") for path in (workspace / "out").rglob("*") if path.is_file()]
@@ -101,6 +101,22 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
     ]
     for file in files:
         assert digest(workspace / "out" / file) == digest(workspace / "again" / file), file
+
+
+@pytest.mark.parametrize("dual_softmax", [None, 0.05])
+def test_measuring_alone_gives_the_figures_of_the_stage_and_writes_nothing(
+    workspace: Path, plain: RetrieveParams, dual_softmax: float | None
+) -> None:
+    asked = plain.model_copy(update={"dual_softmax": dual_softmax, "more_collections": ("clips",)})
+    others = [small.segment(f"clip{i}", label="wave", colour=(i * 40, 9, 9)) for i in range(3)]
+    small.write_segments(workspace / "segments", "clips", "test", others)
+    of_stage = run(workspace, asked).metrics
+    before = sorted(workspace.rglob("*"))
+    for encoder in (workspace / "model", bundle.load(workspace / "model")):
+        assert retrieve.measure(encoder, asked, segments=workspace / "segments") == of_stage
+    assert sorted(workspace.rglob("*")) == before
+    with pytest.raises(InputError, match=r"No segments of collection 'none'"):
+        retrieve.measure(workspace / "model", asked.model_copy(update={"collection": "none"}), segments=workspace)
 
 
 def test_metrics_equal_a_naive_loop_over_encoded_segments(workspace: Path, plain: RetrieveParams) -> None:
@@ -211,9 +227,9 @@ def test_languages_come_from_the_catalogue_and_their_absence_is_said(workspace: 
         "small/test-blue/0",
     }
     (workspace / "catalogue" / "videos.parquet").unlink()
-    told = Told()
-    run(workspace, plain, reporter=told)
-    assert any("no catalogue" in line and "languages" in line for line in told.lines)
+    listener = Listener()
+    run(workspace, plain, reporter=listener)
+    assert any("no catalogue" in line and "languages" in line for line in listener.lines)
 
 
 def test_only_new_and_changed_segments_are_embedded(
@@ -234,10 +250,10 @@ def test_only_new_and_changed_segments_are_embedded(
         return extract(encoder, segments, batch, reporter, label, wanted, **asked)
 
     monkeypatch.setattr(features, "extract", counting)
-    told = Told()
-    run(workspace, plain, reporter=told)
+    listener = Listener()
+    run(workspace, plain, reporter=listener)
     assert encoded[2:] == ["small/test-red/0", "small/new/0"]  # after the two that were checked
-    assert "10 of 12 segments were in the index already" in told.lines
+    assert "10 of 12 segments were in the index already" in listener.lines
     after = np.load(workspace / "out" / "index" / "embeddings.npy")
     assert (after[:5] == before[:5]).all() and (after[8:] == before[7:]).all() and (after[5] != before[5]).any()
     monkeypatch.undo()
@@ -250,18 +266,18 @@ def test_old_vectors_that_no_longer_come_out_are_all_made_again(workspace: Path,
     path = workspace / "out" / "index" / "embeddings.npy"
     right = np.load(path)
     np.save(path, -right)  # as another version of the code might have made them
-    told = Told()
-    run(workspace, plain, reporter=told)
-    assert not any("already" in line for line in told.lines)
+    listener = Listener()
+    run(workspace, plain, reporter=listener)
+    assert not any("already" in line for line in listener.lines)
     assert (np.load(path) == right).all()
 
 
 def test_another_model_takes_nothing_over(workspace: Path, plain: RetrieveParams) -> None:
     run(workspace, plain)
     small.tiny_bundle(workspace / "model", seed=5)
-    told = Told()
-    run(workspace, plain, reporter=told)
-    assert not any("already" in line for line in told.lines)
+    listener = Listener()
+    run(workspace, plain, reporter=listener)
+    assert not any("already" in line for line in listener.lines)
 
 
 def test_the_map_puts_what_looks_alike_together(
@@ -295,10 +311,10 @@ def test_without_umap_the_map_is_left_out_and_that_is_said(
     workspace: Path, plain: RetrieveParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layout, "installed", lambda: False)
-    told = Told()
-    result = run(workspace, plain.model_copy(update={"map_points": 50}), reporter=told)
-    assert not any(figure.name == "map.png" for figure in result.artifacts)
-    assert any("install umap-learn" in line for line in told.lines)
+    listener = Listener()
+    result = run(workspace, plain.model_copy(update={"map_points": 50}), reporter=listener)
+    assert not any(path.name == "map.png" for path in result.artifacts)
+    assert any("install umap-learn" in line for line in listener.lines)
 
 
 def test_neighbours_of_the_layout_are_the_nearest() -> None:

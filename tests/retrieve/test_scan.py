@@ -58,7 +58,7 @@ def test_the_error_of_a_scan_is_within_its_bound() -> None:
     vectors[:50] = queries  # the largest scores there are
     scanned = torch.from_numpy(queries).bfloat16() @ torch.from_numpy(vectors).bfloat16().T
     errors = np.abs(scanned.double().numpy() - queries.astype(np.float64) @ vectors.T.astype(np.float64))
-    bound = scan._error(queries, torch.bfloat16).numpy()
+    bound = scan.error_bound(queries, torch.bfloat16).numpy()
     assert (errors <= bound).all() and errors.max() > bound.max() / 10
 
 

@@ -118,7 +118,7 @@ def page_of(folder: Path, metrics: Path | None = None) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
-def naive_told(one: Video) -> float:
+def naive_narrated(one: Video) -> float:
     """Seconds under cues, by looking into every tenth."""
     moments = (np.arange(round(one.duration * 10)) + 0.5) / 10
     return sum(any(cue.start <= moment < cue.end for cue in one.cues) for moment in moments) / 10
@@ -147,27 +147,27 @@ def test_numbers_are_those_of_a_naive_count(tmp_path: Path, monkeypatch: pytest.
         for where in ("train", "val"):
             these = [one for one in videos if (one.collection, one.split) == (name, where)]
             row = page.row(where, number)
-            told, seconds = sum(map(naive_told, these)), sum(one.duration for one in these)
+            narrated, seconds = sum(map(naive_narrated, these)), sum(one.duration for one in these)
             assert page.column("videos", row) == str(len(these))
             assert page.column("hours", row) == f"{seconds / 3600:.2f}"
             assert page.column("cues", row) == str(sum(len(one.cues) for one in these))
             assert float(page.column("time under cues", row).rstrip("%")) == pytest.approx(
-                100 * told / seconds, abs=0.1
+                100 * narrated / seconds, abs=0.1
             )
             for k in range(2, 9):
                 eligible = [one for one in these if sum(is_transcript(cue.text) for cue in one.cues) >= k]
                 assert page.column(f"K = {k}", row) == str(len(eligible))
-    monkeypatch.setattr(report, "_BATCH", 7)  # videos go on from batch to batch
+    monkeypatch.setattr(report, "BATCH", 7)  # videos go on from batch to batch
     assert page_of(tmp_path) == html
 
 
 def test_histograms_count_what_they_say() -> None:
-    counts = report._histogram([0.5, 0.1 + 0.2 + 0.2, 0.499, 99.0, -1.0, np.nan, np.inf], report._CUE_SECONDS)
+    counts = report.histogram([0.5, 0.1 + 0.2 + 0.2, 0.499, 99.0, -1.0, np.nan, np.inf], report.CUE_SECONDS)
     assert counts[0] == 2  # 0.499 s, and the negative one
     assert counts[1] == 2  # 0.5 s, however it was rounded
     assert counts[-1] == 1
     assert counts.sum() == 5  # those that are not finite are in none
-    labels = report._labels(report._LENGTHS, report._duration)
+    labels = report.bin_labels(report.LENGTHS, report.short_time)
     assert labels[:2] + labels[-3:] == ["0 s", "1 s", "30 min", "1 h", "2 h+"]
 
 
@@ -214,7 +214,7 @@ def test_samples_are_evenly_chosen_with_times_and_frames(tmp_path: Path) -> None
     assert all(f"0:{second}.0" in text for second in ("20", "40"))
 
 
-def test_cleaning_is_told_where_ingest_tells_it(tmp_path: Path) -> None:
+def test_cleaning_is_shown_where_ingest_reports_it(tmp_path: Path) -> None:
     put(tmp_path, [video("a")])
     (tmp_path / "ingest.json").write_text(json.dumps({"cleaned": {"no letters": 3, "repeats": 1200}}))
     page = Page(page_of(tmp_path, tmp_path / "ingest.json"))
@@ -244,8 +244,8 @@ def test_the_page_of_a_real_run(make_video, tmp_path: Path, monkeypatch: pytest.
     report.write(Path("report.html"), Path("data/catalogue"), Path("data/segments"), Path("metrics/ingest.json"))
     page = Page(Path("report.html").read_text(encoding="utf-8"))
     row = page.row("train")
-    told = [page.column(name, row) for name in ("videos", "segments", "cues", "time under cues", "K = 2")]
-    assert told == ["2", "2", "2", "33.3%", "0"]  # 6 of 18 s; "another" is too short for a transcript
+    shown = [page.column(name, row) for name in ("videos", "segments", "cues", "time under cues", "K = 2")]
+    assert shown == ["2", "2", "2", "33.3%", "0"]  # 6 of 18 s; "another" is too short for a transcript
     assert page.row("unreadable video")[1] == "ingest"
     assert len(list(catalogue.read("data/catalogue"))) == 2
 
@@ -274,7 +274,7 @@ def test_workers_do_not_carry_it() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read as Linux tells it")
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read as Linux shows it")
 def test_memory_is_flat_in_the_number_of_videos(tmp_path: Path) -> None:
     # Not getrusage: its peak is that of the process that started this one, where that was larger.
     code = (

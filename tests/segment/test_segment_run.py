@@ -193,8 +193,9 @@ def test_what_has_no_frames_is_a_reject(make_video) -> None:
         container.mux(picture.encode())
     ingest_folder()
     whole, late = catalogue.read("data/catalogue")
-    lines = segment._lines([replace(whole, duration=0.0), late])
-    part = segment.work(lines, params=params(), folder=Path("parts"))
+    Path("parts").mkdir()
+    (chunk,) = segment.plan([replace(whole, duration=0.0), late], Path("parts"))
+    part = segment.work(chunk.lines(), params=params(), folder=Path("parts"))
     assert [(reject.uri, reject.reason, reject.detail) for reject in part.rejects] == [
         ("v/a.mp4", "no frames", "in 0 of 0 stretches of its 0.00 s"),
         ("v/late.mkv", "no frames", f"in 1 of 2 stretches of its {late.duration:.2f} s"),

@@ -70,8 +70,8 @@ def train(
     return pretrain.run(
         choice,
         segments=folder / "segments",
-        bundle_folder=folder / name / "last",
-        best_folder=folder / name / "best",
+        bundle=folder / name / "last",
+        best=folder / name / "best",
         metrics=folder / name / "pretrain.json",
         plots=folder / name / "plots",
         checkpoints=folder / name / "checkpoints",

@@ -68,7 +68,7 @@ def write(path: Path, values: Mapping[str, Any], *, add: bool = False) -> list[s
     yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load(path)
-    told = []
+    changes = []
     for name, value in values.items():
         *parents, last = name.split(".")
         section: Any = document
@@ -80,9 +80,9 @@ def write(path: Path, values: Mapping[str, Any], *, add: bool = False) -> list[s
             raise InputError(f"{path} has no {name}: it is no file of this study's parameters.")
         before: Any = section.get(last)
         if before != value or last not in section:
-            told.append(f"{name}: {before} -> {value}")
+            changes.append(f"{name}: {before} -> {value}")
             section[last] = value
-    if not told:
+    if not changes:
         return []
     text = StringIO()
     yaml.dump(document, text)
@@ -90,4 +90,4 @@ def write(path: Path, values: Mapping[str, Any], *, add: bool = False) -> list[s
         partial.write_text(text.getvalue(), encoding="utf-8")
         if not add:
             parameters.load(partial)  # nothing is replaced by what can't be used
-    return told
+    return changes

@@ -13,13 +13,16 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from flows import parameters, reachable
+from flows.experiments import runner
+from flows.experiments.runner import Attempt
+from flows.experiments.sweep import trial as trials
 from flows.orchestration import server
 from flows.running import processes, workspace
 from scriptsight import redaction
@@ -28,7 +31,6 @@ from scriptsight.errors import InputError
 if TYPE_CHECKING:
     import optuna
 
-    from flows.experiments.sweep.attempt import Attempt
     from flows.experiments.sweep.record import StudyRecord
 
 FOLDER, PLOTS = Path(".sweeps"), Path("plots/sweep")
@@ -70,22 +72,21 @@ def use(study: optuna.Study, which: str, path: Path) -> None:
     trial = apply.chosen(study, which)
     overrides = path.with_name("overrides.yaml")
     target = overrides if overrides.is_file() else path
-    told = apply.write(target, values_of(trial), add=target == overrides)
+    changes = apply.write(target, values_of(trial), add=target == overrides)
     if target == overrides:
         workspace.prepare(path.resolve().parent)
-    print(f"sweep: {target} has the values of trial {trial.number}" + "".join(f"\n  {line}" for line in told))
+    print(f"sweep: {target} has the values of trial {trial.number}" + "".join(f"\n  {line}" for line in changes))
 
 
 def run(settings: parameters.Params, study: optuna.Study) -> None:
     """Run what is left of the study, then say what came out."""
-    from flows.experiments.sweep.attempt import warm_up
     from flows.experiments.sweep.record import StudyRecord
     from flows.experiments.sweep.study import with_values
 
     sweep = settings.sweep
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # trials share the cores while they are measured, too
         os.environ[name] = str(with_values(settings, {}).pretrain.engine.threads)
-    warm_up()
+    runner.warm_up()
     process = _server()
     known = study.user_attrs.get("mlflow_run")
     record = StudyRecord(sweep.study, known, sweep.model_dump(mode="json", include={"space", "objectives"}))
@@ -136,9 +137,9 @@ class _Trials:
         from prefect import flow
         from prefect.task_runners import ThreadPoolTaskRunner
 
-        runner: Any = ThreadPoolTaskRunner(max_workers=self.sweep.workers)
+        threads: Any = ThreadPoolTaskRunner(max_workers=self.sweep.workers)
         name = f"study {self.sweep.study}"
-        state: Any = flow(name="study", flow_run_name=name, task_runner=runner, persist_result=False)(self._flow)(
+        state: Any = flow(name="study", flow_run_name=name, task_runner=threads, persist_result=False)(self._flow)(
             return_state=True
         )
         if self.errors:
@@ -187,16 +188,15 @@ class _Trials:
                 return Failed(message=f"{type(error).__name__}: {error}")
             finally:
                 self.free.append(worker)
-            told = attempt.reason or ", ".join(
+            summary = attempt.reason or ", ".join(
                 f"{name} {attempt.figures[name]:.4f}" for name in self.sweep.objectives
             )
-            return Completed(message=told) if attempt.how in ("complete", "pruned") else Failed(message=told)
+            return Completed(message=summary) if attempt.how in ("complete", "pruned") else Failed(message=summary)
 
         return trial
 
     def _attempt(self, trial: Any, worker: int) -> Attempt:
         """Run a trial in a process of its own, and tell Optuna, MLflow and the terminal how it went."""
-        from flows.experiments.sweep import attempt as attempts
         from flows.experiments.sweep import report
         from flows.experiments.sweep import study as studies
 
@@ -207,26 +207,27 @@ class _Trials:
         if lost and "reason" not in lost.user_attrs and (run := lost.user_attrs.get("run")):
             self.record.end(run, "KILLED", {"reason": report.reason(lost)})  # nobody else could say so
         folder = FOLDER / self.sweep.study / str(studies.first_number(frozen))
-        folder.mkdir(parents=True, exist_ok=True)
         since = str(self.study.trials[studies.first_number(frozen)].datetime_start)
         self._say(trial, "starts: " + _listed(values))
         try:
             settings = studies.with_values(self.settings, values)
         except InputError as error:
-            attempt = attempts.Attempt("failed", str(error))
+            attempt = Attempt("failed", str(error))
         else:
             run_id = self.record.begin(trial.number, {"pretrain": settings.pretrain.model_dump(mode="json")})
             trial.set_user_attr("run", run_id)
             with studies.beating(self.study, trial, self.sweep.heartbeat_seconds):
-                attempt = attempts.watch(
-                    attempts.begin(settings, folder, worker, since),
+                attempt = runner.run(
+                    trials.work,
+                    trials.settings_of(settings, since),
                     folder,
+                    worker,
+                    stopping=self.stopping,
                     most=self.sweep.trial_seconds,
                     take=self._taker(trial, run_id),
-                    stopping=self.stopping,
                 )
         if self.study.trials[trial.number].state.is_finished():  # the machine slept, and others took it for lost
-            attempt = attempts.Attempt("lost", "it was silent for so long that it was given to another worker")
+            attempt = Attempt("lost", "it was silent for so long that it was given to another worker")
             self._say(trial, f"{attempt.how}: {attempt.reason}")
         else:
             self._tell(trial, attempt)
@@ -234,22 +235,22 @@ class _Trials:
             self.record.metrics(run_id, {**attempt.figures, "seconds/all": attempt.seconds})
             self.record.end(run_id, STATES.get(attempt.how, "KILLED"), {"how": attempt.how, "reason": attempt.reason})
         if attempt.how in ("failed", "pruned"):
-            attempts.tidy(folder)
+            trials.tidy(folder)
         elif attempt.how == "complete" and self.sweep.keep == "front":
             self._keep_front()
         return attempt
 
-    def _taker(self, trial: Any, run_id: str) -> Callable[[Mapping[str, float], int, int], bool]:
-        """What gets a trial's figures while it runs, and says whether it is to be pruned."""
+    def _taker(self, trial: Any, run_id: str) -> runner.Take:
+        """What gets a trial's figures while it runs, and says why it is to be pruned, if it is."""
         prune = self.sweep.prune
         figure = None if prune is None else prune.figure.replace("pretrain/", "val/", 1)
 
-        def take(values: Mapping[str, float], step: int, moment: int) -> bool:
+        def take(values: Mapping[str, float], step: int, moment: int) -> str:
             self.record.metrics(run_id, values, step, moment)
             if figure is None or figure not in values:
-                return False
+                return ""
             trial.report(values[figure] if self._up else -values[figure], step)
-            return bool(trial.should_prune())
+            return f"worse than the median at step {step}" if trial.should_prune() else ""
 
         return take
 
@@ -288,14 +289,13 @@ class _Trials:
 
     def _keep_front(self) -> None:
         """Remove the models of complete trials that others beat."""
-        from flows.experiments.sweep import attempt as attempts
         from flows.experiments.sweep import report
         from flows.experiments.sweep.study import first_number
 
         front = {first_number(trial) for trial in self.study.best_trials}
         for trial in report.complete(self.study):
             if first_number(trial) not in front:
-                attempts.tidy(FOLDER / self.sweep.study / str(first_number(trial)))
+                trials.tidy(FOLDER / self.sweep.study / str(first_number(trial)))
 
     def _say(self, trial: Any, text: str) -> None:
         print(f"sweep: {time.strftime('%H:%M:%S')} trial {trial.number} {text}", flush=True)

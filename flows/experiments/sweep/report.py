@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -86,10 +85,7 @@ def write(study: optuna.Study, folder: Path, chosen: int | None) -> list[Path]:
     found = rows(study)
     names = list(dict.fromkeys(name for row in found for name in row))
     paths = [folder / "trials.csv"]
-    with files.whole_file(paths[0]) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        out = csv.DictWriter(file, names)
-        out.writeheader()
-        out.writerows(found)
+    files.write_csv(paths[0], names, ([row.get(name) for name in names] for row in found))
     done = complete(study)
     if not done:
         return paths
@@ -155,16 +151,16 @@ def draw_front(study: optuna.Study, path: Path, chosen: int | None) -> None:
         axes.grid(True)
         axes.legend(loc="best")
         beside.axis("off")
-        told = ["The front"] + [_told(trial, study, chosen) for trial in reversed(best)]
-        beside.text(0, 1, "\n\n".join(told), va="top", fontsize=8.5, transform=beside.transAxes)
+        listed = ["The front"] + [_listed(trial, study, chosen) for trial in reversed(best)]
+        beside.text(0, 1, "\n\n".join(listed), va="top", fontsize=8.5, transform=beside.transAxes)
         figure.tight_layout()
 
 
-def _told(trial: FrozenTrial, study: optuna.Study, chosen: int | None) -> str:
+def _listed(trial: FrozenTrial, study: optuna.Study, chosen: int | None) -> str:
     values = studies.values_of(trial)
     parts = [f"{name.rpartition('.')[2]} {_short(values[name])}" for name in _space(study) if name in values]
-    told = f"{trial.number}: " + "\n     ".join([", ".join(parts[i : i + 2]) for i in range(0, len(parts), 2)])
-    return told + ("\n     (what --apply takes)" if trial.number == chosen else "")
+    line = f"{trial.number}: " + "\n     ".join([", ".join(parts[i : i + 2]) for i in range(0, len(parts), 2)])
+    return line + ("\n     (what --apply takes)" if trial.number == chosen else "")
 
 
 def draw_slices(study: optuna.Study, path: Path) -> None:

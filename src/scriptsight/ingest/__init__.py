@@ -1,17 +1,17 @@
 """Stage 1: collections of videos and what is said in them -> the catalogue.
 
-`plan` lists what the sources have, in chunks of videos; `work` opens the videos of a chunk and writes a part;
-`merge` puts the parts together. `run` does the three, by default in processes here.
+There is one road into it. Collections of kind `world` are first rendered into folders (`rendering`), and read as any
+other: their readers list what they have; `plan` puts it in chunks of videos; `work` opens the videos of a chunk and
+writes a part; `merge` puts the parts together. `run` does all that, by default in processes here.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import groupby, islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,12 +23,11 @@ from scriptsight import parts
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file, write_json
-from scriptsight.ingest import describe, folder
-from scriptsight.ingest import world as narrated_world
+from scriptsight.ingest import describe, rendering
 from scriptsight.ingest.datasets import READERS
 from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.media import Failed
-from scriptsight.params.collections import Collection, FolderCollection, WorldCollection
+from scriptsight.params.collections import Collection, WorldCollection
 from scriptsight.params.ingest import IngestParams
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
@@ -87,69 +86,72 @@ def run(
     mapper: Mapper | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
-    """Read the collections of `params`, rendering those of kind `world` into `world`, and write `catalogue`.
+    """Render the collections of kind `world` into `world`, read all of `params`, and write `catalogue`.
 
     Parts that an interrupted run left below `work_root` are used; after success nothing is left there.
 
     Args:
-        mapper: does `work` on the chunks of the plan; by default `params.workers` processes of this machine.
+        mapper: does the work on chunks; by default `params.workers` processes of this machine.
 
     Raises:
         InputError: a collection is missing, empty, or more of it than `max_reject_share` was refused. The
             catalogue is then not written: its old version, if any, stays, and the message shows the refusals.
     """
     reporter = reporter or ConsoleReporter()
+    mapper = mapper or parts.in_processes(params.workers)
+    worlds = {name: one for name, one in params.collections.items() if isinstance(one, WorldCollection)}
+    lists = _listed({name: one for name, one in params.collections.items() if name not in worlds})
+    _check_lists(params, lists)  # before hours of work, what is lost anyway
+    rendered = rendering.render(
+        worlds, world, timeout=params.timeout_seconds, work_root=work_root / "world", mapper=mapper, reporter=reporter
+    )
+    _check(params, rendered.videos(), rendered.kept(), rendered.rejects())
+    lists |= _listed(rendered.publish(world))
+    for reject in rendered.rejects():
+        lists[reject.collection].refuse(reject)
     # What makes no difference to a part.
     other = {"timeout_seconds", "workers", "runner", "dask_address", "max_reject_share"}
     folder = parts.work_folder(work_root, params.model_dump_json(exclude=other), world.as_posix())
-    chunks, videos = plan(params, folder, world)
-    _check(params, videos, Counter(), _source_rejects(folder))  # before hours of work, what is lost anyway
+    chunks = plan(lists, folder)
+    videos = {name: listed.videos() for name, listed in lists.items()}
+    for listed in lists.values():
+        listed.close()
     job = _job(params, folder)
-    parts.finish(job, chunks, mapper or parts.in_processes(params.workers), "ingest", reporter)
-    kept = Counter(dict.fromkeys(params.collections, 0))
+    parts.finish(job, chunks, mapper, "ingest", reporter)
+    kept: Counter[str] = Counter()
     for part in job.parts(chunks):
         kept[part.collection] += sum(part.splits.values())
     _check(params, videos, kept, _rejects(folder, job.parts(chunks)))
-    result = merge(params, job, chunks, world=world, catalogue=catalogue)
+    result = merge(params, job, chunks, catalogue)
     write_json(metrics, asdict(result))
+    rendered.remove()
     parts.remove(folder)
     totals = {"videos": result.videos, "hours": result.hours, "cues": result.cues, "rejects": result.rejects}
     reporter.metrics({f"ingest/{key}": float(value) for key, value in totals.items()})
     return result
 
 
+def _listed(collections: Mapping[str, Collection]) -> dict[str, Listed]:
+    """What the collections have, before any of it is opened: their kind picks the reader."""
+    return {name: READERS[collection.kind](name, collection) for name, collection in collections.items()}
+
+
 # ------------------------------------------------------------------------------------- plan, work, merge
 
 
-def plan(params: IngestParams, folder: Path, world: Path) -> tuple[Plan, dict[str, int]]:
-    """Write the plan of all collections into the work folder -> it, and how many videos each collection names.
-
-    Raises:
-        InputError: a source can't be read, or two of its videos share an id.
-    """
-    videos: dict[str, int] = {}
+def plan(lists: Mapping[str, Listed], folder: Path) -> Plan:
+    """Write the plan of all that the collections' lists hold, and what they refused, into the work folder."""
 
     def chunks() -> Iterator[tuple[str, list[bytes]]]:
-        with (folder / "rejects.jsonl").open("wb") as refused:
-            for name, collection in sorted(params.collections.items()):
-                listed = Listed(name, _source(name, collection, world))
-                videos[name] = listed.videos()
-                refused.writelines(_REJECT.dump_json(reject) + b"\n" for reject in listed.rejects())
-                lines = (_line(name, entry) for entry in listed.entries())
-                while chunk := list(islice(lines, CHUNK_VIDEOS)):
-                    yield name, chunk
-                listed.close()
+        for name, listed in sorted(lists.items()):
+            lines = (_line(name, entry) for entry in listed.entries())
+            while chunk := list(islice(lines, CHUNK_VIDEOS)):
+                yield name, chunk
 
-    return parts.write_plan(folder, chunks()), videos
-
-
-def _source(name: str, collection: Collection, world: Path) -> Iterator[Entry | Reject]:
-    """What a collection has, before anything is opened: its kind picks the reader."""
-    if isinstance(collection, WorldCollection):
-        return narrated_world.entries(collection, world / name)
-    if isinstance(collection, FolderCollection):
-        return folder.read(name, collection)
-    return READERS[collection.kind](name, collection)
+    with (folder / "rejects.jsonl").open("wb") as refused:
+        for _, listed in sorted(lists.items()):
+            refused.writelines(_REJECT.dump_json(reject) + b"\n" for reject in listed.rejects())
+    return parts.write_plan(folder, chunks())
 
 
 def _line(name: str, entry: Entry) -> bytes:
@@ -161,15 +163,10 @@ def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Catal
     """Open the videos of a chunk (lines of the plan) and write their part into the work folder."""
     items = [_ITEM.validate_json(line) for line in lines]
     name = items[0].collection
-    collection = params.collections[name]
-    entries = [item.entry for item in items]
     rejects: list[Reject] = []
     cleaned: Counter[str] = Counter()
-    if isinstance(collection, WorldCollection):
-        videos = narrated_world.render(name, collection, entries, folder / "world" / name)
-    else:
-        found = [describe.describe(name, entry, params, rejects, cleaned) for entry in entries]
-        videos = [video for video in found if video is not None]
+    found = [describe.describe(name, item.entry, params, rejects, cleaned) for item in items]
+    videos = [video for video in found if video is not None]
     if not videos:
         return CataloguePart(name, None, rejects=tuple(rejects))
     file = parts.file_name(parts.key(lines), ".parquet")
@@ -198,13 +195,12 @@ def _refused(line: bytes, failed: Failed) -> CataloguePart:
     return CataloguePart(item.collection, None, rejects=(reject,))
 
 
-def merge(params: IngestParams, job: Work[CataloguePart], chunks: Plan, *, world: Path, catalogue: Path) -> Result:
-    """Put the parts together, in the order of the plan: rendered videos into `world`, and `catalogue`.
+def merge(params: IngestParams, job: Work[CataloguePart], chunks: Plan, catalogue: Path) -> Result:
+    """Put the parts together, in the order of the plan.
 
     Raises:
         InputError: the disk is full.
     """
-    _publish_worlds(params, job, chunks, world)
     tables = (_table(job.folder, part) for part in job.parts(chunks) if part.file)
     catalogue_files.write(catalogue, tables, _rejects(job.folder, job.parts(chunks)))
     collections = {name: {"train": 0, "val": 0, "test": 0} for name in params.collections}
@@ -225,25 +221,6 @@ def merge(params: IngestParams, job: Work[CataloguePart], chunks: Plan, *, world
     )
 
 
-def _publish_worlds(params: IngestParams, job: Work[CataloguePart], chunks: Plan, world: Path) -> None:
-    worlds = {name: c for name, c in params.collections.items() if isinstance(c, WorldCollection)}
-    world.mkdir(parents=True, exist_ok=True)
-    for stale in world.iterdir():
-        if stale.is_dir() and stale.name not in worlds:
-            shutil.rmtree(stale)
-    for name, group in groupby(chunks, key=lambda chunk: chunk.group):
-        if name in worlds:
-            rows = (
-                (row["video_id"], row["split"], row["title"] or row["label"])
-                for part in job.parts(group)
-                if part.file
-                for row in _table(job.folder, part).select(["video_id", "split", "title", "label"]).to_pylist()
-            )
-            narrated_world.publish(worlds[name], job.folder / "world" / name, world / name, rows)
-    # What of it was rendered; also, DVC warns of an output folder that is empty.
-    write_json(world / "collections.json", list(worlds))
-
-
 def _table(folder: Path, part: CataloguePart) -> pa.Table:
     return pq.read_table(folder / str(part.file))
 
@@ -261,10 +238,17 @@ def _rejects(folder: Path, done: Iterable[CataloguePart]) -> Iterator[Reject]:
     yield from (reject for part in done for reject in part.rejects)
 
 
-def _check(params: IngestParams, videos: dict[str, int], kept: Counter[str], rejects: Iterable[Reject]) -> None:
-    """Raise if too much of a collection was refused; `kept` is empty as long as none of its videos was opened."""
-    reasons: dict[str, Counter[str]] = {name: Counter() for name in params.collections}
-    first: dict[str, list[Reject]] = {name: [] for name in params.collections}
+def _check_lists(params: IngestParams, lists: Mapping[str, Listed]) -> None:
+    videos = {name: listed.videos() for name, listed in lists.items()}
+    _check(params, videos, videos, chain.from_iterable(listed.rejects() for listed in lists.values()))
+
+
+def _check(
+    params: IngestParams, videos: Mapping[str, int], left: Mapping[str, int], rejects: Iterable[Reject]
+) -> None:
+    """Raise if too much of a collection in `videos` was refused, or none of its videos is left."""
+    reasons: dict[str, Counter[str]] = {name: Counter() for name in videos}
+    first: dict[str, list[Reject]] = {name: [] for name in videos}
     for reject in rejects:
         if reject.reason not in describe.FINDINGS:
             reasons[reject.collection][reject.reason] += 1
@@ -272,11 +256,10 @@ def _check(params: IngestParams, videos: dict[str, int], kept: Counter[str], rej
     for name, why in reasons.items():
         # A video whose captions were refused is still a video: it counts once among all, and as refused.
         share = why.total() / max(1, videos[name])
-        left = kept[name] if kept else videos[name]
-        if left and share <= params.max_reject_share:
+        if left[name] and share <= params.max_reject_share:
             continue
         lines = [f"  {count} x {reason}" for reason, count in why.most_common()]
         lines += [f"  {reject.uri}: {reject.reason}: {reject.detail}" for reject in first[name]]
         limit = f"max_reject_share: {params.max_reject_share:.0%}"
-        problem = f"{share:.0%} was refused ({limit})" if left else "no video is left"
+        problem = f"{share:.0%} was refused ({limit})" if left[name] else "no video is left"
         raise InputError(f"Collection {name!r}: {problem}. Reasons, and the first cases:\n" + "\n".join(lines))

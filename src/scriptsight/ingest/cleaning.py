@@ -2,7 +2,7 @@
 parameter of its name and counted: how many cues it changed or dropped. What a cue said before stays in `Cue.raw`.
 
 Rules on times come first, overlaps last, when repeats are gone. A script that is shifted or stretched as a whole is
-reported, never corrected: only a person can tell what is right.
+reported, never corrected: only a person can know what is right.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
     """
     tokens = [cue.text.split() for cue in cues]
     close = [i for i in range(1, len(cues)) if cues[i].start - cues[i - 1].end <= ROLL_GAP]
-    shared = {i: _overlap(tokens[i - 1], tokens[i]) for i in close}
+    shared = {i: shared_length(tokens[i - 1], tokens[i]) for i in close}
     # All that one cue ends with, and more: a mere repetition, as of a chorus, is no sign of rolling.
     grown = sum(0 < count < len(tokens[i]) for i, count in shared.items())
     if grown < 2 or grown < ROLL_SHARE * len(close):
@@ -239,7 +239,7 @@ def languages(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
 
 
 def language_of(cues: Sequence[Cue]) -> str | None:
-    """The language of a script (ISO 639-1) as py3langid tells it, None where there are too few letters."""
+    """The language of a script (ISO 639-1) as py3langid finds it, None where there are too few letters."""
     text = " ".join(cue.text for cue in cues[:LANGUAGE_SAMPLE])[:LANGUAGE_SAMPLE]
     if sum(map(str.isalpha, text)) < LANGUAGE_LETTERS:
         return None
@@ -253,7 +253,7 @@ def _identifier() -> Any:
     return LanguageIdentifier.from_model_file(MODEL_FILE)
 
 
-def _overlap(before: list[str], after: list[str]) -> int:
+def shared_length(before: list[str], after: list[str]) -> int:
     """Length of the longest end of `before` that `after` begins with (Knuth, Morris, Pratt: linear time)."""
     tail = before[-len(after) :] if after else []
     failure = [0] * len(after)

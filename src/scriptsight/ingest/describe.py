@@ -116,7 +116,7 @@ def _read(address: str) -> Script | None:
     with local(address) as file:
         data = file.read_bytes()
     try:
-        script = captions.parse(data, address.partition("::")[0])
+        script = captions.parse(data, address.partition("::")[0] if "://" in address else address)
     except captions.NotCaptions:
         return None
     return script if script.kind == "captions" else None

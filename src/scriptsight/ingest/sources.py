@@ -1,15 +1,17 @@
-"""What a source says of a video before anything is opened: every reader of a dataset layout yields these."""
+"""What a source says of its videos before anything is opened: every reader fills one of these lists."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+import weakref
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, replace
 
 from pydantic import TypeAdapter
 
 from scriptsight.catalogue import Cue, Reject
-from scriptsight.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -44,49 +46,80 @@ class Entry:
 
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+LONGEST = 1000  # characters of a reject's texts
 
 
 class Listed:
-    """All that a source yields, on disk (published datasets list millions) and put in order. Close it after use.
+    """What a source has: entries, which come out in order and with safe ids, and what it refuses.
 
-    Raises:
-        InputError: two entries share an id.
+    All waits on disk (a temporary SQLite database in TMPDIR), so that memory does not grow with the number of
+    videos: a dataset's files are in any order and may be larger than memory. Iterating gives the rejects as they were
+    found, then the entries.
     """
 
-    def __init__(self, name: str, source: Iterable[Entry | Reject]) -> None:
-        self._database = sqlite3.connect("")  # a temporary file that nobody else sees
-        self._database.execute("CREATE TABLE entries (video_id TEXT PRIMARY KEY, uri, line)")
-        self._database.execute("CREATE TABLE rejects (collection, uri, reason, detail)")
-        for one in source:
-            if isinstance(one, Reject):
-                self._database.execute("INSERT INTO rejects VALUES (?, ?, ?, ?)", astuple(one))
-                continue
-            row = (one.video_id, one.uri, _ENTRY.dump_json(one))
-            try:
-                self._database.execute("INSERT INTO entries VALUES (?, ?, ?)", row)
-            except sqlite3.IntegrityError:
-                find = "SELECT uri FROM entries WHERE video_id = ?"
-                (other,) = self._database.execute(find, row[:1]).fetchone()
-                raise InputError(
-                    f"Two videos of collection {name!r} have the id {one.video_id!r}: {other} and {one.uri}. "
-                    "Rename one of them."
-                ) from None
+    def __init__(self) -> None:
+        # SQLite's "" is a private file that goes with the connection. The check is off as the list may be collected
+        # in another thread than the one that filled it; two never use it at once.
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._finalizer = weakref.finalize(self, self._database.close)
+        for command in (
+            "PRAGMA journal_mode = OFF",
+            "PRAGMA synchronous = OFF",
+            "CREATE TABLE entries (key TEXT UNIQUE, id TEXT, folded TEXT, uri TEXT, entry TEXT)",
+            "CREATE TABLE rejects (collection, uri, reason, detail)",
+            "BEGIN",
+        ):
+            self._database.execute(command)
+
+    def __iter__(self) -> Iterator[Entry | Reject]:
+        yield from self.rejects()
+        yield from self.entries()
 
     def close(self) -> None:
-        """Give the disk space back."""
-        self._database.close()
+        """Give the disk space back, which is done anyway when the list is out of use."""
+        self._finalizer()
+
+    def add(self, entry: Entry, key: str | None = None) -> bool:
+        """Take an entry, whose `video_id` may still be any text; False: there is one with this key.
+
+        Args:
+            key: what distinguishes the video in its source, if that is not its id.
+
+        Raises:
+            ValueError: a text of it is no Unicode.
+        """
+        safe = re.sub(r"[^A-Za-z0-9_-]", "_", entry.video_id)
+        row = (key or entry.video_id, safe, safe.casefold(), entry.uri, _ENTRY.dump_json(entry).decode())
+        return self._database.execute("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?)", row).rowcount == 1
+
+    def refuse(self, reject: Reject) -> None:
+        """Take a reject, readable: names from anywhere may be no Unicode, which no table can hold, or endless."""
+        uri, detail = (text.encode(errors="backslashreplace").decode() for text in (reject.uri, reject.detail))
+        row = astuple(replace(reject, uri=uri[:LONGEST], detail=detail[:LONGEST]))
+        self._database.execute("INSERT INTO rejects VALUES (?, ?, ?, ?)", row)
 
     def videos(self) -> int:
         """How many videos the source names, those that it refuses itself among them."""
         refused = "SELECT count(*) FROM rejects WHERE uri NOT IN (SELECT uri FROM entries)"
         return sum(self._database.execute(query).fetchone()[0] for query in ("SELECT count(*) FROM entries", refused))
 
-    def entries(self) -> Iterator[Entry]:
-        """The entries, by their id."""
-        for (line,) in self._database.execute("SELECT line FROM entries ORDER BY video_id"):
-            yield _ENTRY.validate_json(line)
-
     def rejects(self) -> Iterator[Reject]:
         """What the source refused, as it came."""
         for row in self._database.execute("SELECT * FROM rejects ORDER BY rowid"):
             yield Reject(*row)
+
+    def entries(self) -> Iterator[Entry]:
+        """The entries by `video_id`, of letters, digits, `_` and `-`; what would collide or is very long gets a
+        short hash of its key."""
+        self._database.execute("CREATE INDEX IF NOT EXISTS folded ON entries (folded)")
+        # Some file systems fold case.
+        collide = "SELECT folded FROM entries GROUP BY folded HAVING count(*) > 1"
+        clashing = self._database.execute(
+            f"SELECT key, id FROM entries WHERE folded IN ({collide}) OR length(id) > 80"  # noqa: S608
+        ).fetchall()
+        for key, safe in clashing:
+            unique = f"{safe[:80]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+            self._database.execute("UPDATE entries SET id = ? WHERE key = ?", (unique, key))
+        self._database.execute("CREATE INDEX IF NOT EXISTS id ON entries (id)")
+        for safe, entry in self._database.execute("SELECT id, entry FROM entries ORDER BY id"):
+            yield replace(_ENTRY.validate_json(entry), video_id=safe)

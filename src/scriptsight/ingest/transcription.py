@@ -82,7 +82,7 @@ class Transcriber:
 
     def _key(self, samples: np.ndarray) -> str:
         settings = self.choice.model_dump(exclude={"model", "device"})
-        named = json.dumps([_VERSION, _identity(self.choice.model), settings], sort_keys=True)
+        named = json.dumps([_VERSION, identity(self.choice.model), settings], sort_keys=True)
         total = hashlib.sha256(named.encode())
         total.update(np.ascontiguousarray(samples).data)
         return total.hexdigest()
@@ -204,7 +204,7 @@ def _check_files(name: str) -> None:
 
 
 @cache
-def _identity(name: str) -> dict[str, str]:
+def identity(name: str) -> dict[str, str]:
     """What a model is: the digests of a folder's files, or else its name."""
     folder = Path(name)
     if not folder.is_dir():

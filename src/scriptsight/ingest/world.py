@@ -1,5 +1,7 @@
 """The narrated world: a generated corpus of real H.264 files with WebVTT scripts. A benchmark, so described exactly.
 
+Here is what a video shows and what is said in it; `rendering` makes folders of such videos.
+
 **What is seen.** 64 x 64 pixels, 4 frames a second. The background is a 5 x 5 grid of random greys with a
 little colour, scaled up bilinearly, with fresh grey Gaussian noise (0.06 of full scale) on every frame. On it one
 object (4 shapes, 6 colours, with a white hand from its middle to its edge) does one of twelve things, in six
@@ -27,9 +29,7 @@ All is drawn from numpy generators seeded by (seed, split, number): equal parame
 
 from __future__ import annotations
 
-import csv
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +38,7 @@ import numpy as np
 import pysubs2
 from PIL import Image
 
-from scriptsight.catalogue import Cue, Video
-from scriptsight.files import digest, partial_path, whole_folder
-from scriptsight.ingest.sources import Entry
+from scriptsight.catalogue import Cue
 from scriptsight.params.collections import WorldCollection
 
 SIDE = 64  # pixels
@@ -128,101 +126,38 @@ class Thing:
     radius: float
 
 
-def entries(collection: WorldCollection, folder: Path) -> Iterator[Entry]:
-    """The videos that `render` makes, as they will lie in `folder`; twins follow each other."""
-    for split, count in collection.videos.model_dump().items():
-        for number in range(count):
-            video_id = f"{split}-{number:05d}"
-            yield Entry(video_id=video_id, split=split, uri=(folder / f"{video_id}.mp4").as_posix())
+@dataclass(frozen=True)
+class Drawn:
+    """A video as it was drawn.
 
-
-def render(name: str, collection: WorldCollection, entries: Sequence[Entry], into: Path) -> list[Video]:
-    """Render videos into `into` and describe them, as they will be once `publish` has put them in their place.
-
-    Each narrated video gets a `.vtt` beside it.
+    Attributes:
+        frames: uint8 [F, SIDE, SIDE, 3], `FPS` of them a second.
+        cues: what is said; a sentence that lost all its words is silence.
+        title: of a narrated video.
+        label: of a clip.
     """
-    into.mkdir(parents=True, exist_ok=True)
-    drawn: dict[tuple[str, int], list[_Drawn]] = {}  # twins are drawn together
-    videos = []
-    for entry in entries:
-        number = int(entry.video_id.rpartition("-")[2])
-        first = number if collection.content == "narrated" else number - number % 2
-        if (entry.split, first) not in drawn:
-            drawn = {(entry.split, first): _draw(collection, entry.split, first)}
-        frames, cues, title, label = drawn[entry.split, first][number - first]
-        path = into / f"{entry.video_id}.mp4"
-        partial = partial_path(path)
-        write_mp4(partial, frames)
-        partial.replace(path)
-        if cues:
-            partial = partial.with_suffix(".vtt")
-            _write_vtt(partial, cues)
-            partial.replace(path.with_suffix(".vtt"))
-        video = Video(
-            video_id=entry.video_id,
-            collection=name,
-            split=entry.split,
-            uri=entry.uri,
-            size=path.stat().st_size,
-            digest=digest(path),
-            duration=len(frames) / FPS,
-            fps=float(FPS),
-            width=SIDE,
-            height=SIDE,
-            codec="h264",
-            has_audio=False,
-            language="en" if cues else None,
-            title=title,
-            label=label,
-            cues=tuple(cues),
-        )
-        videos.append(video)
-    return videos
+
+    frames: np.ndarray
+    cues: tuple[Cue, ...] = ()
+    title: str | None = None
+    label: str | None = None
 
 
-def publish(
-    collection: WorldCollection, rendered: Path, folder: Path, rows: Iterable[tuple[str, str, str | None]]
-) -> None:
-    """Put what was rendered into `folder`, whole or not at all, with a table of its rows (id, split, title or label):
-    `captions.csv` of narrated videos, `labels.csv` of clips. `kind: folder` can read it as well.
-    """
-    column, table = ("title", "captions.csv") if collection.content == "narrated" else ("label", "labels.csv")
-    with whole_folder(folder) as partial, (partial / table).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video", column, "split"])
-        for video_id, split, value in rows:
-            for suffix in (".mp4", ".vtt"):
-                if (rendered / f"{video_id}{suffix}").is_file():
-                    _link(rendered / f"{video_id}{suffix}", partial / f"{video_id}{suffix}")
-            writer.writerow([f"{video_id}.mp4", value, split])
-
-
-def _link(one: Path, other: Path) -> None:
-    """The same file under a second name, which costs nothing; a copy where the file system has no such names."""
-    try:
-        other.hardlink_to(one)
-    except OSError:
-        shutil.copyfile(one, other)
-
-
-_Drawn = tuple[np.ndarray, list[Cue], str | None, str | None]  # frames, cues, title, label
-
-
-def _draw(collection: WorldCollection, split: str, number: int) -> list[_Drawn]:
-    """One narrated video, or one clip and its twin."""
+def draw(collection: WorldCollection, split: str, number: int) -> tuple[Drawn, ...]:
+    """The narrated video `number` of a split, or, of an even number, the clip and its twin, which comes next."""
     rng = np.random.default_rng([collection.seed, ("train", "val", "test").index(split), number])
     if collection.content == "narrated":
-        return [(*_narrated(collection, rng), None)]
+        return (narrated(collection, rng),)
     verb = VERBS[(number + rng.integers(2)) % len(VERBS)]
     clip = _loop(verb, rng) if collection.content == "loop" else _slow(verb, rng)
-    return [(clip, [], None, verb), (clip[::-1], [], None, OPPOSITE[verb])]
+    return Drawn(clip, label=verb), Drawn(clip[::-1], label=OPPOSITE[verb])
 
 
 # ------------------------------------------------------------------------------------------ what happens
 
 
-def _narrated(collection: WorldCollection, rng: np.random.Generator) -> tuple[np.ndarray, list[Cue], str]:
-    """A video of told scenes -> frames uint8 [F, SIDE, SIDE, 3], cues, title."""
+def narrated(collection: WorldCollection, rng: np.random.Generator) -> Drawn:
+    """A video of narrated scenes."""
     stretches: list[np.ndarray] = []
     cues: list[Cue] = []
     clock = 0.0
@@ -231,24 +166,24 @@ def _narrated(collection: WorldCollection, rng: np.random.Generator) -> tuple[np
         background = _background(rng)
         keeps_object = rng.random() < 0.5
         thing: Thing | None = None
-        for verb in _scene_verbs(collection, rng):
+        for verb in scene_verbs(collection, rng):
             thing = thing if thing and keeps_object else _thing(rng)
             first = first or thing
-            stretches.append(_render(background, thing, _event(verb, EVENT_FRAMES, rng), rng))
+            stretches.append(_render(background, thing, event(verb, EVENT_FRAMES, rng), rng))
             said_from = clock + rng.uniform(-0.25, 0.35)
             said_until = clock + EVENT_SECONDS + rng.uniform(-0.25, 0.35)
             said_from = max(said_from, 0.0, cues[-1].end if cues else 0.0)  # one speaker, one sentence at a time
-            cues.append(Cue(round(said_from, 3), round(said_until, 3), _sentence(verb, thing, rng)))
+            cues.append(Cue(round(said_from, 3), round(said_until, 3), sentence(verb, thing, rng)))
             clock += EVENT_SECONDS
         empty = np.zeros((round(PAUSE_SECONDS * FPS), SIDE, SIDE), np.float32)
         stretches.append(_noisy(empty + 1, background, empty, (0, 0, 0), empty, rng))
         clock += PAUSE_SECONDS
     assert first is not None
     title = f"{collection.scenes} scenes of shapes, first a {first.colour} {first.shape}"
-    return np.concatenate(stretches), cues, title
+    return Drawn(np.concatenate(stretches), tuple(cues), title)
 
 
-def _scene_verbs(collection: WorldCollection, rng: np.random.Generator) -> list[str]:
+def scene_verbs(collection: WorldCollection, rng: np.random.Generator) -> list[str]:
     if not collection.undo:
         return [VERBS[i] for i in rng.integers(len(VERBS), size=2 * collection.pairs)]
     pairs = rng.choice(len(PAIRS), size=collection.pairs, replace=False)
@@ -260,7 +195,7 @@ def _loop(verb: str, rng: np.random.Generator) -> np.ndarray:
     """The verb over and over, from a random phase -> uint8 [F, SIDE, SIDE, 3]."""
     total = round(CLIP_SECONDS * FPS)
     background, thing = _background(rng), _thing(rng)
-    turns = [_event(verb, EVENT_FRAMES, rng) for _ in range(total // EVENT_FRAMES + 1)]
+    turns = [event(verb, EVENT_FRAMES, rng) for _ in range(total // EVENT_FRAMES + 1)]
     phase = rng.integers(EVENT_FRAMES)
     return _render(background, thing, np.concatenate(turns)[phase : phase + total], rng)
 
@@ -271,7 +206,7 @@ def _slow(verb: str, rng: np.random.Generator) -> np.ndarray:
     background, thing = _background(rng), _thing(rng)
     length = int(rng.integers(2 * FPS, 5 * FPS + 1))
     before = int(rng.integers(total - length + 1))
-    states = [_still(before, rng), _event(verb, length, rng), _still(total - length - before, rng)]
+    states = [_still(before, rng), event(verb, length, rng), _still(total - length - before, rng)]
     return _render(background, thing, np.concatenate(states), rng)
 
 
@@ -285,7 +220,7 @@ def _still(frames: int, rng: np.random.Generator) -> np.ndarray:
     return np.tile([x, y, rng.uniform(0.8, 1.6), 1.0, angle, FAR, FAR], (frames, 1))
 
 
-def _event(verb: str, frames: int, rng: np.random.Generator) -> np.ndarray:
+def event(verb: str, frames: int, rng: np.random.Generator) -> np.ndarray:
     """States of one event, frame by frame -> [F, 7]."""
     progress = (np.arange(frames) + 0.5) / frames
     states = np.tile([0.0, 0.0, 1.2, 1.0, rng.uniform(0, 2 * np.pi), FAR, FAR], (frames, 1))
@@ -396,11 +331,11 @@ def write_mp4(path: Path, frames: np.ndarray) -> None:
 # --------------------------------------------------------------------------------------- what is said
 
 
-def _sentence(verb: str, thing: Thing, rng: np.random.Generator) -> str:
+def sentence(verb: str, thing: Thing, rng: np.random.Generator) -> str:
     noun = SHAPES[thing.shape][rng.integers(len(SHAPES[thing.shape]))]
     phrase = PHRASES[verb][rng.integers(len(PHRASES[verb]))]
     article = ("the", "a", "this", "our")[rng.integers(4)]
-    words = list(_heard(f"{article} {thing.colour} {noun} {phrase}".split(), rng))
+    words = list(heard(f"{article} {thing.colour} {noun} {phrase}".split(), rng))
     if rng.random() < 0.3:
         words.insert(0, FILLERS[rng.integers(len(FILLERS))])
     if rng.random() < 0.05:
@@ -408,7 +343,7 @@ def _sentence(verb: str, thing: Thing, rng: np.random.Generator) -> str:
     return " ".join(words)
 
 
-def _heard(words: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
+def heard(words: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
     """What a speech recogniser makes of it: words lost, words misheard."""
     for word in words:
         luck = rng.random()
@@ -416,8 +351,11 @@ def _heard(words: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
             yield MISHEARD.get(word, word) if luck < 0.11 else word
 
 
-def _write_vtt(path: Path, cues: Sequence[Cue]) -> None:
+def write_vtt(path: Path, cues: Sequence[Cue]) -> None:
+    """Write a script in English as WebVTT, in milliseconds."""
     script = pysubs2.SSAFile()
     for cue in cues:
-        script.append(pysubs2.SSAEvent(start=round(cue.start * 1000), end=round(cue.end * 1000), text=cue.text))
-    script.save(str(path), format_="vtt")
+        if cue.text:
+            script.append(pysubs2.SSAEvent(start=round(cue.start * 1000), end=round(cue.end * 1000), text=cue.text))
+    text = script.to_string("vtt").replace("WEBVTT\n", "WEBVTT\nLanguage: en\n", 1)
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,7 +21,7 @@ class WorldCollection(Section):
     """A generated collection; `scriptsight.ingest.world` describes it exactly."""
 
     kind: Literal["world"]
-    content: Literal["narrated", "loop", "slow"]  # told scenes for pre-training; silent labelled clips
+    content: Literal["narrated", "loop", "slow"]  # narrated scenes for pre-training; silent labelled clips
     videos: WorldVideos
     scenes: Count = 1  # narrated: scenes a video
     pairs: Annotated[int, Field(ge=1, le=6)] = 2  # narrated: verb pairs a scene; a scene has 2 x pairs events
@@ -29,8 +29,21 @@ class WorldCollection(Section):
     seed: Seed = 0
 
 
-class FolderCollection(Section):
-    """Videos in a folder, each with captions beside it, in any format that `scriptsight.ingest.captions` reads, or
+class Shares(Section):
+    """What collections share whose videos may be split by a number that belongs to the name of each."""
+
+    val_share: Share = 0.1
+    test_share: Share = 0.1
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.val_share + self.test_share > 1:
+            raise ValueError("val_share and test_share together are over 1")
+        return self
+
+
+class FolderCollection(Shares):
+    """Videos in a folder, each with captions beside it, in any format that `scriptsight.captions` reads, or
     embedded."""
 
     kind: Literal["folder"]
@@ -41,16 +54,8 @@ class FolderCollection(Section):
     label_column: str = "label"
     captions: str | None = None  # a CSV in the folder with columns `video` and `caption` and/or `title`
     splits: Literal["hash", "column", "folder"] | dict[str, Split] = "hash"
-    # hash: stable by file name, with the shares below; column: `split` in labels or captions;
+    # hash: stable by file name, with val_share and test_share; column: `split` in labels or captions;
     # folder: the first folder below `path`; a table: file name pattern -> split, the first match counts
-    val_share: Share = 0.1
-    test_share: Share = 0.1
-
-    @model_validator(mode="after")
-    def _shares_fit(self) -> FolderCollection:
-        if self.val_share + self.test_share > 1:
-            raise ValueError("val_share and test_share together are over 1")
-        return self
 
 
 class SplitFiles(Section):
@@ -181,40 +186,22 @@ class YtTemporalCollection(Section):
     val_share: Share = 0.01
 
 
-class WebDatasetCollection(Section):
+class WebDatasetCollection(Shares):
     """Tar archives of WebDataset or video2dataset."""
 
     kind: Literal["webdataset"]
     path: str  # the folder of the archives
     languages: tuple[str, ...] = Field(default=(), strict=False)  # of captions, the preferred first
     splits: Literal["hash"] | dict[str, Split] = "hash"  # a table: archive name pattern -> split, first match counts
-    val_share: Share = 0.1
-    test_share: Share = 0.1
-
-    @model_validator(mode="after")
-    def _shares_fit(self) -> WebDatasetCollection:
-        return _checked_shares(self)
 
 
-class YtDlpCollection(Section):
+class YtDlpCollection(Shares):
     """A folder that yt-dlp wrote with --write-info-json and --write-subs or --write-auto-subs."""
 
     kind: Literal["yt_dlp"]
     path: str
     languages: tuple[str, ...] = Field(default=(), strict=False)  # of captions, the preferred first
     description: bool = False  # take the video's description as its caption
-    val_share: Share = 0.1
-    test_share: Share = 0.1
-
-    @model_validator(mode="after")
-    def _shares_fit(self) -> YtDlpCollection:
-        return _checked_shares(self)
-
-
-def _checked_shares(collection: Any) -> Any:
-    if collection.val_share + collection.test_share > 1:
-        raise ValueError("val_share and test_share together are over 1")
-    return collection
 
 
 DatasetCollection = (

@@ -42,8 +42,8 @@ def run(
     params: PretrainParams,
     *,
     segments: Path = Path("data/segments"),
-    bundle_folder: Path = Path("models/pretrained"),
-    best_folder: Path = Path("models/best"),
+    bundle: Path = Path("models/pretrained"),
+    best: Path = Path("models/best"),
     metrics: Path = Path("metrics/pretrain.json"),
     plots: Path = Path("plots/pretrain"),
     checkpoints: Path = Path(".checkpoints"),
@@ -51,7 +51,7 @@ def run(
 ) -> Result:
     """Train `params.objective` on the training splits of some collections, and save the encoder.
 
-    `bundle_folder` gets the last weights, `best_folder` those that did best on the validation split. A killed run
+    `bundle` gets the last weights, `best` those that did best on the validation split. A killed run
     goes on from its last checkpoint, with the same result as an uninterrupted one. Under torchrun the processes
     share each batch, and the first one writes.
 
@@ -104,7 +104,7 @@ def run(
         )
         memory = objective.memory()
         if distributed.rank() == 0:
-            _write(encoder, outcome, memory, state, bundle_folder, best_folder, metrics, plots, reporter)
+            _write(encoder, outcome, memory, state, bundle, best, metrics, plots, reporter)
     return Result(outcome.val, outcome.speed)
 
 

@@ -35,14 +35,14 @@ class Result:
 def run(
     params: ProbeParams,
     *,
-    segments: str | Path = Path("data/segments"),
-    catalogue: str | Path = Path("data/catalogue"),
-    bundle: str | Path = Path("models/pretrained"),
-    metrics: str | Path = Path("metrics/probe.json"),
-    plots: str | Path = Path("plots/probe"),
-    store: str | Path | None = Path(".features"),
-    checkpoints: str | Path = Path(".checkpoints/finetune"),
-    reporter: Reporter = ConsoleReporter(),  # noqa: B008 - it has no state
+    catalogue: Path = Path("data/catalogue"),
+    segments: Path = Path("data/segments"),
+    bundle: Path = Path("models/pretrained"),
+    metrics: Path = Path("metrics/probe.json"),
+    plots: Path = Path("plots/probe"),
+    store: Path | None = Path(".features"),
+    checkpoints: Path = Path(".checkpoints/finetune"),
+    reporter: Reporter | None = None,
 ) -> Result:
     """Measure the encoder of `bundle` on all of `params.tests`.
 
@@ -63,13 +63,14 @@ def run(
     Raises:
         InputError: the model or the segments are missing or damaged, or a test can't be used; see `labelled.load`.
     """
+    reporter = reporter or ConsoleReporter()
     tests = [labelled.load(name, chosen, segments, catalogue, reporter) for name, chosen in params.tests.items()]
-    bench = _Bench(params, store, Path(checkpoints), reporter)
+    bench = _Bench(params, store, checkpoints, reporter)
     encoder = bundles.load(bundle)
     untrained = bundles.random_like(bundle, params.seed)
     values: dict[str, Any] = {}
     measured: list[tables.Measured] = []
-    figures: list[Path] = []
+    artifacts: list[Path] = []
     for test in tests:
         found = bench.measure(encoder, test, "trained", with_controls=True)
         control = bench.measure(untrained, test, "random init", with_controls=False)
@@ -79,12 +80,12 @@ def run(
         else:
             values = of_test
         measured.append(found)
-        figures += _pictures(of_test, found, Path(plots), "" if len(measured) == 1 else f"{test.name}-")
+        artifacts += _pictures(of_test, found, plots, "" if len(measured) == 1 else f"{test.name}-")
     write_json(metrics, values)
-    figures += tables.write(measured, Path(plots))
-    for figure in figures:
-        reporter.artifact(figure)
-    return Result(values, tuple(figures), bundles.weights_digest(bundle))
+    artifacts += tables.write(measured, plots)
+    for path in artifacts:
+        reporter.artifact(path)
+    return Result(values, tuple(artifacts), bundles.weights_digest(bundle))
 
 
 def measure(
@@ -92,11 +93,11 @@ def measure(
     params: ProbeParams,
     test: str | None = None,
     *,
-    segments: str | Path = Path("data/segments"),
-    catalogue: str | Path = Path("data/catalogue"),
-    store: str | Path | None = None,
-    checkpoints: str | Path = Path(".checkpoints/finetune"),
-    reporter: Reporter = ConsoleReporter(),  # noqa: B008 - it has no state
+    catalogue: Path = Path("data/catalogue"),
+    segments: Path = Path("data/segments"),
+    store: Path | None = None,
+    checkpoints: Path = Path(".checkpoints/finetune"),
+    reporter: Reporter | None = None,
     with_controls: bool = True,
 ) -> dict[str, Any]:
     """The figures of one encoder (or bundle) on one test, the first unless named, by `params.protocols`.
@@ -112,10 +113,11 @@ def measure(
     Raises:
         InputError: see `run`.
     """
+    reporter = reporter or ConsoleReporter()
     name = test or next(iter(params.tests))
     opened = labelled.load(name, params.tests[name], segments, catalogue, reporter)
     chosen = encoder if isinstance(encoder, Encoder) else bundles.load(encoder)
-    bench = _Bench(params, store, Path(checkpoints), reporter)
+    bench = _Bench(params, store, checkpoints, reporter)
     return bench.measure(chosen, opened, "measured", with_controls=with_controls).figures
 
 
@@ -124,7 +126,7 @@ class _Bench:
     """What encoders are measured with."""
 
     params: ProbeParams
-    store: str | Path | None
+    store: Path | None
     checkpoints: Path
     reporter: Reporter
 

@@ -1,9 +1,9 @@
 """What of an accuracy needs the order of frames, and which classes are taken for their reverse.
 
 A clip whose frames are shuffled still shows the same scene, objects and poses. A linear probe fitted and tested on
-shuffled clips, or on clips of the first frame alone, tells what can be known without order; the better of the two is
+shuffled clips, or on clips of the first frame alone, shows what can be known without order; the better of the two is
 what the gain is measured against. A probe that was fitted on clips as they are and is shown shuffled ones lacks
-order, too, but it is also out of its depth: that is told as well, and no gain is made of it.
+order, too, but it is also out of its depth: that is reported as well, and no gain is made of it.
 """
 
 from __future__ import annotations

@@ -90,14 +90,14 @@ def run(
     if len(learned[1]) < choice.batch:
         raise InputError(f"probe.finetune.batch {choice.batch} is over the {len(learned[1])} training segments.")
     machine = arithmetic.choose(choice.precision)
-    own = _key(encoder.video, choice, learned, test, machine)
+    own = run_key(encoder.video, choice, learned, test, machine)
     state = checkpoint.Checkpoints(checkpoints, own, 1)
     with arithmetic.deterministic(choice.threads):
         torch.manual_seed(choice.seed)
         objective = Classifier(copy.deepcopy(encoder.video), classes, choice)
         machine.prepare(objective)
         plan = _plan(choice, len(learned[1]))
-        clip = replace(_Clip(encoder.video.frames, encoder.video.size), stretches=choice.stretches, flip=choice.flip)
+        clip = replace(Clip(encoder.video.frames, encoder.video.size), stretches=choice.stretches, flip=choice.flip)
         held_out = TestBatches(test, View(choice.stretches, choice.crops), clip, choice.batch)
         outcome = train(
             objective,
@@ -136,8 +136,8 @@ class Classifier(Objective):
             set_drop_path(video, choice.drop_path)
         elif choice.drop_path or choice.checkpoint_activations:
             raise InputError("probe.finetune: drop_path and checkpoint_activations need a ViT: set 0.0 and false.")
-        self._augment = _augmentation(choice)
-        self._mix = _mixture(choice, classes)
+        self._augment = augmentation(choice)
+        self._mix = mixture(choice, classes)
 
     def rate_factor(self, name: str) -> float:
         """`layer_decay` to the number of layers between a parameter and the classifier (BEiT, arXiv 2106.08254)."""
@@ -180,7 +180,7 @@ class Classifier(Objective):
         return {"top1": (mean.argmax(1) == classes).double().mean().item(), "probabilities": mean.tolist()}
 
 
-def _augmentation(choice: FinetuneParams) -> Callable[[Tensor], Tensor]:
+def augmentation(choice: FinetuneParams) -> Callable[[Tensor], Tensor]:
     """RandAugment of clips uint8 [B, M, H, W, 3]: the frames of a clip get the same operations, none of which mirrors
     it."""
     if not choice.augment_ops:
@@ -199,7 +199,7 @@ def _augmentation(choice: FinetuneParams) -> Callable[[Tensor], Tensor]:
     return augment
 
 
-def _mixture(choice: FinetuneParams, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def mixture(choice: FinetuneParams, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Mixup or cutmix of clips [B, M, H, W, 3] and classes [B] -> float clips and the shares of classes [B, C]."""
     if not choice.mixup and not choice.cutmix:
         return lambda frames, labels: (frames, F.one_hot(labels, classes).float())
@@ -220,7 +220,7 @@ def _mixture(choice: FinetuneParams, classes: int) -> Callable[[Tensor, Tensor],
 
 
 @dataclass(frozen=True)
-class _Clip:
+class Clip:
     """M frames of size x size pixels, of one of `stretches` equal parts of a segment's time."""
 
     frames: int
@@ -240,7 +240,7 @@ class _Clip:
         return square[:, :, ::-1] if self.flip and rng.random() < 0.5 else square
 
 
-def _training_batches(learned: Labelled, clip: _Clip, plan: TrainingPlan, first: int) -> Iterator[ClipBatch]:
+def _training_batches(learned: Labelled, clip: Clip, plan: TrainingPlan, first: int) -> Iterator[ClipBatch]:
     """The parts of the batches from step `first` on, read ahead by threads. An epoch is a permutation whose rest,
     too small for a batch, is left out."""
     segments, rows, classes = learned
@@ -266,7 +266,7 @@ class TestBatches(Sequence[ClipBatch]):
 
     __test__ = False  # no test, whatever pytest makes of the name
 
-    def __init__(self, test: Labelled, view: View, clip: _Clip, size: int) -> None:
+    def __init__(self, test: Labelled, view: View, clip: Clip, size: int) -> None:
         self.test, self.view, self.clip = test, view, clip
         self.step = max(1, size // view.clips)  # segments
 
@@ -316,7 +316,7 @@ def _plan(choice: FinetuneParams, segments: int) -> TrainingPlan:
     )
 
 
-def _key(
+def run_key(
     video: VideoEncoder, choice: FinetuneParams, learned: Labelled, test: Labelled, machine: arithmetic.Arithmetic
 ) -> str:
     """Names the run whose checkpoints these are, by weights, data and parameters."""

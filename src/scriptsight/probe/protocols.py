@@ -111,7 +111,7 @@ def _linear(
     names = ["forward", *(f"on_{order}" for order in disturbed)]
     predicted = dict(zip(names, np.split(taken, len(names)), strict=True))
     for order in disturbed:
-        if order != "reversed":  # of clips all backwards a class is as easily told as of clips all forwards
+        if order != "reversed":  # of clips all backwards a class is as easily recognised as of clips all forwards
             seen = extract("train", (params.feature,), order)[params.feature]
             predicted[order] = linear.fit_predict(seen, classes, clips[order], params.linear.c).classes
     return predicted

@@ -78,7 +78,7 @@ def fit_predict(
     held_out: dict[float, float] = {}
     with deterministic():
         if len(lrs) > 1:
-            fitted, held = _split(classes, seed)
+            fitted, held = hold_out(classes, seed)
             for lr, head in zip(lrs, fit(inputs[fitted], labels[fitted], lrs), strict=True):
                 held_out[lr] = Predictions(_probabilities(inputs[held], head)).accuracy(classes[held])
         best = max(held_out, key=held_out.__getitem__, default=lrs[0])
@@ -143,7 +143,7 @@ def _probabilities(inputs: Tensor, head: Tensor) -> np.ndarray:
     return (inputs @ head).double().softmax(-1).mean(1).cpu().numpy()
 
 
-def _split(classes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(classes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows to fit and rows held out: `HELD_OUT` of each class, at least one item and never all of them."""
     rng = np.random.default_rng(seed)
     held = []

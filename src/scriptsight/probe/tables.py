@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scriptsight.files import whole_file
+from scriptsight.files import write_csv
 from scriptsight.probe import controls
 from scriptsight.probe.labelled import LabelledTest
 
@@ -28,17 +27,17 @@ class Measured:
 
 
 def write(tests: Sequence[Measured], folder: Path) -> list[Path]:
-    """Write what there is to tell of all tests together -> the files."""
+    """Write the tables of all tests together -> the files."""
     paths = [folder / "outcomes.csv"]
     figures = list(tests[0].hits)
-    _write(paths[-1], ["test", "fold", "segment_id", "label", *figures], _outcomes(tests, figures))
+    write_csv(paths[-1], ["test", "fold", "segment_id", "label", *figures], _outcomes(tests, figures))
     if "shuffled" in tests[0].predicted:
         paths.append(folder / "classes.csv")
-        _write(paths[-1], ["test", "class", "n", "forward", "shuffled", "first_frame", "gain"], _classes(tests))
+        write_csv(paths[-1], ["test", "class", "n", "forward", "shuffled", "first_frame", "gain"], _classes(tests))
     if any(found.test.chosen.reverses for found in tests) and "on_reversed" in tests[0].predicted:
         paths.append(folder / "reverses.csv")
         header = ["test", "class", "reverse", "n", "right", "taken_for_reverse", "direction", "played_backwards"]
-        _write(paths[-1], header, _reverses(tests))
+        write_csv(paths[-1], header, _reverses(tests))
     return paths
 
 
@@ -66,10 +65,3 @@ def _reverses(tests: Sequence[Measured]) -> Iterable[list[Any]]:
             direction = "" if row.direction is None else f"{row.direction:.4f}"
             counts = (row.n, row.right, row.reversed)
             yield [found.test.name, row.name, row.reverse, *counts, direction, row.backwards]
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -41,7 +41,7 @@ def embed(path: str | Path, encoder: Encoder, window: float = WINDOW) -> Film:
         duration = max(probe(path).duration, 1e-3)  # a single picture has none
         count = max(1, ceil(duration / window - 1e-9))
         rate = max(RATE, frames * count / duration)  # each of a window's M parts has a frame of its own
-        for start, end, shown in _windows(frames_at_rate(path, rate, size), duration, count):
+        for start, end, shown in windows(frames_at_rate(path, rate, size), duration, count):
             times = np.array([frame.time for frame in shown])
             indices = clips.frame_indices(times, start, end, frames)
             clip = clips.fit(np.stack([shown[i].image for i in indices]), size)  # [M, size, size, 3]
@@ -61,7 +61,7 @@ def mean(vectors: np.ndarray) -> np.ndarray:
     return (total / max(np.linalg.norm(total), 1e-12)).astype(np.float32)
 
 
-def _windows(source: Iterator[Frame], duration: float, count: int) -> Iterator[tuple[float, float, Sequence[Frame]]]:
+def windows(source: Iterator[Frame], duration: float, count: int) -> Iterator[tuple[float, float, Sequence[Frame]]]:
     """Start, end and frames of `count` equal windows; what is on screen when a window begins belongs to it."""
     edges = np.linspace(0, duration, count + 1).tolist()
     number = 0

@@ -92,7 +92,7 @@ def main(folder: Path) -> None:
         init="pca",
         random_state=0,  # one thread, the same points each time
         n_jobs=1,
-        # Neighbours that are known save compiling a search for them; UMAP only takes them when told so.
+        # Neighbours that are known save compiling a search for them; UMAP only takes them when asked to.
         precomputed_knn=(*neighbours(vectors, NEIGHBOURS), None),
         force_approximation_algorithm=True,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from PIL import Image
 
 from scriptsight.clips import frame_indices
 from scriptsight.features import script_texts
-from scriptsight.files import whole_file
+from scriptsight.files import write_csv
 from scriptsight.pictures import COLOURS, FAINT, GRID, INK, one_line, picture
 from scriptsight.segments import Segment
 from scriptsight.times import span
@@ -98,17 +97,16 @@ def failure_sheet(failures: Sequence[Failure], path: Path) -> None:
 def failure_table(failures: Sequence[Failure], path: Path) -> None:
     """The failures as a table: the text, its rank and score, where it is, and the first thing found instead."""
     where = ("segment", "uri", "start", "end", "score")
-    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["rank", "text", *where, *(f"found_{name}" for name in where), "found_text"])
-        for failure in failures:
-            cells = [
-                cell
-                for segment, score in failure.answers[:2]
-                for cell in (segment.segment_id, segment.uri, segment.start, segment.end, round(score, 6))
-            ]
-            instead = " / ".join(script_texts(failure.answers[1][0]))
-            table.writerow([failure.rank, failure.text, *cells, instead])
+    rows: list[list[object]] = []
+    for failure in failures:
+        cells = [
+            cell
+            for segment, score in failure.answers[:2]
+            for cell in (segment.segment_id, segment.uri, segment.start, segment.end, round(score, 6))
+        ]
+        instead = " / ".join(script_texts(failure.answers[1][0]))
+        rows.append([failure.rank, failure.text, *cells, instead])
+    write_csv(path, ["rank", "text", *where, *(f"found_{name}" for name in where), "found_text"], rows)
 
 
 def rank_curves(ranks: Mapping[str, np.ndarray], gallery: int, path: Path) -> None:

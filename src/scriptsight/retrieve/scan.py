@@ -42,7 +42,7 @@ def nearest(
         best = _group_bests(torch.from_numpy(part), coarse, mask)  # [Q, G]
         # At least `top` rows reach the worst of the `top` best groups, up to the error of the scan.
         last = best.topk(min(top, best.shape[1])).values[:, -1:].float()
-        bound = last - 2 * _error(part, coarse.dtype)
+        bound = last - 2 * error_bound(part, coarse.dtype)
         chosen = (best.float() >= bound) & (best > -torch.inf)
         for number, groups in enumerate(chosen, start):
             candidates = _rows(groups.nonzero()[:, 0].numpy(), len(exact))
@@ -97,7 +97,7 @@ def _rows(groups: np.ndarray, total: int) -> np.ndarray:
     return rows[rows < total]
 
 
-def _error(queries: np.ndarray, dtype: torch.dtype) -> Tensor:
+def error_bound(queries: np.ndarray, dtype: torch.dtype) -> Tensor:
     """The most by which a scanned score of unit vectors can be wrong -> [Q, 1].
 
     Both factors and the result are rounded to 2^-9 of themselves at most (bfloat16 has 8 bits), and sums are kept

@@ -31,15 +31,15 @@ KS = range(2, 9)  # transcripts a sample
 REASONS, EXAMPLES = 20, 3  # of refusals, and of files a reason
 LANGUAGES = 12  # the most frequent
 SAMPLES, FRAMES, CUES = 6, 6, 12  # segments a collection, and what is shown of one at most
-_BATCH = 8192  # rows in memory
+BATCH = 8192  # rows in memory
 
 _MINUTE = 60
 # The last bin of each takes what is beyond.
-_LENGTHS = np.array([0, 1, 2, 5, 10, 20, 30, *(m * _MINUTE for m in (1, 2, 5, 10, 20, 30, 60, 120)), np.inf])
-_CUE_SECONDS = np.append(np.arange(0, 12.5, 0.5), np.inf)
-_WORDS = np.append(np.arange(0, 31), np.inf)
-_DENSITY = np.linspace(0, 1.05, 22)  # the last bin is what is told from end to end
-_TRANSCRIPTS = np.append(np.arange(0, 31), np.inf)
+LENGTHS = np.array([0, 1, 2, 5, 10, 20, 30, *(m * _MINUTE for m in (1, 2, 5, 10, 20, 30, 60, 120)), np.inf])
+CUE_SECONDS = np.append(np.arange(0, 12.5, 0.5), np.inf)
+WORDS = np.append(np.arange(0, 31), np.inf)
+DENSITY = np.linspace(0, 1.05, 22)  # the last bin is what is narrated from end to end
+TRANSCRIPTS = np.append(np.arange(0, 31), np.inf)
 
 
 @dataclass
@@ -49,7 +49,7 @@ class _Split:
     videos: int = 0
     seconds: float = 0.0
     cues: int = 0
-    told: float = 0.0  # seconds under cues
+    narrated: float = 0.0  # seconds under cues
     segments: int = 0
     segment_seconds: float = 0.0
     eligible: dict[int, int] = field(default_factory=lambda: dict.fromkeys(KS, 0))  # K -> segments
@@ -58,7 +58,7 @@ class _Split:
         self.videos += other.videos
         self.seconds += other.seconds
         self.cues += other.cues
-        self.told += other.told
+        self.narrated += other.narrated
         self.segments += other.segments
         self.segment_seconds += other.segment_seconds
         for k in KS:
@@ -73,11 +73,11 @@ class _Collection:
     languages: Counter[str] = field(default_factory=Counter)
     words: int = 0
     cue_seconds: float = 0.0
-    lengths: np.ndarray = field(default_factory=lambda: np.zeros(len(_LENGTHS) - 1, np.int64))
-    density: np.ndarray = field(default_factory=lambda: np.zeros(len(_DENSITY) - 1, np.int64))
-    cue_lengths: np.ndarray = field(default_factory=lambda: np.zeros(len(_CUE_SECONDS) - 1, np.int64))
-    cue_words: np.ndarray = field(default_factory=lambda: np.zeros(len(_WORDS) - 1, np.int64))
-    transcripts: np.ndarray = field(default_factory=lambda: np.zeros(len(_TRANSCRIPTS) - 1, np.int64))
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(len(LENGTHS) - 1, np.int64))
+    density: np.ndarray = field(default_factory=lambda: np.zeros(len(DENSITY) - 1, np.int64))
+    cue_lengths: np.ndarray = field(default_factory=lambda: np.zeros(len(CUE_SECONDS) - 1, np.int64))
+    cue_words: np.ndarray = field(default_factory=lambda: np.zeros(len(WORDS) - 1, np.int64))
+    transcripts: np.ndarray = field(default_factory=lambda: np.zeros(len(TRANSCRIPTS) - 1, np.int64))
     rejects: dict[tuple[str, str], _Reason] = field(default_factory=dict)  # (stage, reason)
 
     @property
@@ -127,10 +127,10 @@ def write(path: Path, catalogue: Path, segments: Path, metrics: Path | None = No
 def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     # With pre_buffer, which is on by default, what was read of the file stays in memory to the end.
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        yield from file.iter_batches(batch_size=_BATCH, columns=columns)
+        yield from file.iter_batches(batch_size=BATCH, columns=columns)
 
 
-def _histogram(values: Any, edges: np.ndarray) -> np.ndarray:
+def histogram(values: Any, edges: np.ndarray) -> np.ndarray:
     """Counts of the finite values; what lies below the first edge is in the first bin."""
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
@@ -140,9 +140,9 @@ def _histogram(values: Any, edges: np.ndarray) -> np.ndarray:
 
 
 def _read_videos(catalogue: Path, collections: dict[str, _Collection]) -> None:
-    """Videos, hours, languages, and how much of each video is told; both files are in the catalogue's order."""
-    told = _told(catalogue / "cues.parquet")
-    upcoming = next(told, None)
+    """Videos, hours, languages, and how much of each video is narrated; both files are in the catalogue's order."""
+    narrations = _narrations(catalogue / "cues.parquet")
+    upcoming = next(narrations, None)
     for batch in _batches(catalogue / "videos.parquet", ["collection", "video_id", "split", "duration", "language"]):
         lengths: dict[str, list[float]] = {}
         densities: dict[str, list[float]] = {}
@@ -150,16 +150,16 @@ def _read_videos(catalogue: Path, collections: dict[str, _Collection]) -> None:
             cues, under = 0, 0.0
             if upcoming is not None and upcoming[0] == (name, video):
                 _, cues, under = upcoming
-                upcoming = next(told, None)
+                upcoming = next(narrations, None)
             collection = collections.setdefault(name, _Collection())
             split = collection.splits.setdefault(where, _Split())
-            split.add(_Split(videos=1, seconds=seconds, cues=cues, told=min(under, seconds)))
+            split.add(_Split(videos=1, seconds=seconds, cues=cues, narrated=min(under, seconds)))
             collection.languages[language or "unknown"] += 1
             lengths.setdefault(name, []).append(seconds)
             densities.setdefault(name, []).append(min(1.0, under / seconds) if seconds > 0 else 0.0)
         for name, values in lengths.items():
-            collections[name].lengths += _histogram(values, _LENGTHS)
-            collections[name].density += _histogram(densities[name], _DENSITY)
+            collections[name].lengths += histogram(values, LENGTHS)
+            collections[name].density += histogram(densities[name], DENSITY)
     if upcoming is not None:
         raise InputError(
             f"The cues of {catalogue} are of other videos than its own, or in another order ({upcoming[0][1]}): run "
@@ -167,7 +167,7 @@ def _read_videos(catalogue: Path, collections: dict[str, _Collection]) -> None:
         )
 
 
-def _told(path: Path) -> Iterator[tuple[tuple[str, ...], int, float]]:
+def _narrations(path: Path) -> Iterator[tuple[tuple[str, ...], int, float]]:
     """(collection, video id), number of cues and seconds under them, overlaps counted once; video by video."""
     current: tuple[str, ...] | None = None
     count, under, until = 0, 0.0, 0.0
@@ -177,7 +177,7 @@ def _told(path: Path) -> Iterator[tuple[tuple[str, ...], int, float]]:
                 yield current, count, under
             current, count, under, until = key, 0, 0.0, 0.0
         starts, ends = part["start"].to_numpy(), part["end"].to_numpy()
-        # Until when it is told before each cue: the latest end so far.
+        # Until when it is narrated before each cue: the latest end so far.
         latest = np.maximum.accumulate(np.append(until, ends))
         gains = latest[1:] - np.maximum(starts, latest[:-1])
         count, under, until = count + len(starts), under + float(np.maximum(gains, 0).sum()), float(latest[-1])
@@ -192,8 +192,8 @@ def _read_cues(catalogue: Path, collections: dict[str, _Collection]) -> None:
         collection = collections[name]
         collection.cue_seconds += float(seconds.sum())
         collection.words += int(words.sum())
-        collection.cue_lengths += _histogram(seconds, _CUE_SECONDS)
-        collection.cue_words += _histogram(words, _WORDS)
+        collection.cue_lengths += histogram(seconds, CUE_SECONDS)
+        collection.cue_words += histogram(words, WORDS)
 
 
 def _runs(path: Path, keys: list[str], columns: list[str]) -> Iterator[tuple[tuple[str, ...], pa.RecordBatch]]:
@@ -239,7 +239,7 @@ def _read_segments(segments: Path, name: str, where: str, collection: _Collectio
                 split.segment_seconds += pc.sum(seconds).as_py() or 0.0
                 for k in KS:
                     split.eligible[k] += int((counts >= k).sum())
-                collection.transcripts += _histogram(counts, _TRANSCRIPTS)
+                collection.transcripts += histogram(counts, TRANSCRIPTS)
 
 
 def _cleaned(metrics: Path | None) -> dict[str, int]:
@@ -300,14 +300,14 @@ def _chart(collection: _Collection) -> str:
     from scriptsight.pictures import COLOURS, picture
 
     panels: list[tuple[str, str, np.ndarray, list[str]]] = [
-        ("Video length", "videos", collection.lengths, _labels(_LENGTHS, _duration))
+        ("Video length", "videos", collection.lengths, bin_labels(LENGTHS, short_time))
     ]
     if collection.total.cues:
         panels += [
-            ("Time under cues", "videos", collection.density, _labels(_DENSITY, "{:.0%}".format)),
-            ("Cue length, s", "cues", collection.cue_lengths, _labels(_CUE_SECONDS, "{:g}".format)),
-            ("Words a cue", "cues", collection.cue_words, _labels(_WORDS, "{:g}".format)),
-            ("Transcripts", "segments", collection.transcripts, _labels(_TRANSCRIPTS, "{:g}".format)),
+            ("Time under cues", "videos", collection.density, bin_labels(DENSITY, "{:.0%}".format)),
+            ("Cue length, s", "cues", collection.cue_lengths, bin_labels(CUE_SECONDS, "{:g}".format)),
+            ("Words a cue", "cues", collection.cue_words, bin_labels(WORDS, "{:g}".format)),
+            ("Transcripts", "segments", collection.transcripts, bin_labels(TRANSCRIPTS, "{:g}".format)),
         ]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "chart.png"
@@ -331,12 +331,12 @@ def _chart(collection: _Collection) -> str:
         return _data_uri(path.read_bytes(), "image/png")
 
 
-def _labels(edges: np.ndarray, form: Callable[[float], str]) -> list[str]:
+def bin_labels(edges: np.ndarray, form: Callable[[float], str]) -> list[str]:
     """Each bin by its lower edge."""
     return [form(edge) + ("+" if end == np.inf else "") for edge, end in pairwise(edges.tolist())]
 
 
-def _duration(seconds: float) -> str:
+def short_time(seconds: float) -> str:
     if seconds < _MINUTE:
         return f"{seconds:g} s"
     return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"
@@ -382,7 +382,7 @@ def _section(name: str, collection: _Collection, segments: Path) -> dict[str, An
         "total": total,
         "seconds_a_cue": collection.cue_seconds / total.cues if total.cues else 0.0,
         "words_a_cue": collection.words / total.cues if total.cues else 0.0,
-        "words_a_minute": 60 * collection.words / total.told if total.told else 0.0,
+        "words_a_minute": 60 * collection.words / total.narrated if total.narrated else 0.0,
         "chart": _chart(collection) if total.videos else "",
         "languages": [
             (one_line(language, 40), count, count / total.videos) for language, count in languages[:LANGUAGES]

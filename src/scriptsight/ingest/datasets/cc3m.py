@@ -32,21 +32,22 @@ import pyarrow.parquet as pq
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import IMAGES, Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import Cc3mCollection
 
 SHAPE = "lines of a caption, a tab and a URL, such as Train_GCC-training.tsv, or a folder of img2dataset"
 
 
-def entries(name: str, collection: Cc3mCollection) -> Iterator[Entry | Reject]:
-    """Yield the captioned images; see the module for the layout.
+def entries(name: str, collection: Cc3mCollection) -> Listed:
+    """List the captioned images; see the module for the layout.
 
     Raises:
         InputError: a file or a folder is missing or has another form.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path, IMAGES | {""}))
+    return assemble(name, _claims(name, collection), Listing(collection.path, IMAGES | {""}))
 
 
 def _claims(name: str, collection: Cc3mCollection) -> Iterator[Claim | Reject]:
@@ -79,7 +80,7 @@ def _listed(name: str, path: str) -> Iterator[_Image | Reject]:
 
 
 def _img2dataset(name: str, folder: str, split: str) -> Iterator[_Image | Reject]:
-    # Keys are unique in a split only: the split's folder tells the images of two apart.
+    # Keys are unique in a split only: the split's folder distinguishes the images of two.
     last = folder.rstrip("/").rsplit("/", 1)[-1]
     shards = Listing(folder, frozenset({".parquet"}))
     for relative in shards:

@@ -18,21 +18,22 @@ from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import DidemoCollection
 
 SHAPE = 'a JSON list of {"video": ..., "description": ...}, such as train_data.json'
 
 
-def entries(name: str, collection: DidemoCollection) -> Iterator[Entry | Reject]:
-    """Yield the videos with their paragraphs; see the module for the layout.
+def entries(name: str, collection: DidemoCollection) -> Listed:
+    """List the videos with their paragraphs; see the module for the layout.
 
     Raises:
         InputError: a file or a folder is missing or has another form.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: DidemoCollection) -> Iterator[Claim | Reject]:

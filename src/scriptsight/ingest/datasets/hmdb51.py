@@ -20,22 +20,23 @@ from collections.abc import Iterator
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import Hmdb51Collection
 
 SHAPE = "lines such as April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1"
 SPLITS = {"1": "train", "2": "test"}
 
 
-def entries(name: str, collection: Hmdb51Collection) -> Iterator[Entry | Reject]:
-    """Yield the labelled clips of one split; see the module for the layout.
+def entries(name: str, collection: Hmdb51Collection) -> Listed:
+    """List the labelled clips of one split; see the module for the layout.
 
     Raises:
         InputError: a folder is missing, or no list of this split is in it.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: Hmdb51Collection) -> Iterator[Claim | Reject]:

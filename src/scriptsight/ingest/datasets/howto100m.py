@@ -24,22 +24,23 @@ from typing import Any
 from scriptsight import captions
 from scriptsight.catalogue import Cue, Reject
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, share_split
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import by_share
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import HowTo100mCollection
 
 CAPTIONS = 'a JSON object of {ID: {"start": [...], "end": [...], "text": [...]}}, such as raw_caption.json'
 SHAPE = "a CSV with a column video_id, such as HowTo100M_v1.csv"
 
 
-def entries(name: str, collection: HowTo100mCollection) -> Iterator[Entry | Reject]:
-    """Yield the narrated videos; see the module for the layout.
+def entries(name: str, collection: HowTo100mCollection) -> Listed:
+    """List the narrated videos; see the module for the layout.
 
     Raises:
         InputError: a file, a folder or a column is missing, or the JSON has another form.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: HowTo100mCollection) -> Iterator[Claim | Reject]:
@@ -79,7 +80,7 @@ def _claim(
     cues: tuple[Cue, ...] | None,
     label: str | None,
 ) -> Claim:
-    split = share_split(key, collection.val_share)
+    split = by_share(key, collection.val_share)
     return Claim(where, Entry(key, split, "", script=script, cues=cues, label=label), (key,))
 
 

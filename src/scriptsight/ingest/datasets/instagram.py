@@ -16,22 +16,23 @@ from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import InstagramCollection
 
 SHAPE = 'a JSON object of {ID: {"subset": "training" or "validation", "caption": ...}}, such as ins_300k.json'
 SPLITS = {"training": "train", "validation": "val"}
 
 
-def entries(name: str, collection: InstagramCollection) -> Iterator[Entry | Reject]:
-    """Yield the captioned videos; see the module for the layout.
+def entries(name: str, collection: InstagramCollection) -> Listed:
+    """List the captioned videos; see the module for the layout.
 
     Raises:
         InputError: the file or the folder is missing or has another form.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: InstagramCollection) -> Iterator[Claim | Reject]:

@@ -25,22 +25,23 @@ from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import KineticsCollection
 
 SHAPE = "a CSV with the columns label,youtube_id,time_start,time_end, such as train.csv"
 TITLES = "a CSV with the columns youtube_id,title or a JSON of {id: title}"
 
 
-def entries(name: str, collection: KineticsCollection) -> Iterator[Entry | Reject]:
-    """Yield the labelled clips; see the module for the layout.
+def entries(name: str, collection: KineticsCollection) -> Listed:
+    """List the labelled clips; see the module for the layout.
 
     Raises:
         InputError: a file, a folder or a column is missing.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: KineticsCollection) -> Iterator[Claim | Reject]:

@@ -21,21 +21,22 @@ from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import LsmdcCollection
 
 SHAPE = "lines of six columns parted by tabs, such as LSMDC16_annos_training.csv"
 
 
-def entries(name: str, collection: LsmdcCollection) -> Iterator[Entry | Reject]:
-    """Yield the captioned clips; see the module for the layout.
+def entries(name: str, collection: LsmdcCollection) -> Listed:
+    """List the captioned clips; see the module for the layout.
 
     Raises:
         InputError: a file or a folder is missing.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: LsmdcCollection) -> Iterator[Claim | Reject]:

@@ -26,9 +26,10 @@ from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import MsrvttCollection
 
 SHAPE = 'a JSON object of "videos" and "sentences", such as MSRVTT_data.json'
@@ -36,13 +37,13 @@ LIST = "a CSV with a column video_id, such as MSRVTT_train.9k.csv"
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 
 
-def entries(name: str, collection: MsrvttCollection) -> Iterator[Entry | Reject]:
-    """Yield the captioned videos; see the module for the layout.
+def entries(name: str, collection: MsrvttCollection) -> Listed:
+    """List the captioned videos; see the module for the layout.
 
     Raises:
         InputError: a file, a folder or a column is missing, or a file has another form.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: MsrvttCollection) -> Iterator[Claim | Reject]:

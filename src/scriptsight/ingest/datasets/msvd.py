@@ -21,22 +21,23 @@ from collections.abc import Iterator
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import MsvdCollection
 
 SHAPE = "a clip a line, such as train_list.txt"
 CAPTIONS = "AllVideoDescriptions.txt (lines of a clip, a space and a sentence) or video_corpus.csv"
 
 
-def entries(name: str, collection: MsvdCollection) -> Iterator[Entry | Reject]:
-    """Yield the captioned clips; see the module for the layout.
+def entries(name: str, collection: MsvdCollection) -> Listed:
+    """List the captioned clips; see the module for the layout.
 
     Raises:
         InputError: a file, a folder or a column is missing, or the captions have another form.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: MsvdCollection) -> Iterator[Claim | Reject]:

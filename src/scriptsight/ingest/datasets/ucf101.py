@@ -20,21 +20,22 @@ from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing, address
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import Ucf101Collection
 
 SHAPE = "lines such as ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1"
 
 
-def entries(name: str, collection: Ucf101Collection) -> Iterator[Entry | Reject]:
-    """Yield the labelled clips of one split; see the module for the layout.
+def entries(name: str, collection: Ucf101Collection) -> Listed:
+    """List the labelled clips of one split; see the module for the layout.
 
     Raises:
         InputError: a list or the folder is missing.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: Ucf101Collection) -> Iterator[Claim | Reject]:

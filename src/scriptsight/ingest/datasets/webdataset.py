@@ -24,7 +24,6 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatch
 from typing import Any
 
 import fsspec
@@ -32,9 +31,10 @@ import fsspec
 from scriptsight import captions
 from scriptsight.catalogue import Cue, Reject
 from scriptsight.ingest.datasets import tracks
-from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble, share_split
+from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble
 from scriptsight.ingest.datasets.listing import IMAGES, VIDEOS, Listing, unsafe
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import by_pattern, by_share
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import WebDatasetCollection
 
 BLOCK = 256 << 10  # bytes a request asks for: enough for a header and small members, little of the videos between
@@ -43,14 +43,14 @@ LARGEST_TEXT = 16 << 20  # bytes of a .txt or .json
 _Sample = dict[str, tarfile.TarInfo]  # what stands after the key's first dot, in lower case -> member
 
 
-def entries(name: str, collection: WebDatasetCollection) -> Iterator[Entry | Reject]:
-    """Yield the videos in the archives; see the module for the layout.
+def entries(name: str, collection: WebDatasetCollection) -> Listed:
+    """List the videos in the archives; see the module for the layout.
 
     Raises:
         InputError: the folder is missing or holds no .tar.
     """
     archives = Listing(collection.path, frozenset({".tar"}))
-    yield from assemble(name, _claims(name, collection, archives), archives)
+    return assemble(name, _claims(name, collection, archives), archives)
 
 
 def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> Iterator[Claim | Reject]:
@@ -58,7 +58,7 @@ def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> I
         archive = archives.address(relative)
         split = None
         if isinstance(collection.splits, dict):
-            split = next((split for pattern, split in collection.splits.items() if fnmatch(relative, pattern)), None)
+            split = by_pattern(relative, collection.splits)
             if split is None:
                 yield Reject(name, archive, "no split", f"none of the patterns in splits fits {relative}")
                 continue
@@ -125,7 +125,7 @@ def _claim(
     identity = f"{relative.removesuffix('.tar')}/{key}"
     entry = Entry(
         identity,
-        split or share_split(identity, collection.val_share, collection.test_share),
+        split or by_share(identity, collection.val_share, collection.test_share),
         uri,
         script=f"tar://{track}::{archive}" if scripts and track else None,
         cues=spoken[track] if spoken and track is not None else None,

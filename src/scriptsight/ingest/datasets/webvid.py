@@ -16,21 +16,22 @@ from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
 from scriptsight.ingest.datasets import tables
-from scriptsight.ingest.datasets.claims import Claim, assemble, with_val
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import with_val
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import WebVidCollection
 
 SHAPE = "a CSV with the columns videoid,page_dir,name, such as results_2M_train.csv"
 
 
-def entries(name: str, collection: WebVidCollection) -> Iterator[Entry | Reject]:
-    """Yield the captioned videos; see the module for the layout.
+def entries(name: str, collection: WebVidCollection) -> Listed:
+    """List the captioned videos; see the module for the layout.
 
     Raises:
         InputError: a file, a folder or a column is missing.
     """
-    yield from assemble(name, _claims(name, collection), Listing(collection.path))
+    return assemble(name, _claims(name, collection), Listing(collection.path))
 
 
 def _claims(name: str, collection: WebVidCollection) -> Iterator[Claim | Reject]:

@@ -30,9 +30,10 @@ from scriptsight import captions
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import tracks
-from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble, share_split
+from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble
 from scriptsight.ingest.datasets.listing import VIDEOS, Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import by_share
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import YtDlpCollection
 
 INFO = ".info.json"
@@ -41,14 +42,14 @@ LANGUAGE = "[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*"
 LARGEST_INFO = 64 << 20  # bytes
 
 
-def entries(name: str, collection: YtDlpCollection) -> Iterator[Entry | Reject]:
-    """Yield the downloaded videos; see the module for the layout.
+def entries(name: str, collection: YtDlpCollection) -> Listed:
+    """List the downloaded videos; see the module for the layout.
 
     Raises:
         InputError: the folder is missing, or no .info.json is in it.
     """
     listing = Listing(collection.path, None)
-    yield from assemble(name, _claims(name, collection, listing), listing)
+    return assemble(name, _claims(name, collection, listing), listing)
 
 
 def _claims(name: str, collection: YtDlpCollection, listing: Listing) -> Iterator[Claim | Reject]:
@@ -102,7 +103,7 @@ def _claim(
     description = _text(info, "description") if collection.description else None
     entry = Entry(
         key,
-        share_split(key, collection.val_share, collection.test_share),
+        by_share(key, collection.val_share, collection.test_share),
         uri,
         script=None if script is None else listing.address(script),
         embedded=looked_into,

@@ -16,20 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scriptsight.catalogue import Reject
-from scriptsight.ingest.datasets.claims import Claim, assemble, share_split
+from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import by_share
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import YtTemporalCollection
 
 
-def entries(name: str, collection: YtTemporalCollection) -> Iterator[Entry | Reject]:
-    """Yield the narrated videos; see the module for the layout.
+def entries(name: str, collection: YtTemporalCollection) -> Listed:
+    """List the narrated videos; see the module for the layout.
 
     Raises:
         InputError: a folder is missing or holds no such file.
     """
-    yield from assemble(name, _claims(collection), Listing(collection.path))
+    return assemble(name, _claims(collection), Listing(collection.path))
 
 
 def _claims(collection: YtTemporalCollection) -> Iterator[Claim]:
@@ -39,4 +39,4 @@ def _claims(collection: YtTemporalCollection) -> Iterator[Claim]:
             continue
         script = scripts.address(relative)
         key = relative.rsplit("/", 1)[-1].split(".", 1)[0]
-        yield Claim(script, Entry(key, share_split(key, collection.val_share), "", script=script), (key,))
+        yield Claim(script, Entry(key, by_share(key, collection.val_share), "", script=script), (key,))

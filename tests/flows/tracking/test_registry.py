@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from flows import parameters
 from flows.experiments import better
-from flows.tracking import recorder, recording, registry, store
+from flows.tracking import registry, store
+from flows.tracking.reporter import WEIGHTS, opening
+from flows.tracking.stage_run import StageRun
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from tests import small
-from tests.flows.outcomes import write_probe, write_retrieve
-from tests.flows.test_better import hits
+from tests.flows.outcomes import hits, write_probe, write_retrieve
 
 
 @pytest.fixture
@@ -30,13 +32,13 @@ def measured(settings: parameters.Params, seed: int, right: Sequence[int], untra
     write_probe(Path("plots/probe"), linear_top1=right)
     write_retrieve(Path("plots/retrieve"), t2v=[1, 2, 3], v2t=[1, 1, 1])
     for stage in ("probe", "retrieve"):  # as tracked() does, without a process for each
-        record = recorder.Record(recording._opening(stage, settings))
-        record.take({"artifact": f"plots/{stage}/outcomes.csv"})
+        run = StageRun(opening(stage, settings))
+        run.take({"artifact": f"plots/{stage}/outcomes.csv"})
         figures = {"probe/random_init/linear_top1": untrained, "probe/chance": 0.1}
-        record.take({"metrics": figures if stage == "probe" else {}, "step": 0, "time": 0})
-        record.close("FINISHED")
+        run.take({"metrics": figures if stage == "probe" else {}, "step": 0, "time": 0})
+        run.close("FINISHED")
     with store.opened() as client:
-        return str(store.run_of(client, digest(recording.WEIGHTS)).info.run_id)
+        return str(store.run_of(client, digest(WEIGHTS)).info.run_id)
 
 
 def champion() -> Any:
@@ -47,14 +49,14 @@ def champion() -> Any:
 def test_only_what_learned_something_is_registered_and_once(settings: parameters.Params) -> None:
     measured(settings, 0, hits(0.31))
     decision = registry.publish(settings)
-    assert (decision.outcome, decision.version) == ("refused", None)
+    assert (decision.status, decision.version) == ("refused", None)
     assert "not surely above an untrained encoder (30.0%)" in decision.reason
     assert champion() is None
     first = measured(settings, 1, hits(0.5))
     decision = registry.publish(settings)
-    assert (decision.outcome, decision.version) == ("champion", 1)
+    assert (decision.status, decision.version) == ("champion", 1)
     version = champion()
-    assert (version.run_id, version.tags["weights_digest"]) == (first, digest(recording.WEIGHTS))
+    assert (version.run_id, version.tags["weights_digest"]) == (first, digest(WEIGHTS))
     assert version.tags["data_digest"] == "0123456789abcdef.dir"
     assert registry.publish(settings) == decision  # the same weights: nothing new
     with store.opened() as client:
@@ -69,10 +71,10 @@ def test_the_champion_moves_only_to_what_is_better(settings: parameters.Params) 
     ):
         measured(settings, seed, right)
         decision = registry.publish(settings)
-        assert (decision.outcome, decision.version) == (outcome, seed) and reason in decision.reason
+        assert (decision.status, decision.version) == (outcome, seed) and reason in decision.reason
         assert champion().version == 1
     best = measured(settings, 4, hits(0.65))
-    assert registry.publish(settings).outcome == "champion"
+    assert registry.publish(settings).status == "champion"
     version = champion()
     assert (version.version, version.run_id, version.tags["compared_with"]) == (4, best, "version 1")
     numbers = {name: float(version.tags[name]) for name in ("first", "second", "difference", "p_value")}
@@ -100,7 +102,7 @@ def test_a_champion_of_another_folder_is_not_overrun(
     monkeypatch.setattr(better, "publish", meanwhile)
     measured(settings, 3, hits(0.65))
     decision = registry.publish(settings)
-    assert (decision.outcome, champion().version) == ("challenger", 2)
+    assert (decision.status, champion().version) == ("challenger", 2)
     assert "65.0% against 90.0%" in decision.reason
 
 
@@ -113,8 +115,8 @@ def test_the_newest_run_is_held_against_the_champion(
         better.main([])  # it is the champion
     second = measured(settings, 2, hits(0.35))
     better.main([])
-    told = capsys.readouterr().out
-    assert "(version 1)" in told and "No, it is worse." in told and second[:8] in told
+    answer = capsys.readouterr().out
+    assert "(version 1)" in answer and "No, it is worse." in answer and second[:8] in answer
     better.main([second[:12], "1"])
     assert "Is the second better, by linear_top1? Yes." in capsys.readouterr().out
     with store.opened() as client:
@@ -123,24 +125,24 @@ def test_the_newest_run_is_held_against_the_champion(
 
 
 def test_an_interrupted_decision_is_made_up_for(settings: parameters.Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: Any) -> str:
+    def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     measured(settings, 1, hits(0.5))
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr(registry, "_description", killed)  # after the alias moved, before it is written down
+        broken.setattr(MlflowClient, "update_model_version", killed)  # the alias has moved, why is not written down
         registry.publish(settings)
     assert "decision" not in champion().tags
     decision = registry.publish(settings)
-    assert (decision.outcome, decision.version) == ("champion", 1) and "it is the first" in decision.reason
+    assert (decision.status, decision.version) == ("champion", 1) and "it is the first" in decision.reason
     assert champion().tags["decision"] == "champion"
 
 
-def test_what_is_missing_is_told(settings: parameters.Params) -> None:
+def test_what_is_missing_is_named(settings: parameters.Params) -> None:
     with pytest.raises(InputError, match="no trained model"):
         registry.publish(settings)
     small.tiny_bundle(registry.BUNDLE)
     with pytest.raises(InputError, match="run the probe stage"):
         registry.publish(settings)
     off = settings.registry.model_copy(update={"enabled": False})
-    assert registry.publish(settings.model_copy(update={"registry": off})).outcome == "off"
+    assert registry.publish(settings.model_copy(update={"registry": off})).status == "off"

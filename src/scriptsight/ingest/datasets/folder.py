@@ -1,13 +1,24 @@
-"""Collections of kind `folder`: videos in a folder, captions beside or inside them, labels in CSV files."""
+"""A folder of videos, captions beside or inside them, labels and titles in CSV files.
+
+Layout: any. `talk.mp4` takes `talk.vtt` or `talk.en.vtt` (any format that `scriptsight.captions` reads), else a track
+inside it. Tables have a column `video` (a path in the folder, or a file name with or without suffix), and `caption`,
+`title`, `split`, or the label. In params.yaml:
+
+    talks:
+      kind: folder
+      path: talks
+      language: en         # where a video has captions in several
+      labels: labels.csv
+      captions: titles.csv
+      splits: hash         # or column, folder, or a table: {"old/*": test, "*": train}
+"""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatch
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from fsspec.utils import glob_translate
@@ -17,19 +28,18 @@ from scriptsight.captions.languages import known
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import listing, tracks
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets.splits import by_name, by_pattern, by_share
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.media import MediaError, local
 from scriptsight.params.collections import FolderCollection
-
-SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")  # as file names have it: clip.en-GB.vtt
 _MARKS = {"cc", "default", "forced", "sdh"}  # of subtitles, as Plex, Jellyfin and Kodi know them
 _OF_ANYTHING = {".csv", ".json", ".tsv", ".xml"}
 
 
-def read(name: str, collection: FolderCollection) -> Iterator[Entry | Reject]:
-    """Find and pair the videos of a folder, captions and rows; nothing is opened but the CSV files.
+def entries(name: str, collection: FolderCollection) -> Listed:
+    """List the videos of a folder with their captions and rows; nothing is opened but the CSV files.
 
     Raises:
         InputError: the folder or a CSV is missing or lacks a column, or the folder holds no video.
@@ -37,29 +47,27 @@ def read(name: str, collection: FolderCollection) -> Iterator[Entry | Reject]:
     root = collection.path
     listing.check_address(root)
     files = listing.find(root)
-    rejects: list[Reject] = []
-    found = _encodable(name, root, _matching(root, files, collection.pattern), rejects)
-    rows, has_split = _tables(name, root, collection, found, rejects)
+    listed = Listed()
+    found = _encodable(name, root, _matching(root, files, collection.pattern), listed)
+    rows, has_split = _tables(name, root, collection, found, listed)
     if collection.splits == "column" and not has_split:
         raise InputError(
             f"Collection {name!r} has splits: column, but no column 'split' is in "
             f"{collection.labels or collection.captions or 'labels or captions: neither is named'}."
         )
-    yield from rejects
-    ids = _video_ids(found)
     scripts = _caption_files(files)
     for relative in found:
         row = rows.get(relative, {})
         split = _split(relative, row, collection)
         uri = listing.address(root, relative)
         if split is None:
-            yield Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}")
+            listed.refuse(Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}"))
             continue
         script, language, problem = _caption_file(relative, collection.language, scripts)
         if problem is not None:
-            yield Reject(name, uri, *problem)
-        yield Entry(
-            video_id=ids[relative],
+            listed.refuse(Reject(name, uri, *problem))
+        entry = Entry(
+            video_id=relative.rsplit(".", 1)[0],
             split=split,
             uri=uri,
             script=None if script is None else listing.address(root, script),
@@ -69,6 +77,8 @@ def read(name: str, collection: FolderCollection) -> Iterator[Entry | Reject]:
             captions=(row["caption"],) if "caption" in row else (),
             label=row.get("label"),
         )
+        listed.add(entry, key=relative)
+    return listed
 
 
 def _matching(root: str, files: Sequence[str], pattern: str) -> list[str]:
@@ -83,15 +93,14 @@ def _matching(root: str, files: Sequence[str], pattern: str) -> list[str]:
     return found
 
 
-def _encodable(name: str, root: str, found: Sequence[str], rejects: list[Reject]) -> list[str]:
+def _encodable(name: str, root: str, found: Sequence[str], listed: Listed) -> list[str]:
     """Without the names that no table could hold: those whose bytes are not UTF-8."""
     good = []
     for relative in found:
         try:
             relative.encode()
         except UnicodeEncodeError:
-            readable = listing.address(root, relative).encode(errors="backslashreplace").decode()
-            rejects.append(Reject(name, readable, "name is not UTF-8", "rename the file"))
+            listed.refuse(Reject(name, listing.address(root, relative), "name is not UTF-8", "rename the file"))
         else:
             good.append(relative)
     return good
@@ -101,7 +110,7 @@ def _encodable(name: str, root: str, found: Sequence[str], rejects: list[Reject]
 
 
 def _tables(
-    name: str, root: str, collection: FolderCollection, found: Sequence[str], rejects: list[Reject]
+    name: str, root: str, collection: FolderCollection, found: Sequence[str], listed: Listed
 ) -> tuple[dict[str, dict[str, str]], bool]:
     """Rows of the CSV files by relative path of their video, and whether one of them has a column `split`."""
     rows: dict[str, dict[str, str]] = {}
@@ -122,7 +131,7 @@ def _tables(
             if len(matches) != 1:
                 reason = "ambiguous video" if matches else "no such video"
                 detail = f"row {number} of {path} names {video!r}: " + (", ".join(matches) or "it is not there")
-                rejects.append(Reject(name, f"{path}:{number}", reason, detail))
+                listed.refuse(Reject(name, f"{path}:{number}", reason, detail))
                 continue
             wanted = {"title", "caption", "split"} & columns
             values = {column: row[column].strip() for column in wanted if (row[column] or "").strip()}
@@ -170,34 +179,14 @@ def _names(found: Sequence[str]) -> dict[str, list[str]]:
     return names
 
 
-# ------------------------------------------------------------------------------------------ ids, splits
-
-
-def _video_ids(found: Sequence[str]) -> dict[str, str]:
-    """Relative path -> id of letters, digits, `_` and `-`; what would collide gets a short hash."""
-    safe = {relative: re.sub(r"[^A-Za-z0-9_-]", "_", relative.rsplit(".", 1)[0]) for relative in found}
-    count = Counter(name.casefold() for name in safe.values())  # some file systems fold case
-    return {
-        relative: name
-        if count[name.casefold()] == 1 and len(name) <= 80
-        else f"{name[:80]}-{hashlib.sha256(relative.encode()).hexdigest()[:8]}"
-        for relative, name in safe.items()
-    }
-
-
 def _split(relative: str, row: dict[str, str], collection: FolderCollection) -> str | None:
-    splits = collection.splits
-    if isinstance(splits, dict):
-        return next((split for pattern, split in splits.items() if fnmatch(relative, pattern)), None)
-    if splits == "column":
-        return SPLIT_NAMES.get(row.get("split", "").lower())
-    if splits == "folder":
-        return SPLIT_NAMES.get(relative.split("/")[0].lower()) if "/" in relative else None
-    # A number in [0, 1) that belongs to the name: a video keeps its split when others come or go.
-    share = int.from_bytes(hashlib.sha256(relative.encode()).digest()[:8], "big") / 2**64
-    if share < collection.test_share:
-        return "test"
-    return "val" if share < collection.test_share + collection.val_share else "train"
+    if isinstance(collection.splits, dict):
+        return by_pattern(relative, collection.splits)
+    if collection.splits == "column":
+        return by_name(row.get("split", ""))
+    if collection.splits == "folder":
+        return by_name(relative.split("/")[0]) if "/" in relative else None
+    return by_share(relative, collection.val_share, collection.test_share)
 
 
 # ----------------------------------------------------------------------------------------------- captions

@@ -1,4 +1,4 @@
-"""MLflow tracking on a real sqlite store."""
+"""What stages record in MLflow, on a real sqlite store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from flows import parameters
-from flows.tracking import recording, store, views
+from flows.tracking import store, views
+from flows.tracking.reporter import WEIGHTS, tracked, used
 from scriptsight.errors import InputError
 
 
@@ -22,11 +23,11 @@ def settings(workspace: Path) -> parameters.Params:
 
 def train(settings: parameters.Params) -> None:
     """What pretrain leaves behind, reported as it reports."""
-    with recording.tracked("pretrain", settings) as reporter:
+    with tracked("pretrain", settings) as reporter:
         for step in range(5):
             reporter.metrics({"train/loss": 5.0 - step}, step)
-        recording.WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
-        recording.WEIGHTS.write_bytes(b"a model")
+        WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
+        WEIGHTS.write_bytes(b"a model")
         picture = Path("curves.csv")
         picture.write_text("step,loss\n")
         reporter.artifact(picture)
@@ -34,7 +35,7 @@ def train(settings: parameters.Params) -> None:
 
 
 def probe(settings: parameters.Params) -> None:
-    with recording.tracked("probe", settings):
+    with tracked("probe", settings):
         write("probe", {"linear_top1": 0.5, "random_init": {"linear_top1": 0.25}})
 
 
@@ -55,14 +56,14 @@ def test_a_model_is_one_run(settings: parameters.Params, capsys: pytest.CaptureF
     """Probe finds the run of pretrain by the weights; other weights, of which there is no run, get one."""
     write("ingest", {"narrated": {"videos": 3}})
     train(settings)
-    with pytest.raises(KeyError), recording.tracked("probe", settings):
+    with pytest.raises(KeyError), tracked("probe", settings):
         raise KeyError("boom")
     (run,) = runs()
     assert (run.info.status, run.data.tags["failed_stage"]) == ("FINISHED", "probe")  # the model is trained
     probe(settings)
     assert "failed_stage" not in runs()[0].data.tags
     assert "MLflow has no run of this model" not in capsys.readouterr().err
-    recording.WEIGHTS.write_bytes(b"another model")  # as a checkout from DVC's cache does
+    WEIGHTS.write_bytes(b"another model")  # as a checkout from DVC's cache does
     probe(settings)
     assert "MLflow has no run of this model" in capsys.readouterr().err
     newest, run = runs()
@@ -93,15 +94,15 @@ def test_a_probe_of_next_week_leaves_the_duration_of_the_training(settings: para
     assert (after.start_time, after.end_time, after.status) == (before.start_time, before.end_time, "FINISHED")
 
 
-def test_parameters_are_those_that_tell_models_apart(settings: parameters.Params) -> None:
-    used = recording.used(settings)
+def test_parameters_are_those_that_distinguish_models(settings: parameters.Params) -> None:
+    names = used(settings)
     assert settings.pretrain.objective == "tvts"
-    assert {"pretrain.tvts.sort_weight", "pretrain.optimizer.lr"} <= used.keys()
-    assert not [name for name in used if name.startswith(("pretrain.cpd.", "pretrain.joint."))]  # not in use
-    assert not [name for name, value in used.items() if value is None or name.endswith((".workers", ".runner"))]
+    assert {"pretrain.tvts.sort_weight", "pretrain.optimizer.lr"} <= names.keys()
+    assert not [name for name in names if name.startswith(("pretrain.cpd.", "pretrain.joint."))]  # not in use
+    assert not [name for name, value in names.items() if value is None or name.endswith((".workers", ".runner"))]
     plain = settings.pretrain.model_copy(update={"objective": "contrastive"})
-    used = recording.used(settings.model_copy(update={"pretrain": plain}))
-    assert "pretrain.tvts.align_weight" in used  # contrastive's weight is that of tvts
+    names = used(settings.model_copy(update={"pretrain": plain}))
+    assert "pretrain.tvts.align_weight" in names  # contrastive's weight is that of tvts
     train(settings)
     (run,) = runs()
     everything = Path("mlruns/artifacts") / run.info.run_id / "artifacts/params.yaml"
@@ -135,34 +136,34 @@ def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: paramet
 
 
 def test_a_failed_stage_leaves_a_failed_run(settings: parameters.Params) -> None:
-    with pytest.raises(KeyError), recording.tracked("pretrain", settings):
+    with pytest.raises(KeyError), tracked("pretrain", settings):
         raise KeyError("boom")
     (run,) = runs()
     assert run.info.status == "FAILED"
     assert "weights_digest" not in run.data.tags
 
 
-def test_a_dead_server_is_told_before_work_begins(
+def test_a_dead_server_is_reported_before_work_begins(
     settings: parameters.Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     dead = pytest.raises(InputError, match=r"127\.0\.0\.1:9 does not answer")
-    with dead as told, recording.tracked("pretrain", settings):
+    with dead as refused, tracked("pretrain", settings):
         raise AssertionError("the block must not run")
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(refused.value)
 
 
-def test_a_broken_store_is_told_at_the_first_figure(
+def test_a_broken_store_is_reported_at_the_first_figure(
     settings: parameters.Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not when the training is done and would be lost; nor does it hide an error of the stage."""
     Path("file").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/file/x.db")  # not even root can make it
     broken = pytest.raises(InputError, match=r"MLflow at sqlite:.* can't be used")
-    with broken, recording.tracked("pretrain", settings) as reporter:
+    with broken, tracked("pretrain", settings) as reporter:
         reporter.metrics({"train/loss": 5.0}, 1)
-        raise AssertionError("told too late")
+        raise AssertionError("refused too late")
     assert "can't be used" not in capsys.readouterr().err
-    with pytest.raises(KeyError, match="boom"), recording.tracked("pretrain", settings):
+    with pytest.raises(KeyError, match="boom"), tracked("pretrain", settings):
         raise KeyError("boom")
     assert "can't be used" in capsys.readouterr().err

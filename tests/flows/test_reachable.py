@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from flows import reachable
-from flows.orchestration import server
 from scriptsight import redaction
 
 
@@ -46,16 +45,6 @@ def test_a_password_in_the_address_is_no_obstacle(address: str) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://someone:pw@127.0.0.1:9", "http://[", "http://a:b"])
 def test_a_dead_or_broken_address_does_not_answer(url: str) -> None:
     assert not reachable.answers(url)
-
-
-def test_a_dead_prefect_server_is_told_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://someone:secret@127.0.0.1:9/api")
-    monkeypatch.setenv("PREFECT_PROFILE", "")  # restored afterwards
-    assert not server.from_environment()
-    told = capsys.readouterr().err
-    assert "PREFECT_API_URL=http://***@127.0.0.1:9/api does not answer" in told
 
 
 def test_no_secret_is_recorded() -> None:

@@ -20,7 +20,7 @@ from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Work, write_plan
 from tests import small
 from tests.conftest import MakeVideo
-from tests.flows import waiting
+from tests.flows.orchestration import waiting
 
 VIDEOS = 6
 
@@ -121,7 +121,7 @@ def _kill_at_work(victim: psutil.Process, folder: Path, killed: list[psutil.Proc
     victim.kill()
 
 
-def test_a_dask_scheduler_that_is_not_there_is_told() -> None:
+def test_a_dask_scheduler_that_is_not_there_is_reported() -> None:
     with pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:9 does not answer"):
         runners.mapper("ingest", ingest_params(runner="dask", dask_address="tcp://127.0.0.1:9"))
 
@@ -130,4 +130,4 @@ def test_only_what_may_pass_by_itself_is_tried_again() -> None:
     from prefect import states
 
     errors = (OSError("stale file handle"), InputError("the disk is full"), AssertionError("a mistake"))
-    assert [runners._may_pass(None, None, states.Failed(data=error)) for error in errors] == [True, False, False]
+    assert [runners.may_pass(None, None, states.Failed(data=error)) for error in errors] == [True, False, False]

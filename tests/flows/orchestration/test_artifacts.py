@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 
 from flows.orchestration import artifacts
 from flows.orchestration.deployed import pipeline
-from flows.running import processes, repository
+from flows.running import processes
 from flows.running.repository import StageOutcome
 from tests.conftest import MakeVideo
 from tests.flows.conftest import FOLDER
@@ -97,15 +97,6 @@ def test_the_last_lines_of_an_unforeseen_error(run: Run, workspace: Path, make_v
     assert "src/scriptsight/" in found["report"]
     assert quoted[-1].startswith("pyarrow.lib.ArrowInvalid")
     assert "subprocess" not in found["report"] and "dvc" not in found["report"].lower()
-
-
-def test_a_stage_that_was_killed_is_told_so() -> None:
-    """By its signal, as subprocess names it and as a shell does; what else DVC says is handed on."""
-    for status in (-9, 137):
-        why, may_pass = repository.without_a_word(f"failed to run: python -m flows.pretrain, exited with {status}")
-        assert "SIGKILL" in why and may_pass
-    assert repository.without_a_word("failed to run: x, exited with 143") == ("it was stopped (SIGTERM)", False)
-    assert repository.without_a_word("output 'data' does not exist") == ("output 'data' does not exist", False)
 
 
 def test_text_of_a_failure_stays_text() -> None:

@@ -212,9 +212,9 @@ def test_outputs_go_to_a_remote_and_come_from_it(
     assert catalogue.read_bytes() == content
 
 
-def test_lost_runs_crash_and_people_are_told(client: Any, prefect_server: str) -> None:
+def test_lost_runs_crash_and_people_are_notified(client: Any, prefect_server: str) -> None:
     """A flow that sends no more heartbeats, and a model that is no better, by the automations of the README."""
-    with inbox() as (address, told):
+    with inbox() as (address, received):
         block = CustomWebhookNotificationBlock(name="tests", url=address, json_data={"text": "{{subject}}: {{body}}"})
         block.save("tests", overwrite=True)
         automations.create("custom-webhook/tests", lost_seconds=10)
@@ -224,11 +224,11 @@ def test_lost_runs_crash_and_people_are_told(client: Any, prefect_server: str) -
         emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{lost.id}"})
         emit_event(automations.WORSE, {"prefect.resource.id": "scriptsight.model.x"}, payload={"why": "p = 0.4"})
         assert ended(client, lost).is_crashed()
-        wait(lambda: any("pipeline Crashed" in text and "No heartbeat for 10 s" in text for text in told))
-        wait(lambda: any("no better: p = 0.4" in text for text in told))
+        wait(lambda: any("pipeline Crashed" in text and "No heartbeat for 10 s" in text for text in received))
+        wait(lambda: any("no better: p = 0.4" in text for text in received))
 
 
-def test_a_block_that_is_not_there_is_told(client: Any) -> None:
+def test_a_block_that_is_not_there_is_named(client: Any) -> None:
     with pytest.raises(InputError, match="no block 'slack-webhook/nobody'"):
         automations.create("slack-webhook/nobody")
 
@@ -236,11 +236,11 @@ def test_a_block_that_is_not_there_is_told(client: Any) -> None:
 @contextmanager
 def inbox() -> Iterator[tuple[str, list[str]]]:
     """A receiver of webhooks -> its address, and the texts it gets."""
-    told: list[str] = []
+    received: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
             self.send_response(200)
             self.end_headers()
 
@@ -250,6 +250,6 @@ def inbox() -> Iterator[tuple[str, list[str]]]:
     with HTTPServer(("127.0.0.1", 0), Handler) as here:
         thread = threading.Thread(target=here.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{here.server_port}", told
+        yield f"http://127.0.0.1:{here.server_port}", received
         here.shutdown()
         thread.join()

@@ -1,9 +1,7 @@
-"""MLflow: the one place that talks to it. One trained model is one run.
+"""What a stage records in MLflow. One trained model is one run.
 
-pretrain opens the run; probe and retrieve find it by the digest of the weights (tag `weights_digest`). The
-talking is done in a process of its own (`flows.tracking.recorder`, events as JSON lines on its input): its
-four seconds of imports overlap with those of the stage, no database write stops the training loop, and a
-training that is killed leaves a run marked FAILED, because its events end without a word.
+pretrain opens the run; probe and retrieve find it by the digest of the weights (tag `weights_digest`). The reporter
+sends what a stage finds to a process of its own (`flows.tracking.stage_run`), which talks to MLflow.
 
 A figure has one name: `train/` and `val/` are curves, `probe/` and `retrieve/` what the model is worth, `speed/` what
 it costs, `data/` what it learned from. Parameters that this run did not use are not among its parameters; the
@@ -23,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from flows.names import flat
+from flows.names import flat, numbers
 from flows.parameters import Params
 from flows.tracking.store import require_answer, uri
 from scriptsight import files
@@ -42,10 +40,11 @@ MACHINE = {"workers", "loader_workers", "threads", "runner", "dask_address", "ti
 class MlflowReporter(ConsoleReporter):
     """A reporter whose figures also go to an MLflow run."""
 
-    def __init__(self, opening: Mapping[str, Any]) -> None:
+    def __init__(self, first: Mapping[str, Any]) -> None:
+        """`first` is the event that opens the run, as `opening` makes it."""
         # A session of its own: ctrl-C must not end it before the stage has said how it ended.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.tracking.recorder"],
+            [sys.executable, "-m", "flows.tracking.stage_run"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -54,7 +53,7 @@ class MlflowReporter(ConsoleReporter):
         self._opened: bool | None = None  # not known before the first figure: MLflow takes seconds to start
         self._lost = False
         self.page = ""  # of the run, below MLflow's address; known once it is open
-        self._send(opening)
+        self._send(first)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         self._open()
@@ -90,10 +89,11 @@ class MlflowReporter(ConsoleReporter):
         if self._opened is not None:
             return
         assert self._process.stdout
-        answer = json.loads(self._process.stdout.readline() or '{"error": "see the lines above"}')
+        nothing = {"error": f"MLflow at {clean(uri())} can't be used: see the lines above."}
+        answer = json.loads(self._process.stdout.readline() or json.dumps(nothing))
         self._opened = "error" not in answer
         if not self._opened:
-            raise InputError(f"MLflow at {clean(uri())} can't be used: {answer['error']}")
+            raise InputError(answer["error"])
         self.page = answer["page"]
         if answer["message"]:
             self.message(answer["message"])
@@ -120,7 +120,7 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
         InputError: MLflow can't be used, or the model that a run is looked up for does not exist.
     """
     require_answer(uri())
-    reporter = MlflowReporter(_opening(stage, params))
+    reporter = MlflowReporter(opening(stage, params))
     status = "FAILED"
     try:
         yield reporter
@@ -140,8 +140,12 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
         reporter.end(status)
 
 
-def _opening(stage: str, params: Params) -> dict[str, Any]:
-    """The first event: what identifies and describes the run."""
+def opening(stage: str, params: Params) -> dict[str, Any]:
+    """The first event: what identifies and describes the run.
+
+    Raises:
+        InputError: there is no model whose run could be looked up.
+    """
     if stage != "pretrain" and not WEIGHTS.is_file():
         raise InputError(f"There is no trained model ({WEIGHTS}): run the pretrain stage first.")
     learn = params.pretrain
@@ -149,7 +153,7 @@ def _opening(stage: str, params: Params) -> dict[str, Any]:
         "stage": stage,
         "weights_digest": None if stage == "pretrain" else files.digest(WEIGHTS),
         "name": f"{learn.objective} K={learn.k} seed {learn.seed}",  # with its weights it just fits MLflow's column
-        "params": {name: clean(value) for name, value in used(params).items()},
+        "params": used(params),
         "all_params": _cleaned(params.model_dump(mode="json")),
         "tags": _origin(),
     }
@@ -165,7 +169,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def used(params: Params) -> dict[str, Any]:
-    """The parameters that a run is told apart by: not those of other objectives, of the machine, or left open."""
+    """The parameters that distinguish runs: not those of other objectives, of the machine, or left open."""
     kinds = set(get_args(PretrainParams.model_fields["objective"].annotation)) - {params.pretrain.objective}
     kinds -= set(params.pretrain.objectives)
     if params.pretrain.objective == "contrastive":  # whose parameters are those of tvts
@@ -175,9 +179,7 @@ def used(params: Params) -> dict[str, Any]:
     return {
         name: value
         for name, value in values.items()
-        if value is not None
-        and not name.startswith((*others, "registry."))
-        and name.rpartition(".")[2] not in MACHINE
+        if value is not None and not name.startswith(others) and name.rpartition(".")[2] not in MACHINE
     }
 
 
@@ -207,9 +209,6 @@ def _git(*arguments: str) -> list[str]:
 
 
 def _figures(stage: str) -> dict[str, float]:
-    """The numbers of metrics/STAGE.json under names such as `random_init/linear_top1`."""
+    """The numbers of metrics/STAGE.json under names such as `random_init/linear_top1`; none before it ran."""
     path = Path("metrics") / f"{stage}.json"
-    if not path.is_file():
-        return {}
-    values = flat(json.loads(path.read_text(encoding="utf-8")), "/")
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+    return numbers(path) if path.is_file() else {}

@@ -1,13 +1,13 @@
-"""What a trial's process needs: imported once, in the process that all trials are forked from, and nowhere else.
+"""What an experiment's process needs: imported once, in the process that all are forked from, and nowhere else.
 
-That process must not outlive the study, nor the trials that process: a killed study would leave writers behind.
+That process must not outlive the command, nor the experiments that process: a killed study would leave writers.
 """
 
 import os
 
 from flows.running import processes
 
-os.setsid()  # a signal for the study's group is for the study, which then asks its trials to end
+os.setsid()  # a signal for the command's group is for the command, which then asks its experiments to end
 processes.die_with_parent()  # before the seconds that follow
 
 import torch._dynamo  # noqa: E402 - torch's optimizers import it when they are first made

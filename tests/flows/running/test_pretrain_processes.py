@@ -60,9 +60,9 @@ def test_two_processes_make_one_model_and_one_run_and_end_with_their_parent(prep
     process = start()
     family = begun(process, prepared, "0000000100.pt")
     process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=30)[1]
-    assert process.returncode == 143, told
-    assert "run again to go on from there" in told
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 143, said
+    assert "run again to go on from there" in said
     assert not psutil.wait_procs(family, timeout=20)[1]
     assert not (prepared / "models").exists()
 
@@ -74,9 +74,9 @@ def test_two_processes_make_one_model_and_one_run_and_end_with_their_parent(prep
     assert not (prepared / "models").exists()
 
     process = start()
-    told = process.communicate(timeout=150)[1]
-    assert process.returncode == 0, told
-    assert told.count("Resuming after step") == 1  # one process speaks for all
+    said = process.communicate(timeout=150)[1]
+    assert process.returncode == 0, said
+    assert said.count("Resuming after step") == 1  # one process speaks for all
     assert (prepared / "models/pretrained/model.safetensors").is_file()
     assert (prepared / "models/best/model.safetensors").is_file()
     assert sorted(runs()) == ["FAILED", "FAILED", "FINISHED"]

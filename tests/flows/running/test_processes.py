@@ -1,0 +1,39 @@
+"""Processes that end with their parents."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a child when its parent ends")
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_stage_dies_with_dvc(shell: str) -> None:
+    """As DVC starts it: through a shell, which the stage must outlive as little as dvc itself."""
+    if not Path(shell).exists():
+        pytest.skip(f"no {shell}")
+    child = (
+        "from flows.running.processes import die_with_parent; import time; die_with_parent();"
+        " print(1, flush=True); time.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys; p = subprocess.Popen([sys.argv[1], '-c', sys.argv[2]]);"
+        "print(p.pid, flush=True); p.wait()"
+    )
+    command = f'{sys.executable} -c "{child}"'
+    dvc = subprocess.Popen([sys.executable, "-c", parent, shell, command], stdout=subprocess.PIPE)  # noqa: S603
+    assert dvc.stdout
+    pid = int(dvc.stdout.readline())
+    assert dvc.stdout.readline() == b"1\n"
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    os.kill(dvc.pid, signal.SIGKILL)
+    dvc.wait()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    dvc.stdout.close()
