@@ -7,6 +7,7 @@ A line of a page such as `<!-- generated: section pretrain -->` is replaced. The
     kinds NAME              the same for all kinds of a choice by `kind`: collections, video, text, ...
     schema NAME             the columns of a table that stages hand on
     rules                   what each rule of cleaning does
+    offered                 what `import scriptsight` offers, each with its documentation
     dataset NAME            what the module of a dataset's reader says of its layout, and what to write
 
 Meanings are the comments beside the fields, defaults those of params.yaml, or of the class where that has no line.
@@ -59,6 +60,7 @@ def generated(kind: str, words: str) -> str:
         "kinds": kinds,
         "schema": schema,
         "rules": rules,
+        "offered": offered,
         "dataset": dataset,
     }
     if kind not in makers:
@@ -74,7 +76,7 @@ def help_text(command: str) -> str:
     """What `COMMAND --help` prints, of `scriptsight ...` or `python ...`, from this checkout."""
     first, *rest = command.split()
     start = [sys.executable, "-m", "scriptsight"] if first == "scriptsight" else [sys.executable]
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(  # noqa: S603 - our own words
         [*start, *rest, "--help"],
         cwd=ROOT,
@@ -317,6 +319,28 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if value != "" else '""'
+
+
+# ---- Python
+
+
+def offered(_: str) -> str:
+    """A block of mkdocstrings for each name in `scriptsight.__all__`, from the place where it is defined."""
+    import scriptsight
+
+    blocks = []
+    for name in scriptsight.__all__:
+        found = getattr(scriptsight, name)
+        if inspect.ismodule(found):
+            path, title = found.__name__, f"scriptsight.{name}"
+        elif hasattr(found, "__qualname__"):
+            path, title = f"{found.__module__}.{found.__qualname__}", f"scriptsight.{name}"
+        else:
+            continue  # __version__
+        inherited = "true" if name == "Encoder" else "false"
+        options = f"{{heading: {title}, toc_label: {name}, inherited_members: {inherited}}}"
+        blocks.append(f"::: {path}\n    options: {options}\n")
+    return "\n".join(blocks)
 
 
 # ---- tables and datasets
