@@ -38,8 +38,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy import stats  # type: ignore[import-untyped]
-
+from flows.experiments import standings
+from flows.experiments.standings import Standing
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
 
@@ -48,23 +48,8 @@ MARK = re.compile(r"<!-- figure: (?P<what>[^>]+?) -->(?P<text>.*?)<!-- /figure -
 STAGES = ("ingest", "segment", "pretrain", "probe", "retrieve")
 COMPARED = "docs/compare.csv"
 
-OBJECTIVES = {
-    "tvts": "TVTS: sorting and alignment",
-    "contrastive": "alignment alone",
-    "cpd": "CPD",
-    "masked_pixels": "masked pixels (VideoMAE)",
-    "frame_order": "frame order (MERLOT's task)",
-    "joint": "TVTS and CPD together",
-    "untrained": "untrained encoder",
-}
-MEASURED = {
-    "sorting": "transcripts sorted",
-    "slow": "linear probe, slow actions",
-    "loop": "linear probe, looped actions",
-    "v2v": "video-to-video R@1",
-    "t2v": "text-to-video R@1",
-}
-BUDGETS = {"steps": "same steps", "seconds": "same processor seconds"}
+SHOWN = ("sorting", "slow", "loop", "v2v", "t2v")  # columns of the table of objectives
+AHEAD = ("slow", "loop", "t2v")  # and of the table of differences
 
 # What is measured, its value, and what to read it against; in braces what could stand in a mark.
 RESULTS = (
@@ -294,53 +279,66 @@ class Figures:
                 value = f"{found['speedup']:.1f}x; {found['ours']['mfu']:.2f}"
                 yield [what, value, "`python benchmarks/step.py`"]
 
-    def _seeds(self, world: str, budget: str, objective: str, figure: str) -> dict[str, float]:
-        """Seed -> figure. The reference and the untrained encoder are the same by both budgets."""
+    def _standing(self, world: str, budget: str) -> Standing:
+        """All objectives' seeds in one world and by one budget; the reference is the same by both budgets."""
         if COMPARED not in self._read:
             text = self._results.read(COMPARED)
             if text is None:
                 raise InputError(f"there is no {COMPARED}: `scriptsight compare --preset full --out docs` writes it")
             self._read[COMPARED] = list(csv.DictReader(text.splitlines()))
-        wanted = (world, budget, objective)
-        rows = [row for row in self._read[COMPARED] if (row["world"], row["budget"], row["objective"]) == wanted]
-        if not rows or figure not in rows[0]:
-            raise InputError(f"{COMPARED} has no {figure} of {' '.join(wanted)}")
-        return {row["seed"]: float(row[figure]) for row in rows if row[figure]}
+        standing = Standing()
+        for row in self._read[COMPARED]:
+            if (row["world"], row["budget"]) == (world, budget):
+                seed = {name: float(value) for name, value in row.items() if name not in standings.KEYS and value}
+                standing.trained.setdefault(row["objective"], []).append(seed)
+        standing.chance = standing.trained.pop(standings.CHANCE, [{}])[0]
+        if not standing.trained:
+            raise InputError(f"{COMPARED} has nothing of world {world} and budget {budget}")
+        return standing
+
+    def _seeds(self, world: str, budget: str, objective: str, figure: str) -> list[float]:
+        seeds = self._standing(world, budget).trained.get(objective, [])
+        if not any(figure in seed for seed in seeds):
+            raise InputError(f"{COMPARED} has no {figure} of {objective} in world {world}, budget {budget}")
+        return [seed[figure] for seed in seeds if figure in seed]
 
     def _mean(self, world: str, budget: str, objective: str, figure: str) -> str:
-        seeds = self._seeds(world, budget, objective, figure)
-        return f"{statistics.mean(seeds.values()):.3f}" if seeds else "-"
+        return f"{statistics.mean(self._seeds(world, budget, objective, figure)):.3f}"
 
     def _range(self, world: str, budget: str, objective: str, figure: str) -> str:
-        seeds = self._seeds(world, budget, objective, figure).values()
+        seeds = self._seeds(world, budget, objective, figure)
         return f"{min(seeds):.3f} to {max(seeds):.3f}"
 
     def ahead(self, world: str, budget: str, rival: str, figure: str) -> tuple[float, float, float]:
         """Points by which TVTS is ahead of a rival: the mean of the seeds' differences, and its 95% t interval."""
-        ours, theirs = (self._seeds(world, budget, name, figure) for name in ("tvts", rival))
-        points = [100 * (value - theirs[seed]) for seed, value in ours.items() if seed in theirs]
-        mean = statistics.mean(points)
-        half = float(stats.t.ppf(0.975, len(points) - 1)) * statistics.stdev(points) / len(points) ** 0.5
-        return mean, mean - half, mean + half
+        found = standings.ahead(self._standing(world, budget), rival, figure)
+        if found is None:
+            raise InputError(f"{COMPARED} has fewer than two seeds of {rival} in world {world}, budget {budget}")
+        mean, low, high = (100 * value for value in found)
+        return mean, low, high
 
     def _ahead_in_words(self, world: str, budget: str, rival: str, figure: str) -> str:
         mean, low, high = self.ahead(world, budget, rival, figure)
         return f"{mean:.0f} points ({low:.0f} to {high:.0f})"
 
     def _objectives(self, world: str, budget: str) -> Iterator[list[str]]:
-        yield ["objective", *MEASURED.values()]
-        for name, title in OBJECTIVES.items():
-            yield [title, *(self._mean(world, budget, name, figure) for figure in MEASURED)]
+        yield ["objective", *(standings.COLUMNS[figure] for figure in SHOWN)]
+        standing = self._standing(world, budget)
+        for name, title in standings.NAMES.items():
+            seeds = standing.trained.get(name, [])
+            values = [[seed[figure] for seed in seeds if figure in seed] for figure in SHOWN]
+            yield [title, *(f"{statistics.mean(found):.3f}" if found else "-" for found in values)]
+        chance = standing.chance
+        yield ["chance", *(f"{chance[figure]:.3f}" if figure in chance else "-" for figure in SHOWN)]
 
     def _ahead_of_all(self, world: str) -> Iterator[list[str]]:
-        shown = ("slow", "loop", "t2v")
-        yield ["TVTS ahead of", "budget", *(MEASURED[figure] for figure in shown)]
-        for rival in (name for name in OBJECTIVES if name != "tvts"):
-            for budget, title in BUDGETS.items():
+        yield ["TVTS ahead of", "budget", *(standings.COLUMNS[figure] for figure in AHEAD)]
+        for rival in (name for name in standings.NAMES if name != "tvts"):
+            for budget, title in standings.BUDGETS.items():
                 cells = [
-                    "{:+.0f} ({:+.0f} to {:+.0f})".format(*self.ahead(world, budget, rival, name)) for name in shown
+                    "{:+.0f} ({:+.0f} to {:+.0f})".format(*self.ahead(world, budget, rival, one)) for one in AHEAD
                 ]
-                yield [OBJECTIVES[rival], title, *cells]
+                yield [standings.NAMES[rival], title, *cells]
 
 
 def pages(root: Path) -> list[Path]:
