@@ -106,7 +106,7 @@ def test_mlflow_answers_to_its_name_among_the_containers_alone(mlflow: httpx.Cli
 
 
 def test_a_study_moves_from_sqlite_and_is_on_the_dashboard(servers: Servers, tmp_path: Path) -> None:
-    """The command of docs/operations.md."""
+    """The command of docs/how-to/operations.md."""
     move = (
         "import optuna, sys; old, new = sys.argv[1:]; study = optuna.create_study(study_name='sizes', storage=old);"
         "study.optimize(lambda trial: trial.suggest_float('lr', 1e-4, 1e-1, log=True), n_trials=3);"
