@@ -183,7 +183,7 @@ class ObjectiveComparison:
         def seconds(objective: str) -> float:
             runs = (Run(first, seed, objective, STEPS) for seed in self.preset.seeds)
             return statistics.median(
-                contest.read(run.folder(self.root) / contest.RESULT)["step_seconds"] for run in runs
+                float(contest.read(run.folder(self.root) / contest.RESULT)["step_seconds"]) for run in runs
             )
 
         return {objective: seconds(objective) / seconds(REFERENCE) for objective in self.preset.objectives}
@@ -203,7 +203,9 @@ def compare(comparison: ObjectiveComparison, workers: int) -> None:
     def entry(name: str) -> str | None:
         return _make(comparison.root / name)
 
-    @flow(name="compare", task_runner=ThreadPoolTaskRunner(max_workers=workers), persist_result=False)
+    threads: Any = ThreadPoolTaskRunner(max_workers=workers)
+
+    @flow(name="compare", task_runner=threads, persist_result=False)
     def all_entries() -> None:
         for wave in comparison.waves():
             running = []

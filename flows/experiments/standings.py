@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from flows.experiments import contest
 from scriptsight.files import whole_file

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from scriptsight.errors import InputError
 

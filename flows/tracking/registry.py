@@ -190,7 +190,7 @@ def _register(client: Any, name: str, run: Any, digest: str) -> Any:
 
 def contents(bundle: Path) -> dict[str, Any]:
     """What MLflow saves of a model: its code, its bundle, its signature, an example and what it needs installed."""
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
@@ -198,7 +198,7 @@ def contents(bundle: Path) -> dict[str, Any]:
     from scriptsight.models.bundle import load
 
     width = load(bundle).embed_dim
-    columns = [ColSpec("string", name, required=False) for name in ("text", "video")]
+    columns: list[ColSpec | TensorSpec] = [ColSpec("string", name, required=False) for name in ("text", "video")]
     vectors = Schema([TensorSpec(np.dtype(np.float32), (-1, width))])
     return {
         "python_model": str(Path(__file__).with_name("serving.py")),
