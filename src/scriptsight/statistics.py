@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, binomtest  # type: ignore[import-untyped]
+from scipy.stats import binom, binomtest
 
 LEVEL = 0.95
 RESAMPLES = 2000

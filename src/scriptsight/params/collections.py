@@ -193,7 +193,8 @@ class WebDatasetCollection(Section):
 
     @model_validator(mode="after")
     def _shares_fit(self) -> WebDatasetCollection:
-        return _checked_shares(self)
+        _check_shares(self)
+        return self
 
 
 class YtDlpCollection(Section):
@@ -208,13 +209,13 @@ class YtDlpCollection(Section):
 
     @model_validator(mode="after")
     def _shares_fit(self) -> YtDlpCollection:
-        return _checked_shares(self)
+        _check_shares(self)
+        return self
 
 
-def _checked_shares(collection: Any) -> Any:
+def _check_shares(collection: Any) -> None:
     if collection.val_share + collection.test_share > 1:
         raise ValueError("val_share and test_share together are over 1")
-    return collection
 
 
 DatasetCollection = (
