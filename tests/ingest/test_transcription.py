@@ -30,6 +30,7 @@ from scriptsight.media import MediaError, audio
 from scriptsight.media.audio import SAMPLE_RATE as RATE
 from scriptsight.params import reading
 from scriptsight.params.ingest import Transcription
+from tests.conftest import MakeVideo
 
 MakeSound = Callable[..., Path]
 
@@ -266,7 +267,7 @@ def test_a_real_video_is_heard_where_it_speaks(model: Path, shared_data: Path, t
     assert cues[-1].end - cues[0].start > 60  # of the 88 s, spoken from end to end
 
 
-def test_no_sound_is_no_cue_and_needs_no_model(make_video, tmp_path: Path) -> None:
+def test_no_sound_is_no_cue_and_needs_no_model(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=1)
     assert transcriber("/no/such/model", tmp_path / "cache").cues(path) == ()
     assert kept(tmp_path) == {"a.mp4": path.stat().st_mtime_ns}

@@ -1,20 +1,22 @@
 """The narrated world is a benchmark: it must be what its description says."""
 
 import collections
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
-from scriptsight.catalogue import Reject
+from scriptsight.catalogue import Reject, Video
 from scriptsight.ingest import folder, world
 from scriptsight.ingest.describe import describe
 from scriptsight.params.collections import FolderCollection, WorldCollection
 from tests import small
 
 
-def collection(**changes) -> WorldCollection:
+def collection(**changes: Any) -> WorldCollection:
     values = {
         "kind": "world",
         "content": "narrated",
@@ -24,7 +26,7 @@ def collection(**changes) -> WorldCollection:
     return WorldCollection.model_validate(values | changes)
 
 
-def make(folder, **changes):
+def make(folder: Path, **changes: Any) -> list[Video]:
     chosen = collection(**changes)
     videos = world.render("w", chosen, list(world.entries(chosen, folder / "w")), folder / "rendered")
     rows = ((video.video_id, video.split, video.title or video.label) for video in videos)
@@ -32,17 +34,17 @@ def make(folder, **changes):
     return videos
 
 
-def frames_of(path) -> np.ndarray:
+def frames_of(path: str | Path) -> np.ndarray:
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 @pytest.fixture(scope="module")
-def narrated(tmp_path_factory):
+def narrated(tmp_path_factory: pytest.TempPathFactory) -> list[Video]:
     return make(tmp_path_factory.mktemp("world"))
 
 
-def test_videos_are_h264_files_with_scripts(narrated):
+def test_videos_are_h264_files_with_scripts(narrated: list[Video]) -> None:
     assert [video.video_id for video in narrated] == [
         "train-00000",
         "train-00001",
@@ -60,15 +62,15 @@ def test_videos_are_h264_files_with_scripts(narrated):
         assert [cue.start for cue in from_file] == pytest.approx([cue.start for cue in video.cues], abs=0.001)
 
 
-def test_equal_parameters_give_equal_bytes_and_another_seed_other_ones(tmp_path, narrated):
-    def digests(videos):
+def test_equal_parameters_give_equal_bytes_and_another_seed_other_ones(tmp_path: Path, narrated: list[Video]) -> None:
+    def digests(videos: list[Video]) -> list[str]:
         return [video.digest for video in videos]
 
     assert digests(make(tmp_path / "again")) == digests(narrated)
     assert not set(digests(make(tmp_path / "other", seed=9))) & set(digests(narrated))
 
 
-def test_what_is_done_is_undone():
+def test_what_is_done_is_undone() -> None:
     rng = np.random.default_rng(0)
     orders = collections.Counter()
     for _ in range(3000):
@@ -80,13 +82,13 @@ def test_what_is_done_is_undone():
     assert all(abs(orders[verb, place] - 250) < 76 for verb in world.VERBS for place in range(4))
 
 
-def test_without_undo_verbs_are_independent():
+def test_without_undo_verbs_are_independent() -> None:
     rng = np.random.default_rng(0)
     scenes = [world._scene_verbs(collection(undo=False), rng) for _ in range(300)]
     assert any(len(set(verbs)) < 4 for verbs in scenes)
 
 
-def test_sentences_do_not_depend_on_their_place_and_stay_near_their_event(narrated):
+def test_sentences_do_not_depend_on_their_place_and_stay_near_their_event(narrated: list[Video]) -> None:
     for video in narrated:
         for number, cue in enumerate(video.cues):
             event = number * 2.0 + number // 4 * 2.0
@@ -95,7 +97,7 @@ def test_sentences_do_not_depend_on_their_place_and_stay_near_their_event(narrat
         assert all(one.end <= other.start for one, other in zip(video.cues, video.cues[1:], strict=False))
 
 
-def test_words_are_lost_and_misheard_at_the_stated_rates():
+def test_words_are_lost_and_misheard_at_the_stated_rates() -> None:
     rng = np.random.default_rng(0)
     heard = [list(world._heard(["red"], rng)) for _ in range(20000)]
     assert sum(not words for words in heard) / 20000 == pytest.approx(0.08, abs=0.008)
@@ -103,7 +105,7 @@ def test_words_are_lost_and_misheard_at_the_stated_rates():
 
 
 @pytest.mark.parametrize("content", ["loop", "slow"])
-def test_twins_show_the_same_frames_backwards_under_opposite_labels(tmp_path, content):
+def test_twins_show_the_same_frames_backwards_under_opposite_labels(tmp_path: Path, content: str) -> None:
     clips = make(tmp_path, content=content, videos={"train": 4, "val": 0, "test": 3})
     assert [video.split for video in clips] == ["train"] * 4 + ["test"] * 3
     for one, other in (clips[:2], clips[2:4]):
@@ -114,13 +116,13 @@ def test_twins_show_the_same_frames_backwards_under_opposite_labels(tmp_path, co
         assert same < 0.6 * mixed  # what is left of `same` is what H.264 loses
 
 
-def test_labels_are_balanced(tmp_path):
+def test_labels_are_balanced(tmp_path: Path) -> None:
     clips = make(tmp_path, content="loop", videos={"train": 48, "val": 0, "test": 0})
     assert set(collections.Counter(video.label for video in clips).values()) == {4}
 
 
 @pytest.mark.parametrize("verb", world.VERBS)
-def test_an_event_does_what_its_verb_says(verb):
+def test_an_event_does_what_its_verb_says(verb: str) -> None:
     rng = np.random.default_rng(0)
     states = world._event(verb, 8, rng)
     column, sign = {
@@ -145,8 +147,8 @@ def test_an_event_does_what_its_verb_says(verb):
     assert (states == states[0]).all()  # nothing else changes
 
 
-def test_a_failed_publication_leaves_nothing(tmp_path):
-    def rows():
+def test_a_failed_publication_leaves_nothing(tmp_path: Path) -> None:
+    def rows() -> Iterator[tuple[str, str, str | None]]:
         yield "train-00000", "train", "a title"
         raise KeyboardInterrupt
 
@@ -155,7 +157,7 @@ def test_a_failed_publication_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_twin_alone_is_the_same_file(tmp_path):
+def test_a_twin_alone_is_the_same_file(tmp_path: Path) -> None:
     clips = collection(content="loop", videos={"train": 4, "val": 0, "test": 0})
     entries = list(world.entries(clips, tmp_path / "w"))
     together = world.render("w", clips, entries, tmp_path / "one")
@@ -163,7 +165,7 @@ def test_a_twin_alone_is_the_same_file(tmp_path):
     assert [video.digest for video in apart] == [video.digest for video in together]
 
 
-def test_the_whole_folder_is_an_ordinary_collection(narrated):
+def test_the_whole_folder_is_an_ordinary_collection(narrated: list[Video]) -> None:
     path = str(Path(narrated[0].uri).parent)
     plain = FolderCollection(kind="folder", path=path, captions="captions.csv", splits="column")
     rejects: list[Reject] = []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from scriptsight.media import MediaError, audio, audio_blocks
+from tests.conftest import MakeVideo
 
 RATE = 44_100
 
@@ -123,7 +124,7 @@ def test_blocks_are_the_whole_in_pieces(tmp_path: Path) -> None:
     assert np.array_equal(np.concatenate(blocks), audio(path))
 
 
-def test_a_silent_film(make_video, tmp_path: Path) -> None:
+def test_a_silent_film(make_video: MakeVideo, tmp_path: Path) -> None:
     sound = audio(make_video(tmp_path / "a.mp4", seconds=1))
     assert sound.shape == (0,)
     assert sound.dtype == np.float32

@@ -24,6 +24,7 @@ from scriptsight.params.segment import SegmentParams
 from scriptsight.segment import report
 from scriptsight.segments import SCHEMA, Segment, is_transcript, to_batch
 from tests import small
+from tests.conftest import MakeVideo
 
 HOSTILE = """<script>alert(1)</script> <img src=x onerror=alert(2)> "'&amp; {{ 7 * 7 }} ‮gpj.exe"""
 
@@ -225,7 +226,7 @@ def test_cleaning_is_told_where_ingest_tells_it(tmp_path: Path) -> None:
         page_of(tmp_path, tmp_path / "ingest.json")
 
 
-def test_the_page_of_a_real_run(make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_a_real_run(make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_video(Path("v/a.mp4"), seconds=12)
     Path("v/a.vtt").write_text(
