@@ -6,15 +6,17 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 
 def write_probe(
     folder: Path,
     *,
     test: str = "probe",
     labels: Sequence[str] = (),
-    order: Sequence[int] | None = None,
+    order: Sequence[int] | np.ndarray | None = None,
     append: bool = False,
-    **columns: Sequence[int | str],
+    **columns: Sequence[int | str] | np.ndarray,
 ) -> None:
     """FOLDER/outcomes.csv with clips v0, v1, ... and a column of 0 and 1 a protocol."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import parameters
+from flows import PROJECT, parameters
 from flows.running import locks, repository
-from flows.running.workspace import PROJECT, prepare
+from flows.running.workspace import prepare
 from scriptsight.errors import InputError
 from scriptsight.params import reading
 from tests.conftest import MakeVideo

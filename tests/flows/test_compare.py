@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import PROJECT
 from flows.experiments import compare, contest, standings
 from flows.tracking import store
 from scriptsight.errors import InputError
@@ -36,7 +37,7 @@ def server() -> Iterator[None]:
 
 
 def tiny(root: Path, **changes: object) -> compare.ObjectiveComparison:
-    values = reading.read_yaml(compare.PROJECT / "params.yaml")
+    values = reading.read_yaml(PROJECT / "params.yaml")
     changed = root.parent / "tiny.yaml"
     changed.write_text(TINY)
     base = reading.merge(values, reading.read_yaml(changed))

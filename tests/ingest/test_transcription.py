@@ -333,10 +333,9 @@ def test_what_can_not_be_had_is_said_with_its_remedy(
 
     if ctranslate2.get_cuda_device_count():
         pytest.skip("these are the messages of a machine without a graphics card")
+    choice: dict[str, Any] = {"model": model, "cache": tmp_path / "cache"} | keys
     with pytest.raises(InputError, match=expected):
-        transcriber(**{"model": model, "cache": tmp_path / "cache"} | keys).cues(
-            make_sound(tmp_path / "a.mka", noise(1))
-        )
+        transcriber(**choice).cues(make_sound(tmp_path / "a.mka", noise(1)))
 
 
 def test_a_folder_that_is_not_whole_is_said_to_be(model: Path, make_sound: MakeSound, tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import boto3
 import fsspec
@@ -50,7 +52,7 @@ def web(tmp_path: Path) -> Iterator[str]:
         def do_HEAD(self) -> None:
             self.send_head()
 
-        def send_head(self):  # type: ignore[no-untyped-def]
+        def send_head(self) -> Any:
             path = self.path.partition("?")[0]
             if path.startswith("/private/") and "Authorization" not in self.headers:
                 return self.send_error(401)
@@ -267,7 +269,7 @@ def test_a_private_bucket(
     make_video: MakeVideo,
     tmp_path: Path,
     temporary: Path,
-    store: str,
+    store: tuple[str, dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -314,7 +316,7 @@ def test_a_full_disk_is_told_before_the_copy(
     assert not list(temporary.iterdir())
 
 
-@pytest.mark.skipif(addresses.fcntl is None, reason="copies are locked on POSIX systems only")
+@pytest.mark.skipif(find_spec("fcntl") is None, reason="copies are locked on POSIX systems only")
 def test_the_copy_of_a_killed_process_goes_and_one_in_use_stays(tmp_path: Path, temporary: Path, web: str) -> None:
     (tmp_path / "site/a.mp4").write_bytes(b"x" * 1000)
     script = f"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -24,7 +25,7 @@ def write(
 ) -> Path:
     """Sound with a tone of 440 Hz in each stretch (start and end in seconds, time stamps), and a black video."""
     with av.open(str(path), "w") as container:
-        sound = container.add_stream(codec, rate=RATE, layout=layout)
+        sound: Any = container.add_stream(codec, rate=RATE, layout=layout)
         picture = None
         if video_from is not None:
             picture = container.add_stream("libx264", rate=8, options={"bf": "0"})
@@ -45,9 +46,9 @@ def write(
                     values = (part * 32767).astype(np.int16).repeat(channels)[None]
                 else:
                     values = np.tile(part.astype(np.float32), (channels, 1))
-                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(values), format=kind, layout=layout)
-                frame.sample_rate, frame.pts, frame.time_base = RATE, int(times[first]), Fraction(1, RATE)
-                container.mux(sound.encode(frame))
+                heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(values), format=kind, layout=layout)
+                heard.sample_rate, heard.pts, heard.time_base = RATE, int(times[first]), Fraction(1, RATE)
+                container.mux(sound.encode(heard))
         container.mux(sound.encode())
     return path
 

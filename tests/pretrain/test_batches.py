@@ -62,6 +62,7 @@ def test_transcripts_are_consecutive_and_the_order_puts_them_right(segments: Seg
     batches = batches_of(sampler(segments), batch=4, steps=20, seed=1)
     for step in range(20):
         batch = batches[step]
+        assert batch.order is not None
         for sample in range(4):
             shuffled = batch.texts[3 * sample : 3 * sample + 3]
             restored = [shuffled[k] for k in torch.argsort(batch.order[sample]).tolist()]
@@ -79,10 +80,11 @@ def test_too_short_a_text_is_no_transcript_and_too_few_transcripts_no_sample(seg
 
 def test_orders_and_starts_are_uniform(segments: Segments) -> None:
     batches = batches_of(sampler(segments), batch=50, steps=24, seed=0)
-    orders: collections.Counter = collections.Counter()
-    starts: collections.Counter = collections.Counter()
+    orders: collections.Counter[tuple[int, ...]] = collections.Counter()
+    starts: collections.Counter[int] = collections.Counter()
     for step in range(24):
         batch = batches[step]
+        assert batch.order is not None
         orders.update(tuple(row) for row in batch.order.tolist())
         starts.update(
             min(SENTENCES.index(text) for text in batch.texts[3 * sample : 3 * sample + 3]) for sample in range(50)
@@ -104,6 +106,7 @@ def test_batches_do_not_depend_on_loader_processes_or_on_the_first_step(segments
     there = list(training_batches(dataset, 2, workers=1))
     for one, other in zip(here[2:], there, strict=True):
         assert torch.equal(one.frames, other.frames)
+        assert one.order is not None and other.order is not None
         assert torch.equal(one.order, other.order)
         assert one.texts == other.texts
 
@@ -138,9 +141,9 @@ def test_each_source_has_epochs_of_its_own(segments: Segments, tmp_path: Path) -
 def test_validation_is_the_same_every_time(segments: Segments) -> None:
     one, two = (ValidationBatches(sampler(segments), batch=2, samples=4, seed=0) for _ in range(2))
     assert [len(batch.frames) for batch in one] == [2, 2]
-    assert all(
-        torch.equal(a.frames, b.frames) and torch.equal(a.order, b.order) for a, b in zip(one, two, strict=True)
-    )
+    for a, b in zip(one, two, strict=True):
+        assert a.order is not None and b.order is not None
+        assert torch.equal(a.frames, b.frames) and torch.equal(a.order, b.order)
 
 
 def test_one_frame_from_each_equal_part() -> None:

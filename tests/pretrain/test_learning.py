@@ -27,10 +27,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     values = reading.read_yaml("params.yaml")
     told = values["ingest"]["collections"]["narrated"] | {"videos": {"train": 64, "val": 6, "test": 0}}
     changes = {"collections": {"narrated": told}}
-    settings = reading.merge(
+    changed = reading.merge(
         values, {"ingest": changes, "probe": {"tests": {"narrated": {"collections": ["narrated"]}}}}
     )
-    settings = parameters.build(settings)
+    settings = parameters.build(changed)
     ingest.run(
         settings.ingest, world=folder / "world", catalogue=folder / "catalogue", metrics=folder / "ingest.json"
     )

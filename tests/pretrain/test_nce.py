@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_loss_gradient_and_constant_are_those_of_a_loop(shared: bool, known: boo
     results = []
     for compute, z in ((naive, 200.0 if known else None), (fast, 5.0 if known else None)):
         weight = raw.clone().requires_grad_()
-        chosen = lists if compute is naive else noise
+        chosen: Any = lists if compute is naive else noise
         loss, constant = compute(F.normalize(weight, dim=-1), bank, rows, chosen, z)
         loss.backward()
         results.append((loss.detach(), weight.grad, constant))
@@ -193,7 +194,7 @@ with distributed.joined(torch.device("cpu")):
 def test_two_processes_hold_the_bank_and_normalise_as_one(tmp_path: Path) -> None:
     """Rows 0 to 4 are in the first process, 5 to 8 in the second; a batch norm sees the batch of both."""
     model = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3), nn.ReLU())
-    x = {
+    x: dict[str, Any] = {
         "rows": torch.tensor([0, 8, 3, 5, 8, 4, 1, 7]),
         "noise": torch.tensor([5, 2, 8, 0]),
         "vectors": unit(8, 6, seed=1).float(),

@@ -1,6 +1,7 @@
 """The sorting head and both losses, against what the paper says they are."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,11 +24,11 @@ SENTENCES = [f"the {colour} thing {verb}" for colour in ("red", "blue") for verb
 def head(**changes: object) -> SortingHead:
     torch.manual_seed(0)
     shape = {"video_width": WIDTH, "text_width": TEXT_WIDTH, "steps": STEPS, "k": K, "depth": 2, "heads": 2}
-    options = {"temporal_embedding": True, "text": "projected"}
-    return SortingHead(**(shape | options | changes)).double().eval()
+    options: dict[str, Any] = {"temporal_embedding": True, "text": "projected"}
+    return SortingHead(**(options | shape | changes)).double().eval()
 
 
-def tvts(**changes: object) -> Tvts:
+def tvts(**changes: object) -> Any:  # a Tvts; torch does not know which of its parts are modules
     torch.manual_seed(0)
     words = text.build(WordText(kind="words", width=8, vocabulary=50), SENTENCES, 10)
     video = VideoViT(width=16, depth=1, heads=2, patch=8, tubelet=2, size=16, frames=4)
@@ -70,6 +71,7 @@ def test_the_head_looks_at_every_video_token() -> None:
     model = head()
     video = torch.randn(1, 1 + STEPS * 5, WIDTH, dtype=torch.float64, requires_grad=True)
     model(video, torch.randn(1, K, TEXT_WIDTH, dtype=torch.float64)).square().sum().backward()
+    assert video.grad is not None
     assert (video.grad.abs().sum(-1) > 0).all()
 
 
@@ -86,7 +88,8 @@ def test_only_the_temporal_embedding_tells_tubelet_steps_apart() -> None:
 def test_the_head_tells_steps_apart_from_the_first_step_of_training_on() -> None:
     # Tokens are normalised: a distance counts against 1 a channel. Random numbers of 0.02 (0.1 apart here) keep
     # sorting at chance for hundreds of steps.
-    assert torch.pdist(head().time).min() > 0.5
+    times = head().time
+    assert times is not None and torch.pdist(times).min() > 0.5
 
 
 def test_alignment_loss_equals_a_naive_loop() -> None:
@@ -103,6 +106,7 @@ def test_alignment_loss_equals_a_naive_loop() -> None:
 
 def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand() -> None:
     model, samples = tvts(), batch()
+    assert samples.order is not None
     parts = model.losses(samples, draw(3))
     assert parts["loss"].item() == pytest.approx(2 * parts["sort_loss"].item() + 0.25 * parts["align_loss"].item())
 
@@ -120,6 +124,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand() -> None:
 
 def test_the_label_reaches_no_input() -> None:
     model, samples = tvts(), batch()
+    assert samples.order is not None
     other = Batch(samples.frames, samples.texts, samples.order.flip(1), samples.segment_ids)
     one = model.losses(samples, draw(0))
     two = model.losses(other, draw(0))
@@ -140,6 +145,7 @@ def test_sorting_trains_the_video_encoder_and_a_detached_text_encoder_not() -> N
 
 def test_validation_counts_what_a_naive_loop_counts() -> None:
     model, samples = tvts().eval(), batch(5)
+    assert samples.order is not None
     with torch.no_grad():
         figures = model.figures([model.measure(samples)])
     tokens = model.encoder.video(samples.frames)

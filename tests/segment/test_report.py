@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +69,7 @@ class Page(HTMLParser):
 
 
 def video(name: str, cues: Sequence[Cue] = (), seconds: float = 10.0, **keys: object) -> Video:
-    values = {"collection": "mine", "split": "train", "uri": f"v/{name}.mp4", "language": "en"} | keys
+    values: dict[str, Any] = {"collection": "mine", "split": "train", "uri": f"v/{name}.mp4", "language": "en"} | keys
     return Video(
         video_id=name, size=1, digest="", duration=seconds, fps=8.0, width=64, height=48, codec="h264",
         has_audio=False, cues=tuple(cues), **values,

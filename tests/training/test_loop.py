@@ -205,7 +205,9 @@ def test_the_average_of_the_weights_is_kept(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_segments(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteLoss, match=r"step 12.*c/v/12"):
         run(tmp_path, poison_at=12)
-    state, path = checkpoint.Checkpoints(tmp_path, checkpoint.key({"lr": PLAN.optimizer.lr}), 2).load()
+    loaded = checkpoint.Checkpoints(tmp_path, checkpoint.key({"lr": PLAN.optimizer.lr}), 2).load()
+    assert loaded is not None
+    state, path = loaded
     assert state["step"] == 10 and path.name == "0000000010.pt"
     assert torch.isfinite(state["model"]["linear.weight"]).all()
 
