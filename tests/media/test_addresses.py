@@ -50,7 +50,8 @@ def web(tmp_path: Path) -> Iterator[str]:
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self.send_head()
+            if (file := self.send_head()) is not None:
+                file.close()
 
         def send_head(self) -> Any:
             path = self.path.partition("?")[0]

@@ -115,7 +115,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand() -> None:
     keep = sample_patches(draw(3).rand(2, 4), 0.5)
     tokens = model.encoder.video(samples.frames, keep)
     ids, mask = model.encoder.text.tokenize(samples.texts)
-    logits = model.head(tokens, model.encoder.text(ids, mask).unflatten(0, (3, K)))
+    logits = model.head(tokens, model.encoder.text(ids, mask).unflatten(0, (3, K))).detach()
     naive = [
         -math.log(float(logits[b, k].double().softmax(-1)[samples.order[b, k]])) for b in range(3) for k in range(K)
     ]

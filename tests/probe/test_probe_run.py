@@ -232,7 +232,7 @@ def test_measure_gives_what_run_writes(tmp_path: Path) -> None:
         "reporter": Listener(),
     }
     for encoder in (tmp_path / "model", bundle.load(tmp_path / "model")):
-        found = probe.measure(encoder, section, "second", **folders, reporter=Listener())
+        found = probe.measure(encoder, section, "second", **folders)
         assert found == {name: written[name] for name in found}
         assert "order" in found
     assert not (Path.cwd() / ".features").exists()
