@@ -112,7 +112,7 @@ def vit(encoder: Encoder) -> VideoViT:
 
 def block_outputs(encoder: Encoder, frames: torch.Tensor, block: int) -> torch.Tensor:
     """The tokens [C, 1 + N, D] that leave a block: those of an encoder that ends there."""
-    video = deepcopy(vit(encoder))
+    video: Any = deepcopy(vit(encoder))
     video.blocks, video.norm = video.blocks[:block], nn.Identity()
     return video(frames)
 

@@ -53,7 +53,9 @@ def compare(comparison: ObjectiveComparison, workers: int) -> None:
         finally:
             free.put(worker)
 
-    @flow(name="compare", task_runner=ThreadPoolTaskRunner(max_workers=workers), persist_result=False)
+    threads: Any = ThreadPoolTaskRunner(max_workers=workers)
+
+    @flow(name="compare", task_runner=threads, persist_result=False)
     def all_entries() -> None:
         for wave in comparison.waves():
             missing = [one for one in wave if runner.found(one.folder, one.settings) is None]

@@ -89,7 +89,7 @@ def _crash(lost_seconds: float) -> AutomationCore:
             threshold=1,
             within=timedelta(seconds=lost_seconds),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=lost)],
+        actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=lost, force=False)],
     )
 
 

@@ -197,7 +197,7 @@ def contents(bundle: Path) -> dict[str, Any]:
     from scriptsight.models.bundle import load
 
     width = load(bundle).embed_dim
-    columns = [ColSpec("string", name, required=False) for name in ("text", "video")]
+    columns: list[ColSpec | TensorSpec] = [ColSpec("string", name, required=False) for name in ("text", "video")]
     vectors = Schema([TensorSpec(np.dtype(np.float32), (-1, width))])
     return {
         "python_model": str(Path(__file__).with_name("serving.py")),

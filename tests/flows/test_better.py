@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from scriptsight.errors import InputError
 from tests.flows.outcomes import hits, write_probe, write_retrieve
 
 
-def model(folder: Path, name: str, share: float, **columns: Sequence[int]) -> better.Model:
+def model(folder: Path, name: str, share: float, **columns: Any) -> better.Model:
     write_probe(folder / name / "probe", linear_top1=hits(share), **columns)
     return better.read(folder / name, name)
 
@@ -138,6 +138,7 @@ def test_segments_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None
         rows = [f"actions,actions,actions/v{i}/{part},walk,{hit}" for i in range(10) for part in range(3)]
         text = "test,fold,segment_id,label,linear_top1\n" + "\n".join(rows) + "\n"
         (tmp_path / name / "outcomes.csv").write_text(text)
-    answer = better.compare(*(better.read(tmp_path / name, name) for name in ("first", "second")), "linear_top1")
+    first, second = (better.read(tmp_path / name, name) for name in ("first", "second"))
+    answer = better.compare(first, second, "linear_top1")
     assert answer.compared["linear_top1"].items == 10
     assert answer.p_values["linear_top1"] == pytest.approx(2 / 2**10)

@@ -140,7 +140,9 @@ def test_a_killed_study_goes_on_and_failures_have_their_reason(
     from mlflow import MlflowClient
 
     client = MlflowClient(store.uri())
-    runs = client.search_runs([client.get_experiment_by_name(store.EXPERIMENT).experiment_id])
+    experiment = client.get_experiment_by_name(store.EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
     study = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     nested = {run.data.tags["trial"]: run for run in runs if run is not study}
     assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {study.info.run_id}

@@ -2,6 +2,7 @@
 
 import collections
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,7 +17,7 @@ from scriptsight.reporting import SilentReporter
 from tests import small
 
 
-def collection(**changes) -> WorldCollection:
+def collection(**changes: Any) -> WorldCollection:
     values = {
         "kind": "world",
         "content": "narrated",
@@ -54,17 +55,17 @@ def render(folder, chosen):
     )
 
 
-def frames_of(path) -> np.ndarray:
+def frames_of(path: str | Path) -> np.ndarray:
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 @pytest.fixture(scope="module")
-def narrated(tmp_path_factory):
+def narrated(tmp_path_factory: pytest.TempPathFactory) -> list[Video]:
     return make(tmp_path_factory.mktemp("world"))
 
 
-def test_videos_are_h264_files_with_scripts(narrated):
+def test_videos_are_h264_files_with_scripts(narrated: list[Video]) -> None:
     assert [video.video_id for video in narrated] == [
         "train-00000",
         "train-00001",
@@ -75,7 +76,7 @@ def test_videos_are_h264_files_with_scripts(narrated):
         with av.open(video.uri) as container:
             stream = container.streams.video[0]
             assert stream.codec_context.name == "h264"
-            assert (stream.width, stream.height, stream.average_rate) == (64, 64, 4)
+            assert (stream.width, stream.height) == (64, 64) and stream.average_rate == 4
         assert len(frames_of(video.uri)) == 3 * (4 * 2 + 2) * 4 == video.duration * video.fps
         script = small.script(Path(video.uri).with_suffix(".vtt"))
         assert (script.cues, script.language, video.language) == (list(video.cues), "en", "en")
@@ -94,17 +95,17 @@ def test_a_sentence_that_lost_all_its_words_is_silence(tmp_path):
     assert small.script(tmp_path / "a.vtt").cues == [Cue(2.0, 3.125, "it grows")]
 
 
-def test_equal_parameters_give_equal_bytes_and_another_seed_other_ones(tmp_path, narrated):
-    def digests(videos):
+def test_equal_parameters_give_equal_bytes_and_another_seed_other_ones(tmp_path: Path, narrated: list[Video]) -> None:
+    def digests(videos: list[Video]) -> list[str]:
         return [video.digest for video in videos]
 
     assert digests(make(tmp_path / "again")) == digests(narrated)
     assert not set(digests(make(tmp_path / "other", seed=9))) & set(digests(narrated))
 
 
-def test_what_is_done_is_undone():
+def test_what_is_done_is_undone() -> None:
     rng = np.random.default_rng(0)
-    orders = collections.Counter()
+    orders: collections.Counter[tuple[str, int]] = collections.Counter()
     for _ in range(3000):
         verbs = world.scene_verbs(collection(), rng)
         assert len(set(verbs)) == 4
@@ -114,13 +115,13 @@ def test_what_is_done_is_undone():
     assert all(abs(orders[verb, place] - 250) < 76 for verb in world.VERBS for place in range(4))
 
 
-def test_without_undo_verbs_are_independent():
+def test_without_undo_verbs_are_independent() -> None:
     rng = np.random.default_rng(0)
     scenes = [world.scene_verbs(collection(undo=False), rng) for _ in range(300)]
     assert any(len(set(verbs)) < 4 for verbs in scenes)
 
 
-def test_sentences_do_not_depend_on_their_place_and_stay_near_their_event(narrated):
+def test_sentences_do_not_depend_on_their_place_and_stay_near_their_event(narrated: list[Video]) -> None:
     for video in narrated:
         for number, cue in enumerate(video.cues):
             event = number * 2.0 + number // 4 * 2.0
@@ -129,7 +130,7 @@ def test_sentences_do_not_depend_on_their_place_and_stay_near_their_event(narrat
         assert all(one.end <= other.start for one, other in zip(video.cues, video.cues[1:], strict=False))
 
 
-def test_words_are_lost_and_misheard_at_the_stated_rates():
+def test_words_are_lost_and_misheard_at_the_stated_rates() -> None:
     rng = np.random.default_rng(0)
     heard = [list(world.heard(["red"], rng)) for _ in range(20000)]
     assert sum(not words for words in heard) / 20000 == pytest.approx(0.08, abs=0.008)
@@ -137,7 +138,7 @@ def test_words_are_lost_and_misheard_at_the_stated_rates():
 
 
 @pytest.mark.parametrize("content", ["loop", "slow"])
-def test_twins_show_the_same_frames_backwards_under_opposite_labels(tmp_path, content):
+def test_twins_show_the_same_frames_backwards_under_opposite_labels(tmp_path: Path, content: str) -> None:
     clips = make(tmp_path, content=content, videos={"train": 4, "val": 0, "test": 3})
     assert [video.split for video in clips] == ["test"] * 3 + ["train"] * 4
     for one, other in (clips[:2], clips[3:5], clips[5:]):
@@ -148,13 +149,13 @@ def test_twins_show_the_same_frames_backwards_under_opposite_labels(tmp_path, co
         assert same < 0.6 * mixed  # what is left of `same` is what H.264 loses
 
 
-def test_labels_are_balanced(tmp_path):
+def test_labels_are_balanced(tmp_path: Path) -> None:
     clips = make(tmp_path, content="loop", videos={"train": 48, "val": 0, "test": 0})
     assert set(collections.Counter(video.label for video in clips).values()) == {4}
 
 
 @pytest.mark.parametrize("verb", world.VERBS)
-def test_an_event_does_what_its_verb_says(verb):
+def test_an_event_does_what_its_verb_says(verb: str) -> None:
     rng = np.random.default_rng(0)
     states = world.event(verb, 8, rng)
     column, sign = {
@@ -193,7 +194,7 @@ def test_a_failed_publication_leaves_nothing(tmp_path):
     assert sorted(path.name for path in (tmp_path / "world").iterdir()) == ["collections.json", "w"]
 
 
-def test_a_twin_alone_is_the_same_file(tmp_path):
+def test_a_twin_alone_is_the_same_file(tmp_path: Path) -> None:
     clips = collection(content="loop", videos={"train": 4, "val": 0, "test": 0})
     rendered = render(tmp_path, clips)
     (chunk,) = rendered.chunks

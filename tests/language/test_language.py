@@ -135,6 +135,7 @@ def test_it_is_measured_on_the_scripts_and_orders_that_pretrain_is(tmp_path: Pat
     whole, words = (ValidationBatches(sampler, batch=8, samples=20, seed=3) for sampler in (seen, WordsAlone(seen)))
     for one, other in zip(whole, words, strict=True):
         assert (one.texts, one.segment_ids) == (other.texts, other.segment_ids)
+        assert one.order is not None and other.order is not None
         assert torch.equal(one.order, other.order)
         assert one.frames.numel() and not other.frames.numel()
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -220,7 +221,7 @@ def test_the_vocabulary_keeps_the_most_frequent_words_and_breaks_ties_by_the_alp
 
 
 def test_gathering_before_the_embedding_equals_embedding_all_and_gathering() -> None:
-    encoder = small.tiny_encoder().video.double()
+    encoder: Any = small.tiny_encoder().video.double()
     frames = clip(3)
     keep = sample_patches(torch.rand(3, 2, 4, generator=torch.Generator().manual_seed(1)), 0.5)  # [B, T, kept]
     # Plainly: cut every tubelet out by its indices, embed them all, add positions, then choose.
@@ -306,7 +307,8 @@ def test_activation_checkpointing_computes_each_block_again_and_changes_no_gradi
     torch.manual_seed(0)
     encoder = VideoViT(width=32, depth=3, heads=2, patch=8, tubelet=2, size=16, frames=4)
     calls: list[int] = []
-    for index, block in enumerate(encoder.blocks):
+    blocks: Any = encoder.blocks
+    for index, block in enumerate(blocks):
         block.attn.register_forward_hook(lambda *_, index=index: calls.append(index))
     found = []
     for encoder.checkpoint_blocks in (False, True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -28,6 +29,7 @@ def picture_model(depth: int) -> nn.Module:
     model = timm.create_model(f"resnet{depth}", pretrained=False).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
             nn.init.uniform_(module.weight, 0.2, 0.6)
@@ -71,7 +73,7 @@ def test_a_still_clip_gives_the_image_models_features_at_every_step(tmp_path: Pa
 
 def test_time_is_mixed_in_late_stages_only_and_never_thinned_out() -> None:
     for depth, first in ((18, ("conv1", "conv2")), (50, ("conv1",))):
-        video = resnet(depth)
+        video: Any = resnet(depth)
         temporal = {name for name, module in video.named_modules() if isinstance(module, TemporalConv)}
         blocks = [f"{stage}.{i}" for stage in ("layer3", "layer4") for i in range(len(getattr(video, stage)))]
         assert temporal == {f"{block}.{conv}" for block in blocks for conv in first}

@@ -187,7 +187,7 @@ def test_minilm_knows_that_a_puppy_is_a_dog(minilm: Path) -> None:
     assert similarity[puppy, others].max() < 0.2
 
 
-def test_a_vocabulary_of_subwords_is_the_same_every_time():
+def test_a_vocabulary_of_subwords_is_the_same_every_time() -> None:
     """Ties in the counts must not be broken by chance: processes of one training would disagree."""
     texts = [f"{what} in scene {n % 7}" for n in range(20) for what in ("it begins", "then it moves", "it is over")]
     shape = {"width": 8, "depth": 1, "heads": 1, "vocabulary": 60, "max_tokens": 20}

@@ -4,6 +4,7 @@ import json
 import os
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -81,7 +82,7 @@ def test_a_still_clip_gives_the_image_models_features(tmp_path: Path, tubelet: i
 @pytest.mark.parametrize(
     "options", [{"init_values": 0.5}, {"no_embed_class": True}, {"class_token": False, "global_pool": "avg"}]
 )
-def test_other_kinds_of_image_vit(tmp_path: Path, options: dict[str, object]) -> None:
+def test_other_kinds_of_image_vit(tmp_path: Path, options: dict[str, Any]) -> None:
     """Layer scale; a position table without the class token; no class token at all."""
     model, video = image_model(**options), encoder()
     report = warm.load_into(video, stored(model, tmp_path / "vit.safetensors"))

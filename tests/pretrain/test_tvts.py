@@ -58,7 +58,7 @@ def draw(seed: int, size: int = 3) -> Draw:
 
 
 @pytest.mark.parametrize("temporal_embedding", [True, False])
-def test_permuting_the_transcripts_permutes_the_prediction_and_nothing_else(temporal_embedding):
+def test_permuting_the_transcripts_permutes_the_prediction_and_nothing_else(temporal_embedding: bool) -> None:
     model = head(temporal_embedding=temporal_embedding)
     video = torch.randn(2, 1 + STEPS * 5, WIDTH, dtype=torch.float64)
     sentences = torch.randn(2, K, TEXT_WIDTH, dtype=torch.float64)
@@ -66,14 +66,15 @@ def test_permuting_the_transcripts_permutes_the_prediction_and_nothing_else(temp
     torch.testing.assert_close(model(video, sentences[:, order]), model(video, sentences)[:, order])
 
 
-def test_the_head_looks_at_every_video_token():
+def test_the_head_looks_at_every_video_token() -> None:
     model = head()
     video = torch.randn(1, 1 + STEPS * 5, WIDTH, dtype=torch.float64, requires_grad=True)
     model(video, torch.randn(1, K, TEXT_WIDTH, dtype=torch.float64)).square().sum().backward()
+    assert video.grad is not None
     assert (video.grad.abs().sum(-1) > 0).all()
 
 
-def test_only_the_temporal_embedding_tells_tubelet_steps_apart():
+def test_only_the_temporal_embedding_tells_tubelet_steps_apart() -> None:
     video = torch.randn(1, 1 + STEPS * 5, WIDTH, dtype=torch.float64)
     sentences = torch.randn(1, K, TEXT_WIDTH, dtype=torch.float64)
     swapped = video.clone()
@@ -83,13 +84,14 @@ def test_only_the_temporal_embedding_tells_tubelet_steps_apart():
     assert (with_(video, sentences) - with_(swapped, sentences)).abs().max() > 1e-6
 
 
-def test_the_head_tells_steps_apart_from_the_first_step_of_training_on():
+def test_the_head_tells_steps_apart_from_the_first_step_of_training_on() -> None:
     # Tokens are normalised: a distance counts against 1 a channel. Random numbers of 0.02 (0.1 apart here) keep
     # sorting at chance for hundreds of steps.
-    assert torch.pdist(head().time).min() > 0.5
+    times = head().time
+    assert times is not None and torch.pdist(times).min() > 0.5
 
 
-def test_alignment_loss_equals_a_naive_loop():
+def test_alignment_loss_equals_a_naive_loop() -> None:
     torch.manual_seed(1)
     video = F.normalize(torch.randn(5, 7, dtype=torch.float64), dim=-1)
     script = F.normalize(torch.randn(5, 7, dtype=torch.float64), dim=-1)
@@ -101,8 +103,9 @@ def test_alignment_loss_equals_a_naive_loop():
     assert alignment_loss(video, script, 0.05).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand():
+def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand() -> None:
     model, samples = tvts(), batch()
+    assert samples.order is not None
     parts = model.losses(samples, draw(3))
     assert parts["loss"].item() == pytest.approx(2 * parts["sort_loss"].item() + 0.25 * parts["align_loss"].item())
 
@@ -118,8 +121,9 @@ def test_the_loss_is_the_weighted_sum_of_its_parts_computed_by_hand():
     assert parts["sort_loss"].item() == pytest.approx(np.mean(naive), rel=1e-5)
 
 
-def test_the_label_reaches_no_input():
+def test_the_label_reaches_no_input() -> None:
     model, samples = tvts(), batch()
+    assert samples.order is not None
     other = Batch(samples.frames, samples.texts, samples.order.flip(1), samples.segment_ids)
     one = model.losses(samples, draw(0))
     two = model.losses(other, draw(0))
@@ -127,7 +131,7 @@ def test_the_label_reaches_no_input():
     assert one["sort_loss"].item() != two["sort_loss"].item()
 
 
-def test_sorting_trains_the_video_encoder_and_a_detached_text_encoder_not():
+def test_sorting_trains_the_video_encoder_and_a_detached_text_encoder_not() -> None:
     for detach in (True, False):
         model = tvts(align_weight=0.0, detach_text=detach)
         model.encoder.text.frozen = False
@@ -138,8 +142,9 @@ def test_sorting_trains_the_video_encoder_and_a_detached_text_encoder_not():
         assert (grad is None or not grad.any()) == detach
 
 
-def test_validation_counts_what_a_naive_loop_counts():
+def test_validation_counts_what_a_naive_loop_counts() -> None:
     model, samples = tvts().eval(), batch(5)
+    assert samples.order is not None
     with torch.no_grad():
         figures = model.figures([model.measure(samples)])
     tokens = model.encoder.video(samples.frames)
@@ -201,7 +206,7 @@ def test_the_plain_head_is_the_official_one():
         head(video_width=48, text_width=10, head_text="plain", heads=12)
 
 
-def test_alignment_in_chunks_is_alignment():
+def test_alignment_in_chunks_is_alignment() -> None:
     """Loss and gradient, and no more rows of the matrix at once than asked for."""
     torch.manual_seed(1)
     video, script = (torch.randn(7, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -213,7 +218,7 @@ def test_alignment_in_chunks_is_alignment():
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_pairs_are_aligned_and_not_sorted():
+def test_pairs_are_aligned_and_not_sorted() -> None:
     model = tvts()
     samples = Batch(batch().frames, SENTENCES[:3], None, ["c/v/0", "c/v/1", "c/v/2"])
     parts = model.losses(samples, draw(0))
@@ -225,7 +230,7 @@ def test_pairs_are_aligned_and_not_sorted():
         assert set(model.figures([model.measure(samples)])) == {"t2v_r1", "t2v_chance"}
 
 
-def test_samples_get_their_own_patches_wherever_they_are_computed():
+def test_samples_get_their_own_patches_wherever_they_are_computed() -> None:
     whole = Draw(torch.Generator().manual_seed(5), 0, 8, 8).rand(2, 3)
     part = Draw(torch.Generator().manual_seed(5), 4, 2, 8).rand(2, 3)
     assert torch.equal(whole[4:6], part)

@@ -93,7 +93,7 @@ def _utf8(data: bytes) -> bytes:
 
 def _harmless(error: Any) -> bool:
     """Tools forget to declare prefixes and use an id twice; neither is looked at here."""
-    return error.domain == etree.ErrorDomains.NAMESPACE or error.type == etree.ErrorTypes.DTD_ID_REDEFINED
+    return bool(error.domain == etree.ErrorDomains.NAMESPACE or error.type == etree.ErrorTypes.DTD_ID_REDEFINED)
 
 
 def _heard(items: list[Any]) -> bool:

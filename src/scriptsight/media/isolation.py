@@ -112,7 +112,8 @@ def _is_final(result: Any, items: Sequence[Any]) -> bool:
 
 def _outcome(future: ProcessFuture[B], timeout: float) -> B | Failed:
     try:
-        return future.result()
+        result: B = future.result()
+        return result
     except TimeoutError as error:
         if isinstance(error.errno, int):  # not pebble's, but ETIMEDOUT, which a file system raised in the work
             raise

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -27,7 +27,7 @@ def settings(workspace: Path) -> parameters.Params:
     return parameters.load()
 
 
-def measured(settings: parameters.Params, seed: int, right: Sequence[int], untrained: float = 0.3) -> str:
+def measured(settings: parameters.Params, seed: int, right: np.ndarray, untrained: float = 0.3) -> str:
     """A model with its weights, and an MLflow run with the outcomes of its probe -> the id of the run."""
     small.tiny_bundle(registry.BUNDLE, seed=seed)
     write_probe(Path("plots/probe"), linear_top1=right)
