@@ -208,7 +208,8 @@ def test_what_is_left_out_is_what_the_paper_has() -> None:
     assert (tvts.keep, tvts.sort_weight, tvts.align_weight, tvts.temperature) == (0.25, 2, 1, 0.05)
     assert tvts.head is not None and tvts.head.time is None and tvts.detach_text
     assert isinstance(tvts.head.text_input, torch.nn.Identity)
-    assert tvts.head.blocks[0].attn.heads == 2  # one for each 64 dimensions
+    first: Any = tvts.head.blocks[0]
+    assert first.attn.heads == 2  # one for each 64 dimensions
     cpd = scriptsight.Cpd(paper)
     assert (cpd.noise, cpd.temperature, cpd.momentum, cpd.keep) == (4096, 0.07, 0.5, 1)
 

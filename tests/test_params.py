@@ -18,7 +18,7 @@ def values() -> dict[str, Any]:
     return copy.deepcopy(reading.read_yaml("params.yaml"))
 
 
-def message_of(values) -> str:
+def message_of(values: dict[str, Any]) -> str:
     with pytest.raises(InputError) as error:
         parameters.build(values, "params.yaml")
     return str(error.value)

@@ -33,8 +33,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     assert uv is not None, "uv comes with the development tools"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "env"], check=True, timeout=120)  # noqa: S603
-    interpreter = folder / "env" / "bin" / "python"
-    install = [
+    interpreter: Path = folder / "env" / "bin" / "python"
+    install: list[str | Path] = [
         uv,
         "pip",
         "install",

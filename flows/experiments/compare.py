@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
+from typing import Any
 
 from flows import PROJECT
 from flows.experiments import runner, standings

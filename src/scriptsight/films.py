@@ -68,7 +68,8 @@ def _embed(path: Path, encoder: Encoder, window: float) -> Film:
 def mean(vectors: np.ndarray) -> np.ndarray:
     """The mean of unit vectors [W, E] as a unit vector [E]: one video of several stretches."""
     total = vectors.astype(np.float64).mean(axis=0)
-    return (total / max(np.linalg.norm(total), 1e-12)).astype(np.float32)
+    unit: np.ndarray = (total / max(np.linalg.norm(total), 1e-12)).astype(np.float32)
+    return unit
 
 
 def windows(source: Iterator[Frame], duration: float, count: int) -> Iterator[tuple[float, float, Sequence[Frame]]]:

@@ -135,6 +135,6 @@ def _checked(outcomes: np.ndarray) -> np.ndarray:
 
 def _scipy_stats() -> Any:
     with needs("learn", "Measuring how sure a figure is"):
-        from scipy import stats  # type: ignore[import-untyped]  # a second, and searching needs none of it
+        from scipy import stats  # a second, and searching needs none of it
 
     return stats

@@ -76,7 +76,7 @@ def test_what_is_missing_is_said_before_a_world_is_rendered() -> None:
         ingest.run(params(empty=world | {"videos": {"train": 0, "val": 0, "test": 0}}), mapper=never)
 
 
-def test_a_world_that_is_gone_from_the_parameters_goes_from_the_disk(make_video) -> None:
+def test_a_world_that_is_gone_from_the_parameters_goes_from_the_disk(make_video: MakeVideo) -> None:
     world = {"kind": "world", "content": "loop", "videos": {"train": 2, "val": 0, "test": 0}}
     ingest.run(params(one=world, two=world | {"seed": 1}))
     assert [path.name for path in sorted(Path("data/world").iterdir())] == ["collections.json", "one", "two"]
@@ -95,7 +95,7 @@ def test_a_world_that_is_gone_from_the_parameters_goes_from_the_disk(make_video)
     ]
 
 
-def test_a_file_with_two_colons_in_its_name_is_a_video_like_any_other(make_video) -> None:
+def test_a_file_with_two_colons_in_its_name_is_a_video_like_any_other(make_video: MakeVideo) -> None:
     make_video(Path("v/std::vector.mp4"))
     Path("v/std::vector.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n")
     result = ingest.run(params(mine={"kind": "folder", "path": "v", "splits": {"*": "train"}}))
@@ -103,7 +103,7 @@ def test_a_file_with_two_colons_in_its_name_is_a_video_like_any_other(make_video
     assert (result.rejects, video.video_id, [cue.text for cue in video.cues]) == (0, "std__vector", ["hello"])
 
 
-def test_too_many_rejects_stop_the_stage_and_leave_the_old_catalogue(make_video) -> None:
+def test_too_many_rejects_stop_the_stage_and_leave_the_old_catalogue(make_video: MakeVideo) -> None:
     make_video(Path("v/a.mp4"))
     ingest.run(params(mine={"kind": "folder", "path": "v"}))
     for name in "bcd":

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from scriptsight import catalogue, ingest, parts
-from scriptsight.catalogue import Cue
+from scriptsight.catalogue import Cue, Video
 from scriptsight.ingest import rendering, world
 from scriptsight.params.collections import WorldCollection
 from scriptsight.reporting import SilentReporter
@@ -27,7 +27,7 @@ def collection(**changes: Any) -> WorldCollection:
     return WorldCollection.model_validate(values | changes)
 
 
-def read(folder, chosen):
+def read(folder: Path, chosen: dict[str, Any]) -> tuple[list[Video], ingest.Result]:
     """The catalogue of one collection, and what ingest says of it."""
     result = ingest.run(
         small.ingest_params({"w": chosen}),
@@ -40,11 +40,11 @@ def read(folder, chosen):
     return list(catalogue.read(folder / "catalogue")), result
 
 
-def make(folder, **changes):
+def make(folder: Path, **changes: Any) -> list[Video]:
     return read(folder, collection(**changes).model_dump())[0]
 
 
-def render(folder, chosen):
+def render(folder: Path, chosen: WorldCollection) -> rendering.Rendering:
     return rendering.render(
         {"w": chosen},
         folder / "world",
@@ -82,7 +82,7 @@ def test_videos_are_h264_files_with_scripts(narrated: list[Video]) -> None:
         assert (script.cues, script.language, video.language) == (list(video.cues), "en", "en")
 
 
-def test_what_is_read_is_what_was_drawn(narrated):
+def test_what_is_read_is_what_was_drawn(narrated: list[Video]) -> None:
     for video in narrated:
         (drawn,) = world.draw(collection(), video.split, int(video.video_id.rpartition("-")[2]))
         assert video.cues == drawn.cues
@@ -90,7 +90,7 @@ def test_what_is_read_is_what_was_drawn(narrated):
         assert video.duration == len(drawn.frames) / world.FPS
 
 
-def test_a_sentence_that_lost_all_its_words_is_silence(tmp_path):
+def test_a_sentence_that_lost_all_its_words_is_silence(tmp_path: Path) -> None:
     world.write_vtt(tmp_path / "a.vtt", [Cue(0.5, 1.5, ""), Cue(2.0, 3.125, "it grows")])
     assert small.script(tmp_path / "a.vtt").cues == [Cue(2.0, 3.125, "it grows")]
 
@@ -142,7 +142,7 @@ def test_twins_show_the_same_frames_backwards_under_opposite_labels(tmp_path: Pa
     clips = make(tmp_path, content=content, videos={"train": 4, "val": 0, "test": 3})
     assert [video.split for video in clips] == ["test"] * 3 + ["train"] * 4
     for one, other in (clips[:2], clips[3:5], clips[5:]):
-        assert world.OPPOSITE[one.label] == other.label
+        assert one.label is not None and world.OPPOSITE[one.label] == other.label
         forwards, backwards = frames_of(one.uri).astype(float), frames_of(other.uri).astype(float)
         assert len(forwards) == 32
         same, mixed = np.abs(forwards - backwards[::-1]).mean(), np.abs(forwards - backwards).mean()
@@ -180,7 +180,7 @@ def test_an_event_does_what_its_verb_says(verb: str) -> None:
     assert (states == states[0]).all()  # nothing else changes
 
 
-def test_a_failed_publication_leaves_nothing(tmp_path):
+def test_a_failed_publication_leaves_nothing(tmp_path: Path) -> None:
     rendered = render(tmp_path, collection())
     (chunk,) = rendered.chunks
     summary = rendered.job.summary(chunk)
@@ -207,7 +207,7 @@ def test_a_twin_alone_is_the_same_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "table"), [("narrated", "captions"), ("loop", "labels")])
-def test_the_whole_folder_is_an_ordinary_collection(tmp_path, content, table):
+def test_the_whole_folder_is_an_ordinary_collection(tmp_path: Path, content: str, table: str) -> None:
     made, result = read(tmp_path, collection(content=content).model_dump())
     assert not sum(result.cleaned.values())  # cleaning finds nothing in what the default learns from
     path = tmp_path / "world" / "w"

@@ -27,7 +27,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     values = reading.read_yaml("params.yaml")
     narrated = values["ingest"]["collections"]["narrated"] | {"videos": {"train": 64, "val": 6, "test": 0}}
     changes = {"collections": {"narrated": narrated}}
-    settings = reading.merge(
+    changed = reading.merge(
         values, {"ingest": changes, "probe": {"tests": {"narrated": {"collections": ["narrated"]}}}}
     )
     settings = parameters.build(changed)

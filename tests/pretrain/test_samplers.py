@@ -37,7 +37,7 @@ def spoken(start: float, end: float, number: int = 0, silent: tuple[float, float
     )
 
 
-def written(tmp_path, *rows: Segment) -> Segments:
+def written(tmp_path: Path, *rows: Segment) -> Segments:
     small.write_segments(tmp_path, "talks", "train", rows)
     return Segments(tmp_path, "talks", "train")
 

@@ -147,7 +147,7 @@ def test_probabilities_are_averaged_over_the_views_of_a_segment() -> None:
     assert found["top1"] == 0.5
 
 
-def test_test_batches_hold_every_view_once(labelled) -> None:
+def test_test_batches_hold_every_view_once(labelled: dict[str, finetune.Labelled]) -> None:
     clip = finetune.Clip(frames=4, size=16, stretches=2)
     batches = finetune.TestBatches(labelled["test"], View(2, 1), clip, 10)
     assert len(batches) == 5  # five segments each, four in the last
@@ -185,6 +185,6 @@ def test_drop_path_leaves_whole_branches_out_in_training_alone() -> None:
     assert abs((kept == 0).double().mean() - 0.4) < 0.04
 
 
-def test_more_segments_than_there_are_is_an_error(labelled, tmp_path) -> None:
+def test_more_segments_than_there_are_is_an_error(labelled: dict[str, finetune.Labelled], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="batch 64 is over the 48 training segments"):
         tuned(small.tiny_encoder(), labelled, tmp_path, ConsoleReporter(), batch=64)
