@@ -97,7 +97,7 @@ def _run_flow(reasons: dict[str, str]) -> PipelineRun:
     if early:
         server.wait(url, process)
     else:
-        print(f"pipeline: follow it at {redaction.clean(url).removesuffix('/api')}", flush=True)
+        print(f"pipeline: follow it at {redaction.redacted(url).removesuffix('/api')}", flush=True)
     plan = PipelineRun(early=early, before=before)
     state = by_hand(plan)
     if not plan.outcomes or plan.outcomes[-1].how != "failed":

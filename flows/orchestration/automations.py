@@ -38,7 +38,7 @@ def main() -> None:
     with processes.exit_on_error("automations"):
         url = os.environ.setdefault("PREFECT_API_URL", server.UI)
         if not reachable.answers(url):
-            raise InputError(f"Prefect at {redaction.clean(url)} does not answer: start it, as with `make ui`.")
+            raise InputError(f"Prefect at {redaction.redacted(url)} does not answer: start it, as with `make ui`.")
         for name in create(options.notify):
             print(f"automations: {name}")
 

@@ -14,7 +14,7 @@ import time
 
 from flows.reachable import answers
 from scriptsight.errors import InputError
-from scriptsight.redaction import clean
+from scriptsight.redaction import redacted
 
 # The server of `make ui`; the tests look elsewhere.
 UI = os.environ.get("SCRIPTSIGHT_UI_API_URL", "http://127.0.0.1:4200/api")
@@ -30,7 +30,7 @@ def from_environment() -> bool:
     if answers(url):
         return True
     print(
-        f"PREFECT_API_URL={clean(url)} does not answer: this run uses a temporary server "
+        f"PREFECT_API_URL={redacted(url)} does not answer: this run uses a temporary server "
         "and will not be on that page.",
         file=sys.stderr,
     )

@@ -50,7 +50,7 @@ def _wait(pages: list[subprocess.Popen[bytes]], mlflow: str) -> None:
         started = [f"http://127.0.0.1:{PREFECT}/api", mlflow][: len(pages)]
         if not told and all(reachable.answers(address) for address in started):
             print(
-                f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   {redaction.clean(mlflow)}\nctrl-C ends this.",
+                f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   {redaction.redacted(mlflow)}\nctrl-C ends this.",
                 flush=True,
             )
             told = True

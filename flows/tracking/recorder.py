@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from flows.tracking import views
 from flows.tracking.store import STORE, experiment, run_of, uri
-from scriptsight.redaction import clean
+from scriptsight.redaction import LONGEST_VALUE, redacted
 
 SYSTEM_SECONDS = 5  # between two samples of processor, memory and GPU
 FLUSH_SECONDS = 2
@@ -126,7 +126,11 @@ def main(events: IO[str], answer: IO[str]) -> None:
     try:
         record = Record(opening)
     except Exception as error:  # told to the stage, which decides
-        print(json.dumps({"error": clean(f"{type(error).__name__}: {error}")}), file=answer, flush=True)
+        print(
+            json.dumps({"error": redacted(f"{type(error).__name__}: {error}")[:LONGEST_VALUE]}),
+            file=answer,
+            flush=True,
+        )
         sys.exit(1)
     print(json.dumps({"message": record.message, "page": record.page}), file=answer, flush=True)
     status = "FAILED"

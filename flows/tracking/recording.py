@@ -30,7 +30,7 @@ from scriptsight import files
 from scriptsight.errors import InputError
 from scriptsight.params.pretrain import PretrainParams
 from scriptsight.params.reading import read_yaml
-from scriptsight.redaction import clean
+from scriptsight.redaction import LONGEST_VALUE, redacted
 from scriptsight.reporting import ConsoleReporter
 
 WEIGHTS = Path("models/pretrained/model.safetensors")
@@ -93,7 +93,7 @@ class MlflowReporter(ConsoleReporter):
         answer = json.loads(self._process.stdout.readline() or '{"error": "see the lines above"}')
         self._opened = "error" not in answer
         if not self._opened:
-            raise InputError(f"MLflow at {clean(uri())} can't be used: {answer['error']}")
+            raise InputError(f"MLflow at {redacted(uri())} can't be used: {answer['error']}")
         self.page = answer["page"]
         if answer["message"]:
             self.message(answer["message"])
@@ -149,19 +149,10 @@ def _opening(stage: str, params: Params) -> dict[str, Any]:
         "stage": stage,
         "weights_digest": None if stage == "pretrain" else files.digest(WEIGHTS),
         "name": f"{learn.objective} K={learn.k} seed {learn.seed}",  # with its weights it just fits MLflow's column
-        "params": {name: clean(value) for name, value in used(params).items()},
-        "all_params": _cleaned(params.model_dump(mode="json")),
+        "params": {name: redacted(value)[:LONGEST_VALUE] for name, value in used(params).items()},
+        "all_params": json.loads(redacted(params.model_dump(mode="json"))),
         "tags": _origin(),
     }
-
-
-def _cleaned(value: Any) -> Any:
-    """Parameters without passwords of addresses."""
-    if isinstance(value, dict):
-        return {name: _cleaned(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_cleaned(part) for part in value]
-    return clean(value) if isinstance(value, str) else value
 
 
 def used(params: Params) -> dict[str, Any]:

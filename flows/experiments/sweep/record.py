@@ -15,7 +15,7 @@ from typing import Any
 from flows import names
 from flows.tracking import store
 from scriptsight.errors import InputError
-from scriptsight.redaction import clean
+from scriptsight.redaction import LONGEST_VALUE, redacted
 from scriptsight.reporting import ConsoleReporter
 
 AT_ONCE, PARAMS_AT_ONCE = 1000, 100  # the most that MLflow takes
@@ -47,7 +47,8 @@ class StudyRecord:
             self._experiment = store.experiment(self._client)
             self.run_id = self._opened(run_id) or self._create(f"sweep {study}", params, {})
         except Exception as error:  # whatever a database or a server provokes
-            raise InputError(f"MLflow at {clean(address)} can't be used: {clean(str(error))}") from error
+            words = redacted(error)[:LONGEST_VALUE]
+            raise InputError(f"MLflow at {redacted(address)} can't be used: {words}") from error
         self._errors = (MlflowException, OSError)
 
     def _opened(self, run_id: str | None) -> str | None:
@@ -71,7 +72,7 @@ class StudyRecord:
 
         tags = {**tags, "sweep": self.study, "folder": Path.cwd().name}
         run = self._client.create_run(self._experiment, run_name=name, tags=tags)
-        told = [Param(name, clean(value)) for name, value in names.flat(params, ".").items()]
+        told = [Param(name, redacted(value)[:LONGEST_VALUE]) for name, value in names.flat(params, ".").items()]
         for start in range(0, len(told), PARAMS_AT_ONCE):
             self._client.log_batch(run.info.run_id, params=told[start : start + PARAMS_AT_ONCE])
         return str(run.info.run_id)
@@ -106,7 +107,7 @@ class StudyRecord:
         """Close a run as FINISHED, FAILED or KILLED."""
         self.flush()
         for name, value in (tags or {}).items():
-            self._safely(self._client.set_tag, run_id, name, clean(value))
+            self._safely(self._client.set_tag, run_id, name, redacted(value)[:LONGEST_VALUE])
         self._safely(self._client.set_terminated, run_id, status)
 
     def _safely(self, do: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
@@ -118,6 +119,6 @@ class StudyRecord:
         except self._errors as error:
             self._lost = True
             ConsoleReporter().message(
-                f"WARNING: MLflow stopped taking figures; the study goes on: {clean(str(error))}"
+                f"WARNING: MLflow stopped taking figures; the study goes on: {redacted(error)[:LONGEST_VALUE]}"
             )
             return None

@@ -1,14 +1,14 @@
-"""Reading media safely, wherever they lie: what a file holds, its frames, its sound and its embedded cues, in
-processes that may die."""
+"""Reading media safely, wherever they lie: what a file holds, its frames and its sound, in processes that may die.
+
+Tracks of subtitles are in `media.subtitles`, which is not loaded here: their parsers need packages of their own."""
 
 from __future__ import annotations
 
-from scriptsight.media.addresses import fingerprint, local, shown
+from scriptsight.media.addresses import fingerprint, local
 from scriptsight.media.audio import audio, audio_blocks
 from scriptsight.media.errors import MediaError, refusal
 from scriptsight.media.isolation import Failed, isolated
 from scriptsight.media.reader import Frame, MediaInfo, frames_at, frames_at_rate, probe
-from scriptsight.media.subtitles import embedded_cues, embedded_languages
 
 __all__ = [
     "Failed",
@@ -17,8 +17,6 @@ __all__ = [
     "MediaInfo",
     "audio",
     "audio_blocks",
-    "embedded_cues",
-    "embedded_languages",
     "fingerprint",
     "frames_at",
     "frames_at_rate",
@@ -26,5 +24,4 @@ __all__ = [
     "local",
     "probe",
     "refusal",
-    "shown",
 ]

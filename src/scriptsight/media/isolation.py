@@ -20,8 +20,7 @@ B = TypeVar("B")
 _PRELOAD = [
     "av",
     "pyarrow.parquet",
-    "pysubs2",
-    "scriptsight.media",
+    "scriptsight.media.subtitles",
     "scriptsight.params.ingest",
     "simplejpeg",
 ]  # imported once, not once a worker
