@@ -93,7 +93,7 @@ def _run_flow(reasons: dict[str, str]) -> PipelineRun:
     if early:
         server.wait(url, process)
     else:
-        print(f"pipeline: follow it at {redaction.clean(url).removesuffix('/api')}", flush=True)
+        print(f"pipeline: follow it at {redaction.redacted(url).removesuffix('/api')}", flush=True)
     ran = PipelineRun(early=early, before=before)
     state = by_hand(ran)
     if not ran.outcomes or ran.outcomes[-1].how != "failed":

@@ -20,7 +20,6 @@ from flows.running import locks, stage
 from flows.running.headlines import HEADLINES
 from flows.running.repository import StageOutcome, figures
 from flows.tracking import reporter, store
-from scriptsight import redaction
 
 # figure in metrics/STAGE.json and what it is, beside the headlines
 DATA = (
@@ -160,7 +159,7 @@ def reject_rows() -> list[dict[str, str]]:
     for path in REJECTS:
         if path.is_file():
             found = pq.read_table(path).slice(0, MOST_REJECTS - len(rows)).to_pylist()
-            rows += [{name: redaction.clean(str(value)) for name, value in row.items()} for row in found]
+            rows += [{name: redacted(str(value))[:LONGEST_VALUE] for name, value in row.items()} for row in found]
     return rows
 
 

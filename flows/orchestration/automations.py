@@ -31,7 +31,7 @@ def command(options: argparse.Namespace) -> None:
     """Create the automations, and print their names."""
     url = os.environ.setdefault("PREFECT_API_URL", server.UI)
     if not reachable.answers(url):
-        raise InputError(f"Prefect at {redaction.clean(url)} does not answer: start it, as with `scriptsight ui`.")
+        raise InputError(f"Prefect at {redaction.redacted(url)} does not answer: start it, as with `scriptsight ui`.")
     for name in create(options.notify):
         print(f"automations: {name}")
 

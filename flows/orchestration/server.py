@@ -15,7 +15,7 @@ import time
 from flows.reachable import answers
 from flows.running.processes import die_with_parent
 from scriptsight.errors import InputError
-from scriptsight.redaction import clean
+from scriptsight.redaction import redacted
 
 # The server of `scriptsight ui`; the tests look elsewhere.
 UI = os.environ.get("SCRIPTSIGHT_UI_API_URL", "http://127.0.0.1:4200/api")
@@ -31,7 +31,7 @@ def from_environment() -> bool:
     if answers(url):
         return True
     print(
-        f"PREFECT_API_URL={clean(url)} does not answer: this run uses a temporary server "
+        f"PREFECT_API_URL={redacted(url)} does not answer: this run uses a temporary server "
         "and will not be on that page.",
         file=sys.stderr,
     )

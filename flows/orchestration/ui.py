@@ -49,7 +49,7 @@ def _wait(pages: list[subprocess.Popen[bytes]], mlflow: str) -> None:
         started = [f"http://127.0.0.1:{PREFECT}/api", mlflow][: len(pages)]
         if not announced and all(reachable.answers(address) for address in started):
             print(
-                f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   {redaction.clean(mlflow)}\nctrl-C ends this.",
+                f"Prefect  http://127.0.0.1:{PREFECT}\nMLflow   {redaction.redacted(mlflow)}\nctrl-C ends this.",
                 flush=True,
             )
             announced = True

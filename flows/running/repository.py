@@ -226,4 +226,5 @@ def _remote(name: str, doing: str) -> Iterator[Repo]:
         with Repo(_wait_for_lock=True) as repo:
             yield repo
     except (DvcException, OSError) as error:
-        raise RemoteFailed(f"DVC can't {doing} the remote {name!r}: {redaction.clean(str(error))}") from error
+        words = redaction.redacted(error)[: redaction.LONGEST_VALUE]
+        raise RemoteFailed(f"DVC can't {doing} the remote {name!r}: {words}") from error

@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 
 from flows.tracking import store
-from scriptsight.redaction import clean
+from scriptsight.redaction import LONGEST_VALUE, redacted
 from scriptsight.reporting import ConsoleReporter
 
 METRICS_AT_ONCE, OTHERS_AT_ONCE = 1000, 100  # the most that MLflow takes; others are parameters and tags
@@ -38,7 +38,7 @@ class Recorder:
     def create(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         """Make a run -> its id. Passwords in parameters are left out."""
         run_id = str(self.client.create_run(self.experiment, run_name=name, tags=dict(tags)).info.run_id)
-        listed = [Param(key, clean(value)) for key, value in params.items()]
+        listed = [Param(key, redacted(value)[:LONGEST_VALUE]) for key, value in params.items()]
         for part in _parts(listed, OTHERS_AT_ONCE):
             self.client.log_batch(run_id, params=part)
         return run_id
@@ -68,7 +68,7 @@ class Recorder:
 
     def tags(self, run_id: str, values: Mapping[str, str]) -> None:
         """Set tags. Passwords in them are left out."""
-        listed = [RunTag(name, clean(value)) for name, value in values.items()]
+        listed = [RunTag(name, redacted(value)[:LONGEST_VALUE]) for name, value in values.items()]
         for part in _parts(listed, OTHERS_AT_ONCE):
             self.safely(self.client.log_batch, run_id, tags=part)
 
@@ -94,7 +94,7 @@ class Recorder:
         except Exception as error:  # whatever a database, a server or a store of files provokes
             self.lost = True
             ConsoleReporter().message(
-                f"WARNING: MLflow stopped taking figures; {self._work} goes on: {clean(str(error))}"
+                f"WARNING: MLflow stopped taking figures; {self._work} goes on: {redacted(error)[:LONGEST_VALUE]}"
             )
             return None
 

@@ -28,7 +28,7 @@ from scriptsight import files
 from scriptsight.errors import InputError
 from scriptsight.params.pretrain import PretrainParams
 from scriptsight.params.reading import read_yaml
-from scriptsight.redaction import clean
+from scriptsight.redaction import redacted
 from scriptsight.reporting import ConsoleReporter
 
 WEIGHTS = Path("models/pretrained/model.safetensors")
@@ -89,7 +89,7 @@ class MlflowReporter(ConsoleReporter):
         if self._opened is not None:
             return
         assert self._process.stdout
-        nothing = {"error": f"MLflow at {clean(uri())} can't be used: see the lines above."}
+        nothing = {"error": f"MLflow at {redacted(uri())} can't be used: see the lines above."}
         answer = json.loads(self._process.stdout.readline() or json.dumps(nothing))
         self._opened = "error" not in answer
         if not self._opened:
@@ -154,18 +154,9 @@ def opening(stage: str, params: Params) -> dict[str, Any]:
         "weights_digest": None if stage == "pretrain" else files.digest(WEIGHTS),
         "name": f"{learn.objective} K={learn.k} seed {learn.seed}",  # with its weights it just fits MLflow's column
         "params": used(params),
-        "all_params": _cleaned(params.model_dump(mode="json")),
+        "all_params": json.loads(redacted(params.model_dump(mode="json"))),
         "tags": _origin(),
     }
-
-
-def _cleaned(value: Any) -> Any:
-    """Parameters without passwords of addresses."""
-    if isinstance(value, dict):
-        return {name: _cleaned(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_cleaned(part) for part in value]
-    return clean(value) if isinstance(value, str) else value
 
 
 def used(params: Params) -> dict[str, Any]:

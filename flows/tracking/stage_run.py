@@ -18,7 +18,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from flows.tracking import store, views
 from flows.tracking.recorder import Recorder
 from scriptsight.errors import InputError
-from scriptsight.redaction import clean
+from scriptsight.redaction import LONGEST_VALUE, redacted
 
 SYSTEM_SECONDS = 5  # between two samples of processor, memory and GPU
 FAILED_STAGE = "failed_stage"  # tag: the stage after pretrain that failed last, and has not succeeded since
@@ -124,7 +124,8 @@ def main(events: IO[str], answer: IO[str]) -> None:
     try:
         run = StageRun(json.loads(events.readline() or "{}"))
     except Exception as error:  # the stage, which gets it as an answer, decides
-        unforeseen = f"MLflow at {clean(store.uri())} can't be used: {type(error).__name__}: {clean(str(error))}"
+        words = f"{type(error).__name__}: {redacted(error)[:LONGEST_VALUE]}"
+        unforeseen = f"MLflow at {redacted(store.uri())} can't be used: {words}"
         words = str(error) if isinstance(error, InputError) else unforeseen
         print(json.dumps({"error": words}), file=answer, flush=True)
         sys.exit(1)

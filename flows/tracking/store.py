@@ -12,7 +12,7 @@ from typing import Any
 from flows.reachable import answers
 from flows.tracking import views
 from scriptsight.errors import InputError
-from scriptsight.redaction import clean
+from scriptsight.redaction import LONGEST_VALUE, redacted
 
 EXPERIMENT = "scriptsight"
 FOLDER = Path("mlruns")  # of the store at home: its database and its files
@@ -41,13 +41,13 @@ def opened() -> Iterator[Any]:
     try:
         yield MlflowClient(address)
     except (MlflowException, SQLAlchemyError) as error:
-        raise InputError(f"MLflow at {clean(address)} can't be used: {clean(str(error))}") from None
+        raise InputError(f"MLflow at {redacted(address)} can't be used: {redacted(error)[:LONGEST_VALUE]}") from None
 
 
 def require_answer(address: str) -> None:
     """Raise an InputError where a server of MLflow does not answer."""
     if address.startswith(("http://", "https://")) and not answers(address):
-        raise InputError(f"MLflow at {clean(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
+        raise InputError(f"MLflow at {redacted(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
 
 
 def experiment(client: Any, name: str = EXPERIMENT) -> str:

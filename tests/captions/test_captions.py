@@ -133,7 +133,7 @@ def test_two_formats_of_one_transcript_agree(shared_data: Path) -> None:
     ("name", "content"),
     [("clip.info.json", '{"title": "x"}'), ("labels.csv", "video,label\na,b\n"), ("nfo.xml", "<movie/>")],
 )
-def test_what_lies_beside_a_video_for_other_reasons_is_told_apart(name: str, content: str) -> None:
+def test_what_lies_beside_a_video_for_other_reasons_is_recognised(name: str, content: str) -> None:
     with pytest.raises(captions.NotCaptions, match=name):
         captions.parse(content.encode(), name)
 

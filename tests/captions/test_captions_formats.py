@@ -58,7 +58,7 @@ def test_vtt_words_of_a_script_without_spaces() -> None:
         ("a.vtt", "WEBVTT\nKind: subtitles\n\n{}see sprite.jpg\n", "captions"),
     ],
 )
-def test_what_is_no_speech_is_told_apart(name: str, text: str, kind: str) -> None:
+def test_what_is_no_speech_is_recognised(name: str, text: str, kind: str) -> None:
     assert parse(name, text.format("00:01.000 --> 00:02.000\n")).kind == kind
 
 
@@ -275,7 +275,7 @@ def test_yt_temporal() -> None:
 
 def naive_align(heard: list[str], clean: list[str]) -> list[int]:
     """For each clean word the nearest of the heard words that the best path pairs it with, cell by cell."""
-    heard, clean = [records._letters(word) for word in heard], [records._letters(word) for word in clean]
+    heard, clean = [records.letters(word) for word in heard], [records.letters(word) for word in clean]
 
     def distance(a: str, b: str) -> int:
         row = list(range(len(b) + 1))
@@ -317,7 +317,7 @@ def test_a_whole_video_is_aligned_in_well_under_a_second() -> None:
     began = time.perf_counter()
     found = records.align(heard, clean)
     assert time.perf_counter() - began < 0.8  # 0.14 on an idle core
-    exact = sum(records._letters(heard[i]) == records._letters(word) for i, word in zip(found, clean, strict=True))
+    exact = sum(records.letters(heard[i]) == records.letters(word) for i, word in zip(found, clean, strict=True))
     assert exact > 0.98 * len(clean)
 
 
@@ -339,9 +339,9 @@ def test_yt_temporal_of_a_real_video(shared_data: Path) -> None:
     assert cues[0].text == "Guys, this is a delicious sweet onion tomato sauce."
     assert all(one.end <= other.start for one, other in pairwise(cues))
     # Words that both texts have just once must be paired with each other.
-    heard = [records._letters(word["word"]) for word in record["subtitles"]]
+    heard = [records.letters(word["word"]) for word in record["subtitles"]]
     said = [word for cue in cues for word in cue.words or ()]
-    clean = [records._letters(word.text) for word in said]
+    clean = [records.letters(word.text) for word in said]
     unique = [word for word in heard if heard.count(word) == clean.count(word) == 1]
     right = sum(record["subtitles"][heard.index(word)]["time"] == said[clean.index(word)].start for word in unique)
     assert right > 0.95 * len(unique) > 50

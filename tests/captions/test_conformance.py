@@ -227,7 +227,7 @@ youtube_json3/subtitleSrt.srt | 151
 
 
 def table() -> dict[str, str]:
-    return {name: told for name, _, told in (line.partition(" | ") for line in TABLE.strip().splitlines())}
+    return {name: text for name, _, text in (line.partition(" | ") for line in TABLE.strip().splitlines())}
 
 
 def outcome(path: Path) -> str:
@@ -237,13 +237,13 @@ def outcome(path: Path) -> str:
     except captions.CaptionError as error:
         assert name in str(error)
         return f"refused: {error}"
-    told = [str(len(script.cues))]
-    told += [f"dropped {script.dropped}"] if script.dropped else []
-    told += [script.kind] if script.kind != "captions" else []
+    parts = [str(len(script.cues))]
+    parts += [f"dropped {script.dropped}"] if script.dropped else []
+    parts += [script.kind] if script.kind != "captions" else []
     starts = [cue.start for cue in script.cues]
     assert starts == sorted(starts)
     assert all(cue.text == " ".join(cue.text.split()) != "" for cue in script.cues)
-    return " ".join(told)
+    return " ".join(parts)
 
 
 def test_every_file_is_read_or_refused_with_a_reason(shared_data: Path) -> None:
@@ -253,9 +253,9 @@ def test_every_file_is_read_or_refused_with_a_reason(shared_data: Path) -> None:
     assert len(found) > 700
     wrong = {}
     for name, expected in table().items():
-        told = found[name]
-        if told != expected and not (expected.startswith("refused: ") and expected.removeprefix("refused: ") in told):
-            wrong[name] = (told, expected)
+        was = found[name]
+        if was != expected and not (expected.startswith("refused: ") and expected.removeprefix("refused: ") in was):
+            wrong[name] = (was, expected)
     assert wrong == {}
 
 

@@ -55,14 +55,14 @@ AGREE = [
 
 
 def without_decord(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader._decord.cache_clear()
+    reader.load_decord.cache_clear()
     monkeypatch.setitem(sys.modules, "decord", None)  # importing it now fails as where it is not installed
 
 
 @pytest.fixture(autouse=True)
 def _decord_again() -> object:
     yield
-    reader._decord.cache_clear()
+    reader.load_decord.cache_clear()
 
 
 def read(path: Path, fps: float = 4, short_side: int = 32) -> tuple[list[Frame], MediaError | None]:
@@ -169,7 +169,7 @@ def test_damage_is_found_by_either_decoder(
 def test_an_odd_duration_tag_is_passed_over(tag: str, duration: float) -> None:
     stream = SimpleNamespace(duration=None, metadata={"DURATION": tag})
     container = SimpleNamespace(duration=2_000_000)
-    assert reader._duration(container, stream, 0.0) == duration  # type: ignore[arg-type]
+    assert reader.announced_duration(container, stream, 0.0) == duration  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -388,13 +388,13 @@ def test_high_range_is_shown_as_standard(
 
 def test_light_is_that_of_the_standard() -> None:
     """BT.2100's own points of PQ: 58 % is 203 cd/m2, 75 % is 983; the hue of a bright colour stays."""
-    light = hdr._light(hdr.PQ) * 203
+    light = hdr.linear_light(hdr.PQ) * 203
     assert light[0] == 0
     assert light[255] == pytest.approx(10_000, rel=1e-3)
     assert light[round(0.58 * 255)] == pytest.approx(203, rel=0.03)
     assert light[round(0.75 * 255)] == pytest.approx(983, rel=0.03)
-    assert hdr._light(hdr.HLG)[255] * 203 == pytest.approx(1000, rel=1e-3)
-    assert hdr._light(hdr.HLG)[round(0.75 * 255)] * 203 == pytest.approx(203, rel=0.03)
+    assert hdr.linear_light(hdr.HLG)[255] * 203 == pytest.approx(1000, rel=1e-3)
+    assert hdr.linear_light(hdr.HLG)[round(0.75 * 255)] * 203 == pytest.approx(203, rel=0.03)
     for transfer in (hdr.PQ, hdr.HLG):
         ramp = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
         grey = hdr.as_standard(ramp, transfer)

@@ -100,7 +100,7 @@ def _server() -> Any:
         url, process = server.own()
     os.environ["PREFECT_API_URL"] = url
     if process is None:
-        print(f"sweep: follow it at {redaction.clean(url).removesuffix('/api')}", flush=True)
+        print(f"sweep: follow it at {redaction.redacted(url).removesuffix('/api')}", flush=True)
     return process
 
 

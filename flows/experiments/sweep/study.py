@@ -24,7 +24,7 @@ from flows import parameters
 from flows.names import flat
 from scriptsight.errors import InputError
 from scriptsight.params import reading
-from scriptsight.redaction import clean
+from scriptsight.redaction import LONGEST_VALUE, redacted
 from scriptsight.segments import Segments
 
 ADDRESS = "SCRIPTSIGHT_SWEEP_STORAGE"  # the variable that may hold a password
@@ -75,9 +75,9 @@ def open_study(settings: parameters.Params, segments: Path = Path("data/segments
     try:
         study = _open(sweep, settings, begun_with)
     except (SQLAlchemyError, ImportError, ValueError, optuna.exceptions.StorageInternalError) as error:
-        reason = clean(str(error)).partition("\n")[0]
+        reason = redacted(error)[:LONGEST_VALUE].partition("\n")[0]
         raise InputError(
-            f"The study's database {clean(address(sweep))} can't be used ({reason}): correct sweep.storage, or "
+            f"The study's database {redacted(address(sweep))} can't be used ({reason}): correct sweep.storage, or "
             f"{ADDRESS} where it is set."
         ) from None
     before = json.loads(study.user_attrs.get("begun_with") or json.dumps(begun_with))

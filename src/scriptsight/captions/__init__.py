@@ -1,4 +1,4 @@
-"""Caption files -> cues: one parser a format, told apart by suffix, and JSON and XML by their content.
+"""Caption files -> cues: one parser a format, chosen by suffix, for JSON and XML by their content.
 
 **Which library does what.** Of the 267 files of Mozilla's WebVTT suite, webvtt-py gives number, times and text of
 the cues as the standard has them on 244, pycaption on 236, pysubs2 on 228 (character references, ruby; pysubs2 also
@@ -29,6 +29,7 @@ __all__ = [
     "NotCaptions",
     "Script",
     "howto100m",
+    "ordered",
     "parse",
 ]
 
@@ -75,19 +76,19 @@ def parse(data: bytes, name: str) -> Script:
         raise NotCaptions(f"{name}: {error}") from error
     except ValueError as error:
         raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
-    told = _KIND.search(PurePath(name).stem)
-    if script.kind == "captions" and told:
+    named = _KIND.search(PurePath(name).stem)
+    if script.kind == "captions" and named:
         kinds: dict[str, Kind] = {"chapters": "chapters", "metadata": "metadata"}
-        script = replace(script, kind=kinds.get(told[1], "descriptions"))
-    return replace(script, cues=_ordered(script.cues))
+        script = replace(script, kind=kinds.get(named[1], "descriptions"))
+    return replace(script, cues=ordered(script.cues))
 
 
 def howto100m(record: Any) -> tuple[Cue, ...]:
     """The cues of one video of HowTo100M's `raw_caption.json`; see `records.howto100m`."""
-    return tuple(_ordered(records.howto100m(record).cues))
+    return tuple(ordered(records.howto100m(record).cues))
 
 
-def _ordered(cues: list[Cue]) -> list[Cue]:
+def ordered(cues: list[Cue]) -> list[Cue]:
     """What has text, by time, with one space between words, and nothing in it that UTF-8 can't hold."""
     tidy = [_tidy(cue) for cue in cues]
     return sorted((cue for cue in tidy if cue.text), key=lambda cue: (cue.start, cue.end))

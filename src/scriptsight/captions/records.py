@@ -124,7 +124,7 @@ def align(heard: Sequence[str], clean: Sequence[str]) -> list[int]:
     rows, columns = len(heard), len(clean)
     if rows * columns > MAX_CELLS:
         raise ValueError(f"{rows} heard and {columns} clean words are too many to be aligned")
-    costs, heard_ids, clean_ids = _distances([_letters(word) for word in heard], [_letters(word) for word in clean])
+    costs, heard_ids, clean_ids = _distances([letters(word) for word in heard], [letters(word) for word in clean])
     far = np.int64(2**60)
     above = np.full(columns, far)
     # Which way each cell was reached: 0 from both words before, 1 the clean one before, 2 the heard one before.
@@ -156,5 +156,6 @@ def _distances(heard: list[str], clean: list[str]) -> tuple[np.ndarray, np.ndarr
     return cdist(heard_words, clean_words, scorer=Levenshtein.distance, dtype=np.uint8), heard_ids, clean_ids
 
 
-def _letters(word: str) -> str:
+def letters(word: str) -> str:
+    """What of a word is compared: its first letters and digits, in lower case."""
     return "".join(filter(str.isalnum, word.lower()))[:MAX_LETTERS]

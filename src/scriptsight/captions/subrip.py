@@ -6,6 +6,7 @@ import re
 
 from scriptsight.captions.decoding import lines
 from scriptsight.captions.script import Script, clock, cue, unescape
+from scriptsight.catalogue import Cue
 
 _STAMP = r"(-?)(?:(\d{1,9}):)?(\d{1,9}):(\d{1,3})(?:[.,:](\d{1,9}))?"
 _TIMING = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?!\S)", re.ASCII)
@@ -44,7 +45,12 @@ def parse(data: bytes) -> Script:
             dropped += 1
         elif inside and line:
             entries[-1][2].append(line)
-    return Script([cue(start, end, [(None, _plain(text))]) for start, end, text in entries], dropped)
+    return Script([cue_of("\n".join(text), start, end) for start, end, text in entries], dropped)
+
+
+def cue_of(text: str, start: float, end: float) -> Cue:
+    """The cue of the lines of an entry below its times."""
+    return cue(start, end, [(None, unescape(_TAGS.sub(lambda tag: " " if tag[0][0] == "\\" else "", text)))])
 
 
 def _number(line: str) -> int | None:
@@ -54,7 +60,3 @@ def _number(line: str) -> int | None:
 def _seconds(sign: str, *parts: str | None) -> float:
     hours, minutes, whole, fraction = parts
     return clock(hours, minutes, whole or "0", fraction) * (-1 if sign else 1)
-
-
-def _plain(text: list[str]) -> str:
-    return unescape(_TAGS.sub(lambda tag: " " if tag[0][0] == "\\" else "", "\n".join(text)))

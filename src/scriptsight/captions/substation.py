@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from scriptsight.captions.decoding import lines
 from scriptsight.captions.script import Piece, Script, clock, cue
+from scriptsight.catalogue import Cue
 
 _COLUMNS = ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text"]
 _STAMP = re.compile(r"\s*(\d{1,9}):(\d{1,2}):(\d{1,2})[.:](\d{1,9})\s*", re.ASCII)  # some tools write 0:00:04:56
@@ -39,10 +40,28 @@ def parse(data: bytes) -> Script:
                 dropped += 1
             else:
                 first = clock(*start.groups())
-                cues.append(cue(first, clock(*end.groups()), _pieces(fields["text"], first)))
+                cues.append(cue_of(fields["text"], first, clock(*end.groups())))
     if any(found) and not known:
         raise ValueError("it has neither a section nor a line of dialogue")
     return Script(cues, dropped)
+
+
+def cue_of(text: str, start: float, end: float) -> Cue:
+    """The cue of the text of a dialogue; the times of karaoke are those of its words."""
+    return cue(start, end, _pieces(text, start))
+
+
+def block_text(block: str) -> str:
+    """The text of a dialogue as Matroska stores it: without its times, and in columns that no format line moves:
+    ReadOrder, Layer, Style, Name, MarginL, MarginR, MarginV, Effect, Text.
+
+    Raises:
+        ValueError: there are fewer columns.
+    """
+    fields = block.split(",", 8)
+    if len(fields) < 9:
+        raise ValueError(f"a dialogue of {len(fields)} columns instead of 9")
+    return fields[8]
 
 
 def _pieces(text: str, start: float) -> Iterator[Piece]:

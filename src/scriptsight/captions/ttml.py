@@ -57,12 +57,12 @@ class _Document:
     """The tree with the rates that its times are counted in."""
 
     def __init__(self, root: Any) -> None:
-        told: dict[str, str] = {_local(key): value for key, value in root.attrib.items()}
-        shares = [_positive(share) for share in re.split(r"[\s:]+", told.get("frameRateMultiplier", "1 1").strip())]
+        stated: dict[str, str] = {_local(key): value for key, value in root.attrib.items()}
+        shares = [_positive(share) for share in re.split(r"[\s:]+", stated.get("frameRateMultiplier", "1 1").strip())]
         multiplier = shares[0] / (shares[1] if len(shares) > 1 else 1.0)
-        self.frames = _positive(told.get("frameRate", "30")) * multiplier
-        ticks = told.get("tickRate")
-        self.ticks = _positive(ticks) if ticks else self.frames if "frameRate" in told else 1.0
+        self.frames = _positive(stated.get("frameRate", "30")) * multiplier
+        ticks = stated.get("tickRate")
+        self.ticks = _positive(ticks) if ticks else self.frames if "frameRate" in stated else 1.0
         self.root = root
         self.ruby = {
             key: value

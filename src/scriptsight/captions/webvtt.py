@@ -8,11 +8,12 @@ that no tag can begin with stands for itself, and cues without text say nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from scriptsight.captions import decoding
 from scriptsight.captions.script import Kind, Piece, Script, clock, cue, unescape
+from scriptsight.catalogue import Cue
 
 _STAMP = r"(?:(\d{1,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})"
 STAMP = re.compile(_STAMP, re.ASCII)
@@ -46,12 +47,21 @@ def parse(data: bytes) -> Script:
     """
     header, entries, bad = read(decoding.lines(data))
     cues = [cue(entry.start, entry.end, pieces(entry.payload)) for entry in entries]
-    told = {match[1].lower(): match[2] for line in header if (match := _HEADER.match(line))}
-    kind = _KINDS.get(told.get("kind", "").lower(), "captions")
+    stated = {match[1].lower(): match[2] for line in header if (match := _HEADER.match(line))}
+    kind = "metadata" if is_metadata(cues) else _KINDS.get(stated.get("kind", "").lower(), "captions")
+    return Script(cues, bad, stated.get("language"), kind)
+
+
+def cue_of(payload: str, start: float, end: float, zero: float = 0.0) -> Cue:
+    """The cue of a payload that comes without its line of times, as in a container. Its time stamps count from the
+    second `zero`."""
+    return cue(start, end, ((None if at is None else round(at + zero, 6), text) for at, text in pieces(payload)))
+
+
+def is_metadata(cues: Iterable[Cue]) -> bool:
+    """Whether nothing is said in any cue: thumbnails of a player's time line, or JSON for a page's scripts."""
     texts = [cue.text for cue in cues if cue.text]
-    if texts and all(_PICTURE.fullmatch(text) or (text[0] == "{" and text[-1] == "}") for text in texts):
-        kind = "metadata"  # thumbnails of a player's time line, or JSON for a page's scripts
-    return Script(cues, bad, told.get("language"), kind)
+    return bool(texts) and all(_PICTURE.fullmatch(text) or (text[0] == "{" and text[-1] == "}") for text in texts)
 
 
 def read(lines: list[str]) -> tuple[list[str], list[Block], int]:

@@ -57,10 +57,10 @@ def _spoken(words: Any) -> list[_Heard]:
     """The words of a segment. Where words begin with a space, one that does not goes on with the last: Whisper says
     "L" and "'esquelet". WhisperX has no such spaces, Chinese none at all."""
     listed = [word for word in words if isinstance(word, dict)] if isinstance(words, list) else []
-    told = [(word, word["word"]) for word in listed if isinstance(word.get("word"), str) and word["word"].strip()]
-    spaced = any(text.startswith(" ") for _, text in told)
+    timed = [(word, word["word"]) for word in listed if isinstance(word.get("word"), str) and word["word"].strip()]
+    spaced = any(text.startswith(" ") for _, text in timed)
     heard: list[_Heard] = []
-    for word, text in told:
+    for word, text in timed:
         start, end = seconds(word.get("start")), seconds(word.get("end"))
         if heard and spaced and not text.startswith(" ") and not UNSPACED.match(text):
             heard[-1] = (heard[-1][0], end, heard[-1][2] + text.strip())

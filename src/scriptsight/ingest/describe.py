@@ -14,8 +14,10 @@ from scriptsight.ingest import cleaning
 from scriptsight.ingest.datasets.tracks import OTHER_LANGUAGES
 from scriptsight.ingest.sources import Entry
 from scriptsight.ingest.transcription import Transcriber
-from scriptsight.media import MediaError, MediaInfo, embedded_cues, embedded_languages, local, probe, refusal, shown
+from scriptsight.media import MediaError, MediaInfo, local, probe, refusal
+from scriptsight.media.subtitles import embedded_languages, embedded_script
 from scriptsight.params.ingest import IngestParams
+from scriptsight.redaction import redacted
 
 TRANSCRIPTS = Path(".transcripts")  # what was heard is kept from run to run: hearing takes hours
 # Reasons that refuse nothing, or a part only: neither a video nor a whole file of captions.
@@ -34,9 +36,9 @@ def describe(
     Raises:
         InputError, OSError: what is no fault of the video: a model that can't be loaded, a full disk.
     """
-    if any(shown(address) != address for address in (entry.uri, entry.script or "")):
+    if any(redacted(address) != address for address in (entry.uri, entry.script or "")):
         detail = "credentials come from the environment: an address with them would be kept in the catalogue"
-        rejects.append(Reject(collection, shown(entry.uri), "secret in the address", detail))
+        rejects.append(Reject(collection, redacted(entry.uri), "secret in the address", detail))
         return None
     try:
         return _described(collection, entry, choice, rejects, cleaned)
@@ -96,8 +98,9 @@ def _script(
             return script
         if entry.embedded or entry.script is not None:
             source = entry.uri
-            if cues := embedded_cues(path, entry.language):
-                return Script(cues, 0)
+            script = embedded_script(path, entry.language)
+            if script.cues or script.dropped:
+                return script
         if choice.transcription is not None and info.has_audio:
             heard = Transcriber(choice.transcription, TRANSCRIPTS).transcript(path)
             return Script(list(heard.cues), 0, heard.language)

@@ -27,6 +27,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import infer_compression
 
 from scriptsight.media.errors import MediaError
+from scriptsight.redaction import redacted
 
 try:
     import fcntl
@@ -38,31 +39,9 @@ T = TypeVar("T")
 # What an address may name: it often comes from a file that somebody else wrote, and fsspec knows protocols
 # that run commands, log in to other machines or read templates.
 _PROTOCOLS = frozenset({"abfs", "az", "file", "gcs", "gs", "http", "https", "s3", "s3a", "tar", "zip"})
-# Elsewhere a question mark belongs to the name, unless what follows is what signs a request.
-_SIGNED = r"\?.*(?:credential|key|sig|signature|token)=.*"
-_REMAINS_FREE = 256 * 2**20  # bytes of the temporary folder's disk that a copy leaves to others
-_SECONDS = 60  # without a byte from a web server
+LEFT_FREE = 256 * 2**20  # bytes of the temporary folder's disk that a copy leaves to others
+SILENT_SECONDS = 60  # without a byte from a web server
 _COPY = "scriptsight-copy-"
-
-
-def shown(uri: str | Path) -> str:
-    """An address for messages and records: without a user's name, password, signature or token."""
-    text = str(uri)
-    # Members of archives and paths have no secrets: what looks like some is part of their names.
-    members = re.match(r"(?:(?:tar|zip)://.*?::)*", text, flags=re.DOTALL)
-    inside = members[0] if members else ""
-    return inside + _shown(text[len(inside) :])
-
-
-def _shown(text: str) -> str:
-    if "://" not in text:
-        return text
-    text = re.sub(r"(https?://[^?]*)\?.*", r"\1?***", text, flags=re.DOTALL | re.IGNORECASE)
-    text = re.sub(_SIGNED, "?***", text, flags=re.DOTALL | re.IGNORECASE)
-    text = re.sub(r"(https?://[^#]*)#.*", r"\1#***", text, flags=re.DOTALL | re.IGNORECASE)
-    text = re.sub(r"(\w+://)[^/]*@", r"\1***@", text)
-    # A password with an unescaped slash: what follows the colon is no port.
-    return re.sub(r"(\w+://)[^/@:]*:(?!\d*(?:/|$))(?!:).*@", r"\1***@", text, flags=re.DOTALL)
 
 
 @contextmanager
@@ -77,13 +56,13 @@ def local(uri: str | Path) -> Iterator[Path]:
         MediaError: "missing video", "no access", "unreachable", "unreadable archive", "unknown address",
             or "disk full", before the copy begins where the size is known.
     """
-    system, path = _told(uri, lambda: _located(uri))
+    system, path = _in_own_words(uri, lambda: _located(uri))
     if system is None:
-        _told(uri, lambda: _info(None, path))
+        _in_own_words(uri, lambda: _info(None, path))
         yield Path(path)
         return
     with _temporary(path) as copy:
-        _told(uri, lambda: _fetch(uri, system, path, copy))
+        _in_own_words(uri, lambda: _fetch(uri, system, path, copy))
         yield copy
 
 
@@ -96,8 +75,8 @@ def fingerprint(uri: str | Path) -> tuple[int, str]:
     Raises:
         MediaError: as `local` does, but for the disk.
     """
-    system, path = _told(uri, lambda: _located(uri))
-    return _told(uri, lambda: _info(system, path))
+    system, path = _in_own_words(uri, lambda: _located(uri))
+    return _in_own_words(uri, lambda: _info(system, path))
 
 
 def _located(uri: str | Path) -> tuple[Any, str]:
@@ -112,7 +91,7 @@ def _located(uri: str | Path) -> tuple[Any, str]:
     ]
     if unknown := [protocol for protocol in protocols if protocol not in _PROTOCOLS]:
         detail = f"{unknown[0][:20]!r} is none of {', '.join(sorted(_PROTOCOLS))}"
-        raise MediaError(shown(uri), "unknown address", detail)
+        raise MediaError(redacted(uri), "unknown address", detail)
     if protocols[0] == "file":
         return None, url_to_fs(text)[1]
     if protocols[0] in ("tar", "zip"):
@@ -133,7 +112,7 @@ def _archive(kind: str, archive: str, _mark: tuple[int, str], _thread: int) -> A
     file = LocalFileSystem().open(path) if system is None else system.open(path)
     if kind == "zip":
         return filesystem(kind, fo=file)
-    # Bare of its name, for fsspec logs it as it is; what the suffix says of a compression is told instead.
+    # Bare of its name, for fsspec logs it as it is; what the suffix says of a compression is stated instead.
     compression = infer_compression(path.partition("?")[0])
     return filesystem(kind, fo=io.BufferedReader(file), compression=compression)
 
@@ -145,7 +124,7 @@ def _web(protocol: str) -> dict[str, Any]:
         return {}
     import aiohttp  # takes a while, and few need it
 
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS, sock_read=_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=SILENT_SECONDS, sock_read=SILENT_SECONDS)
     return {"client_kwargs": {"timeout": timeout}}
 
 
@@ -166,13 +145,13 @@ def _info(system: Any, path: str) -> tuple[int, str]:
 def _fetch(uri: str | Path, system: Any, path: str, copy: Path) -> None:
     size, _ = _info(system, path)
     free = shutil.disk_usage(copy.parent).free
-    if size + _REMAINS_FREE > free:
+    if size + LEFT_FREE > free:
         detail = f"its {size / 1e6:,.0f} MB don't fit into {copy.parent}, where {free / 1e6:,.0f} MB are free"
-        raise MediaError(shown(uri), "disk full", f"{detail}: set TMPDIR to a folder on a larger disk")
+        raise MediaError(redacted(uri), "disk full", f"{detail}: set TMPDIR to a folder on a larger disk")
     system.get_file(path, str(copy))
     if size and copy.stat().st_size != size:
         detail = f"the copy has {copy.stat().st_size:,} bytes instead of {size:,}"
-        raise MediaError(shown(uri), "unreachable", detail)
+        raise MediaError(redacted(uri), "unreachable", detail)
 
 
 @contextmanager
@@ -209,7 +188,7 @@ def _sweep(folder: Path) -> None:
             continue
 
 
-def _told(uri: str | Path, do: Callable[[], T]) -> T:
+def _in_own_words(uri: str | Path, do: Callable[[], T]) -> T:
     try:
         return do()
     except MediaError:
@@ -231,7 +210,7 @@ def _failure(uri: str | Path, error: BaseException) -> MediaError:
     def has(*kinds: type[BaseException]) -> bool:
         return any(isinstance(one, kinds) for one in chain)
 
-    name = shown(uri)
+    name = redacted(uri)
     if codes & {errno.ENOSPC, errno.EDQUOT}:
         detail = f"while copying into {tempfile.gettempdir()}: set TMPDIR to a folder on a larger disk"
         return MediaError(name, "disk full", detail)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scriptsight.errors import InputError
+from scriptsight.redaction import redacted
 
 
 class MediaError(ValueError):
@@ -39,6 +40,7 @@ def refusal(error: Exception) -> tuple[str, str]:
     if isinstance(error, InputError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         raise error
     if isinstance(error, OSError):
-        return "unreadable video", str(error)
-    told = f"{type(error).__name__}: {str(error)[:300]}"
-    return "unexpected error", told.encode(errors="backslashreplace").decode()  # no table holds half a surrogate pair
+        return "unreadable video", redacted(error)
+    words = redacted(f"{type(error).__name__}: {error}")[:300]
+    # No table holds half a surrogate pair.
+    return "unexpected error", words.encode(errors="backslashreplace").decode()

@@ -31,7 +31,7 @@ def as_standard(image: np.ndarray, transfer: int) -> np.ndarray:
     """
     if transfer not in (PQ, HLG):
         return image
-    light = np.maximum(_light(transfer)[image] @ _TO_BT709.T, 0)
+    light = np.maximum(linear_light(transfer)[image] @ _TO_BT709.T, 0)
     # The brightest of the three colours says by how much all are dimmed, so that the hue stays.
     brightest = light.max(axis=2, keepdims=True)
     above = np.maximum(brightest - _KNEE, 0) / (1 - _KNEE)
@@ -41,7 +41,7 @@ def as_standard(image: np.ndarray, transfer: int) -> np.ndarray:
 
 
 @cache
-def _light(transfer: int) -> np.ndarray:
+def linear_light(transfer: int) -> np.ndarray:
     """Linear light of the 256 codes, 1 is reference white; BT.2100, tables 4 (PQ) and 5 (HLG)."""
     code = np.arange(256) / 255
     if transfer == PQ:

@@ -23,7 +23,6 @@ B = TypeVar("B")
 _PRELOAD = [
     "av",
     "pyarrow.parquet",
-    "pysubs2",
     "scriptsight.media.subtitles",
     "scriptsight.params.ingest",
     "simplejpeg",

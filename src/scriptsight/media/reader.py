@@ -241,7 +241,7 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         turns = round(first.rotation / 90) % 4 if first.rotation % 90 == 0 else 0
         width, height = _shown_size(path, first, stream, turns)
         origin = (container.start_time or 0) / av.time_base
-        duration = STILL_SECONDS if still else _duration(container, stream, origin)
+        duration = STILL_SECONDS if still else announced_duration(container, stream, origin)
         frames = chain([first], frames)
         transfer = int(first.color_trc or 0)
         yield _Opened(path, container, stream, frames, origin, duration, still, turns, transfer, width, height)
@@ -265,7 +265,7 @@ def _video_stream(container: InputContainer) -> Any | None:
     return best if best in streams else next(iter(streams), None)
 
 
-def _duration(container: InputContainer, stream: Any, origin: float) -> float:
+def announced_duration(container: InputContainer, stream: Any, origin: float) -> float:
     """Seconds from `origin` to the announced end of the video; 0 where nothing is announced."""
     if stream.duration:
         return float((stream.start_time or 0) + stream.duration) * float(stream.time_base) - origin
@@ -352,7 +352,7 @@ def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame]
 
 def _decord_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterator[Frame]:
     """The same by decord; it ends, without an error, where decord refuses: PyAV then says what is wrong."""
-    decord = _decord()
+    decord = load_decord()
     if decord is None or opened.stream.start_time is None:
         return
     if not opened.container.format.name.startswith(_DECORD_FORMATS):
@@ -403,7 +403,7 @@ _LISTENER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_
 
 
 @cache
-def _decord() -> ModuleType | None:
+def load_decord() -> ModuleType | None:
     """decord, listened to: it has wheels for one platform only, and None is returned elsewhere.
 
     decord shows damaged pictures as if they were good; that they are damaged is said only in the log of the

@@ -12,7 +12,7 @@ from functools import cached_property
 import fsspec
 
 from scriptsight.errors import InputError
-from scriptsight.media import shown
+from scriptsight.redaction import redacted
 
 VIDEOS = frozenset(
     {".3g2", ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"}
@@ -33,10 +33,10 @@ def check_address(given: str) -> None:
     Raises:
         InputError: it does; the message does not repeat it.
     """
-    if shown(given) != given:
+    if redacted(given) != given:
         raise InputError(
-            f"The address {shown(given)} of a collection holds what may be a password or a token: take out what is "
-            "*** here, credentials come from the environment."
+            f"The address {redacted(given)} of a collection holds what may be a password or a token: take out what "
+            "is *** here, credentials come from the environment."
         )
 
 
