@@ -20,6 +20,7 @@ from flows.running import locks, stage
 from flows.running.headlines import HEADLINES
 from flows.running.repository import StageOutcome, figures
 from flows.tracking import reporter, store
+from scriptsight.redaction import LONGEST_VALUE, redacted
 
 # figure in metrics/STAGE.json and what it is, beside the headlines
 DATA = (
