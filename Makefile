@@ -4,29 +4,34 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: repro test lint ui clean env
+.PHONY: repro test lint ui docs clean env help
 .DEFAULT_GOAL := repro
 
-repro: env ## bring all stages up to date and show the headline figures
-	@$(BIN)/python -m flows.pipeline
-	@$(BIN)/python -m flows.experiments.summary
+repro: env ## bring all stages up to date, and print the headline figures (scriptsight run)
+	@$(BIN)/scriptsight run
 
-test: env
+test: env ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-lint: env
+lint: env ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-ui: env ## Prefect and MLflow pages on the loopback address, until ctrl-C
-	@$(BIN)/python -m flows.orchestration.ui
+ui: env ## serve the pages of Prefect and MLflow on the loopback address, until ctrl-C (scriptsight ui)
+	@$(BIN)/scriptsight ui
+
+docs: env ## build the documentation in site/; a warning is an error
+	@$(BIN)/mkdocs build --strict
 
 clean: ## remove what the stages made; DVC's cache can bring it back (dvc checkout)
 	@rm -rf data models plots .checkpoints .features .locks .sweeps .work
 	@echo "Removed data, models, plots, checkpoints, features, trials. Kept: .venv, mlruns, metrics, DVC's cache (.dvc/cache)."
 
-env: $(READY)
+env: $(READY) ## make or renew the environment in .venv
+
+help: ## list the targets
+	@awk -F ': .*## ' '/^[a-z]+: .*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock tests/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \

@@ -25,10 +25,10 @@ from torch.nn import functional as F
 
 from scriptsight import arithmetic, clips, features
 from scriptsight.clips import View
-from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
+from scriptsight.models.text import TextEncoder
 from scriptsight.models.video import VideoViT
-from scriptsight.params.models import VIDEO_PRESETS, WordText
+from scriptsight.params.models import VIDEO_PRESETS
 from scriptsight.reporting import SilentReporter
 from scriptsight.segments import SCHEMA, Segment, Segments, to_batch
 
@@ -49,7 +49,7 @@ def main() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         video = VideoViT(**VIDEO_PRESETS[options.preset], tubelet=2, size=options.size, frames=options.frames)
-        text = text_encoders.build(WordText(kind="words", width=16, vocabulary=10), ["none"], 10)
+        text = TextEncoder.words(["none"], width=16, vocabulary=10, max_tokens=10)
         encoder = Encoder(video, text, embed_dim=256).eval()
     print(f"{options.preset}, {options.frames} frames of {options.size} pixels; ours: {arithmetic.choose('auto')}")
     with tempfile.TemporaryDirectory() as scratch:

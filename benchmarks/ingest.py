@@ -66,7 +66,7 @@ def main() -> None:
 
 def drawn_films(folder: Path) -> Path:
     """Equal films: one is drawn, since only its being read is measured."""
-    from loader import draw
+    from benchmarks.loader import draw
 
     draw(folder / "0.mp4", FILM_SECONDS, seed=0)
     for number in range(1, FILMS):

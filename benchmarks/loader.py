@@ -113,6 +113,7 @@ def compare(rows: Segments, repeats: int) -> dict[str, float]:
         times = row.frame_times[chosen]
         with av.open(row.uri) as container:
             stream = container.streams.video[0]
+            assert container.duration, f"{row.uri} does not say how long it is"
             rate, duration = float(stream.average_rate or RATE), container.duration / av.time_base
         indices = np.rint(times * rate).astype(int)
         images = {}
@@ -126,7 +127,7 @@ def compare(rows: Segments, repeats: int) -> dict[str, float]:
         for name in ("decord", "shard"):  # the same pictures, or the comparison is worth nothing
             error = np.abs(images[name].astype(int) - images["seek"]).mean()
             assert error < 12, f"{row.segment_id}: {name} differs by {error:.1f} of 255 from the seek reader"
-        stored.append(sum(len(frame) for frame in row.frames))
+        stored.append(sum(len(row.frames[i]) for i in range(len(row.frames))))
         drawn.append(sum(len(row.frames[i]) for i in chosen))
         shares.append(Path(row.uri).stat().st_size * (row.end - row.start) / duration)
     rates = {name: len(stored) / value for name, value in seconds.items()}

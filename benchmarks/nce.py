@@ -53,7 +53,8 @@ def case(estimator: str, m: int) -> dict[str, float]:
     """Seconds a step and extra MB, in this process."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    banks = tuple(Bank(N, WIDTH, generator, torch.device("cpu")) for _ in range(2))
+    cpu = torch.device("cpu")
+    banks = Bank(N, WIDTH, generator, cpu), Bank(N, WIDTH, generator, cpu)
     v, t = (F.normalize(torch.randn(B, WIDTH, generator=generator), dim=-1).requires_grad_() for _ in range(2))
     rows = torch.randint(N, (B,), generator=generator)
     few = torch.randint(N, (8,), generator=generator)

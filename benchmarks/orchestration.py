@@ -41,8 +41,8 @@ def main() -> None:
     project = parser.parse_args().project
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", 4200)) == 0:
-            sys.exit("something listens on port 4200 (`make ui`?): the run would use that server; stop it first")
-    command = [sys.executable, "-m", "flows.pipeline"]
+            sys.exit("something listens on port 4200 (`scriptsight ui`?), and the run would use it: stop it first")
+    command = [sys.executable, "-m", "scriptsight", "run"]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "workspace"
         folder.mkdir()

@@ -19,9 +19,8 @@ import torch
 
 from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
+from scriptsight.models.text import TextEncoder
 from scriptsight.models.video import VideoViT
-from scriptsight.params.models import WordText
-from scriptsight.params.objectives import AtStep, CpdParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives.cpd import Cpd
 
@@ -31,14 +30,11 @@ SHAPE = {"dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072, "vocab_si
 
 def objective(titles: list[str]) -> Cpd:
     """CPD around a text encoder as large as the paper's; its video encoder is not used."""
-    words = WordText(kind="words", width=8, vocabulary=30000)
-    tokenizer = text_encoders.build(words, titles, 50).tokenizer
+    tokenizer = TextEncoder.words(titles, width=8, vocabulary=30000).tokenizer
     config = {"kind": "huggingface", "model_type": "distilbert", "model": SHAPE, "pool": "mean"}
     text = text_encoders.from_config(config, tokenizer)
     video = VideoViT(width=32, depth=1, heads=2, patch=8, tubelet=2, size=16, frames=2)
-    first = AtStep(kind="step", step=1)
-    choice = CpdParams(estimator="shared", noise=64, temperature=0.07, momentum=0.5, joint_from=first)
-    return Cpd(Encoder(video, text, 256, 512), choice, keep=1.0, seed=0)
+    return Cpd(Encoder(video, text, 256, 512), noise=64, joint_from=1)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -105,7 +105,7 @@ class Ours(nn.Module):
             depth=2,
             heads=setting.head_heads,
             temporal_embedding=False,
-            text="plain",
+            head_text="plain",
         )
         self.k = setting.k
 
@@ -130,7 +130,7 @@ class Official(Ours):
         self.encoder.text.buckets = 1
         bert: Any = self.encoder.text.backbone
         bert.model.set_attn_implementation("eager")
-        video = self.encoder.video
+        video: Any = self.encoder.video
         cube = (video.tubelet, video.patch, video.patch)
         kernel = video.patch_embed.weight.detach().unflatten(1, (*cube, 3)).movedim(-1, 1)  # [D, 3, tubelet, p, p]
         self.patch_embed = nn.Conv3d(3, video.width, cube, stride=cube)
@@ -140,12 +140,13 @@ class Official(Ours):
 
     def normalised(self, frames: Tensor) -> Tensor:
         """uint8 [B, M, H, W, 3] -> float32 [B, 3, M, H, W]: what the official loader hands over."""
-        mean, scale = self.encoder.video.mean[:3], self.encoder.video.scale[:3]
+        video: Any = self.encoder.video
+        mean, scale = video.mean[:3], video.scale[:3]
         return ((frames.float() - mean) * scale).movedim(-1, 1).contiguous()
 
     def see(self, sample: Sample) -> Tensor:
         """Here `sample.frames` are normalised."""
-        video = self.encoder.video
+        video: Any = self.encoder.video
         everything = self.patch_embed(sample.frames).flatten(3).permute(0, 2, 3, 1)  # [B, T, P, D]
         everything = everything + video.space + video.time
         kept = everything.gather(2, sample.keep[..., None].expand(-1, -1, -1, video.width))  # [B, T, kept, D]

@@ -43,7 +43,8 @@ def measure(workers: int, trials: int, steps: int | None, folder: Path) -> dict[
     elsewhere = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "SCRIPTSIGHT_SWEEP_STORAGE")
     environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "flows.experiments.sweep.command"], cwd=folder, env=environment, check=True)
+    command = [sys.executable, "-m", "scriptsight", "sweep"]
+    subprocess.run(command, cwd=folder, env=environment, check=True)  # noqa: S603
     seconds = time.perf_counter() - started
     study = parameters.load(folder / "params.yaml").sweep.study
     with (folder / "plots" / "sweep" / study / "trials.csv").open(newline="", encoding="utf-8") as file:

@@ -6,5 +6,5 @@ mkdir -p "$2"
 test -e "$2/overrides.yaml" || echo "{} # what differs from the project's params.yaml" >"$2/overrides.yaml"
 prefect work-pool create scriptsight --type process --overwrite
 prefect --no-prompt deploy --all --prefect-file "$1"
-python -m flows.orchestration.automations
+scriptsight automations
 exec prefect worker start --pool scriptsight --type process

@@ -36,7 +36,8 @@ class IntRange(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> IntRange:
-        return _checked_range(self)
+        _check_range(self)
+        return self
 
 
 class FloatRange(Section):
@@ -49,7 +50,8 @@ class FloatRange(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> FloatRange:
-        return _checked_range(self)
+        _check_range(self)
+        return self
 
 
 class Choices(Section):
@@ -59,12 +61,11 @@ class Choices(Section):
     values: tuple[str | int | float | bool | None, ...] = Field(strict=False, min_length=1)
 
 
-def _checked_range(given: Any) -> Any:
+def _check_range(given: Any) -> None:
     if given.low > given.high:
         raise ValueError(f"low {given.low} is over high {given.high}")
     if given.log and given.low <= 0:
         raise ValueError(f"log needs numbers over 0, and low is {given.low}")
-    return given
 
 
 Range = Annotated[IntRange | FloatRange | Choices, Field(discriminator="kind")]

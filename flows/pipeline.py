@@ -1,8 +1,7 @@
-"""`python -m flows.pipeline`: bring all stages up to date, under one Prefect server.
+"""`scriptsight run`: bring all stages up to date, under one Prefect server, and print the headline figures.
 
-    --workspace DIR     the same for an experiment of its own in DIR, which holds an overrides.yaml
-
-DVC decides what is stale. When nothing is, this says so and ends before Prefect is imported.
+DVC decides what is stale. When nothing is, this says so and ends before Prefect is imported. `python -m
+flows.pipeline` is the same command.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from flows import parameters, reachable
 from flows.orchestration import server
-from flows.running import locks, processes, workspace
-from scriptsight import files, redaction
+from flows.running import headlines, locks, workspace
+from scriptsight import cli, files, redaction
 from scriptsight.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,24 +27,21 @@ if TYPE_CHECKING:
 REPORT = locks.LOCKS / "pipeline.json"  # seconds of the last run's stages, for benchmarks/orchestration.py
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.pipeline", description="Bring all stages up to date: ingest to retrieve."
-    )
-    parser.add_argument(
-        "--workspace", type=Path, metavar="DIR", help="run the pipeline of DIR, which holds an overrides.yaml"
-    )
-    folder: Path | None = parser.parse_args().workspace
+def command(options: argparse.Namespace) -> None:
+    """Run the pipeline of the current folder, or of the workspace that is named."""
     started = time.perf_counter()
-    with processes.exit_on_error("pipeline"):
-        if folder is not None:
-            workspace.prepare(folder)
-            os.chdir(folder)
-        parameters.load()
-        require()
-        with locks.lock("pipeline"):
-            run(started)
+    folder: Path | None = options.workspace
+    if folder is not None:
+        workspace.prepare(folder)
+        os.chdir(folder)
+    settings = parameters.load()
+    require()
+    from flows.running import repository
+
+    with locks.lock("pipeline"):
+        run(started)
+    for line in headlines.lines(repository.figures(), settings.retrieve.queries):
+        print(line)
 
 
 def run(started: float) -> None:
@@ -58,26 +54,26 @@ def run(started: float) -> None:
         _report([])
         return
     try:
-        plan = _run_flow(reasons)
+        ran = _run_flow(reasons)
     finally:
         end()  # one that began early, should Prefect's server not start
-    outcomes = plan.outcomes
+    outcomes = ran.outcomes
     _report(outcomes)
     for outcome in outcomes:
         seconds = f"{outcome.run_s:8.1f} s" if outcome.how == "ran" else " " * 10
-        why = "see above" if outcome.how == "failed" else outcome.why  # the stage itself has told its failure
+        why = "see above" if outcome.how == "failed" else outcome.why  # the stage has printed its failure
         print(f"pipeline: {outcome.name:9} {outcome.how:8} {seconds}  {why}")
     if outcomes[-1].how == "failed":
         left = ", ".join(STAGES[len(outcomes) :])
         sys.stdout.flush()
         sys.exit(f"pipeline: stage {outcomes[-1].name} failed: see above. Not run: {left or 'none'}.")
-    if plan.decision:
-        print(f"pipeline: {plan.decision}")
+    if ran.decision:
+        print(f"pipeline: {ran.decision}")
     print(f"pipeline: up to date after {time.perf_counter() - started:.0f} s")
 
 
 def _run_flow(reasons: dict[str, str]) -> PipelineRun:
-    """Run the Prefect flow on the configured server, on that of `make ui`, or on one of our own."""
+    """Run the Prefect flow on the configured server, on that of `scriptsight ui`, or on one of our own."""
     from flows.running.repository import STAGES, figures, reproduce
 
     before = figures()
@@ -98,11 +94,11 @@ def _run_flow(reasons: dict[str, str]) -> PipelineRun:
         server.wait(url, process)
     else:
         print(f"pipeline: follow it at {redaction.clean(url).removesuffix('/api')}", flush=True)
-    plan = PipelineRun(early=early, before=before)
-    state = by_hand(plan)
-    if not plan.outcomes or plan.outcomes[-1].how != "failed":
+    ran = PipelineRun(early=early, before=before)
+    state = by_hand(ran)
+    if not ran.outcomes or ran.outcomes[-1].how != "failed":
         state.result()  # an error of the pipeline itself is raised with its traceback
-    return plan
+    return ran
 
 
 def require() -> None:
@@ -121,4 +117,4 @@ def _report(outcomes: list[StageOutcome]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(["run", *sys.argv[1:]]))

@@ -8,9 +8,19 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 SOURCE = PROJECT / "src" / "scriptsight"
-# What any stage may use without being stale when it changes: wording, formats of messages, writing files.
+# What any stage may use without being stale when it changes: wording, formats of messages, writing files,
+# how imports are put off.
 INFRASTRUCTURE = frozenset(
-    {"__init__.py", "errors.py", "files.py", "params/__init__.py", "redaction.py", "reporting.py", "times.py"}
+    {
+        "__init__.py",
+        "errors.py",
+        "files.py",
+        "lazily.py",
+        "params/__init__.py",
+        "redaction.py",
+        "reporting.py",
+        "times.py",
+    }
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,17 @@ import pyarrow as pa
 import simplejpeg
 import torch
 
-from scriptsight import captions
+from scriptsight import captions, retrieve
 from scriptsight.catalogue import Cue
 from scriptsight.models import bundle
-from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import VideoViT
 from scriptsight.params import reading
 from scriptsight.params.ingest import IngestParams
 from scriptsight.params.models import TextParams, WordText
+from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.params.segment import SegmentParams
+from scriptsight.pretrain import encoders
 from scriptsight.segments import SCHEMA, Segment, to_batch
 
 WORDS = "the red green blue circle square triangle moves grows shrinks to left right up down and then"
@@ -116,7 +118,7 @@ def tiny_encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         video = VideoViT(width=32, depth=1, heads=2, patch=8, tubelet=2, size=16, frames=4)
-        return Encoder(video, text_encoders.build(choice, texts, max_tokens), embed_dim=8).eval()
+        return Encoder(video, encoders.text(choice, texts, max_tokens), embed_dim=8).eval()
 
 
 def tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
@@ -124,7 +126,47 @@ def tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def narrated(folder: Path, split: str, count: int, collection: str = "narrated") -> Path:
+def searchable(folder: Path) -> Path:
+    """A model, and an index of two moments that it made, in the places where commands and README look for them."""
+    made = tiny_bundle(folder / "models" / "pretrained")
+    rows = [
+        segment("red", colour=(230, 0, 0), texts=["the red circle", "moves left"]),
+        segment("blue", colour=(0, 0, 230), texts=["the blue square grows"]),
+    ]
+    write_segments(folder / "segments", "c", "test", rows)
+    choice = RetrieveParams(
+        collection="c",
+        split="test",
+        protocol="segments",
+        dual_softmax=None,
+        index_splits=("test",),
+        more_collections=(),
+        search="auto",
+        map_points=0,
+        batch=2,
+        queries=(),
+        top=2,
+    )
+    retrieve.run(
+        choice,
+        segments=folder / "segments",
+        catalogue=folder / "catalogue",
+        bundle=made,
+        index=folder / "models" / "index",
+        metrics=folder / "retrieve.json",
+        plots=folder / "plots",
+    )
+    return folder
+
+
+def readme_example() -> str:
+    """The lines of Python in README.md."""
+    found = re.findall(r"^```python\n(.*?)^```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    (example,) = [code for code in found if "scriptsight.load" in code]
+    return example
+
+
+def narrated(folder: Path, split: str, count: int, collection: str = "talks") -> Path:
     """Segments of 12 seconds with five different sentences each; those of one segment are about its own grey."""
     rows = []
     for number in range(count):

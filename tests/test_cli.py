@@ -1,13 +1,19 @@
+import argparse
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scriptsight import retrieve
+from scriptsight import cli, retrieve
 from scriptsight.cli import main
 from scriptsight.params.retrieve import RetrieveParams
 from tests import small
@@ -119,7 +125,7 @@ def test_an_input_error_is_one_line_and_status_1(workspace: Path, capsys: pytest
     assert search(workspace, "--index", f"{workspace}/nowhere") == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("scriptsight: There is no index in") and captured.err.count("\n") == 1
+    assert captured.err.startswith("scriptsight search: There is no index in") and captured.err.count("\n") == 1
 
 
 def test_defaults_are_those_of_the_workspace(
@@ -133,15 +139,151 @@ def test_defaults_are_those_of_the_workspace(
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_the_module_runs_and_help_does_not_import_torch() -> None:
-    code = "import sys, scriptsight.cli as cli\ntry: cli.main(['--help'])\nfinally: assert 'torch' not in sys.modules"
-    for command in (["-c", code], ["-m", "scriptsight", "search", "--help"]):
-        result = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=os.environ)  # noqa: S603
-        assert result.returncode == 0, result.stderr
-        assert "usage: scriptsight" in result.stdout
+# ------------------------------------------------------------------------------- all commands, and their help
 
 
-def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+PROJECT = Path(__file__).resolve().parents[1]
+OWN = ("search", "embed")
+OF_THE_CHECKOUT = ("automations", "better", "compare", "language", "register", "run", "sweep", "ui")
+HEAVY = ("torch", "numpy", "pydantic", "prefect", "mlflow", "dvc", "optuna", "matplotlib", "psutil", "yaml")
+
+
+def helped(capsys: pytest.CaptureFixture[str], *typed: str) -> str:
+    with pytest.raises(SystemExit, match="0"):
+        main([*typed, "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [*OWN, *OF_THE_CHECKOUT])
+def test_each_command_says_what_it_is_for_and_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example is one that the command takes; an argument that was renamed would be refused."""
+    of_the_checkout = {entry.name: entry.load() for entry in metadata.entry_points(group=cli.GROUP)}
+    configure = {**cli.OWN, **of_the_checkout}[name]
+    usage, about, *_, examples = helped(capsys, name).split("\n\n")
+    assert usage.startswith(f"usage: scriptsight {name} [-h]")
+    assert about.endswith((".", "?"))
+    head, *lines = examples.splitlines()
+    assert head == ("example:" if len(lines) == 1 else "examples:")
+    for line in lines:
+        program, *typed = shlex.split(line, comments=True)
+        assert (program, typed[0]) == ("scriptsight", name)
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        configure(parser)
+        parser.parse_args(typed[1:])
+
+
+def test_help_lists_the_commands_in_their_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    text = helped(capsys)
+    trained, checkout = text.index("with a trained model:"), text.index("in the project's checkout:")
+    assert all(trained < text.index(f"\n  {name} ") < checkout for name in OWN)
+    assert all(checkout < text.index(f"\n  {name} ") for name in OF_THE_CHECKOUT)
+    assert '  scriptsight search "the red circle' in text[text.index("examples:") :]
+    assert max(len(line) for line in text.splitlines()) <= 85
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    assert capsys.readouterr().out == text
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"scriptsight {metadata.version('scriptsight')}\n"
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    """Not even for flows' own modules, which import Prefect and pydantic: only for the list of its commands."""
+    code = f"""
+import io, sys
+from contextlib import redirect_stdout
+from scriptsight.cli import main
+for typed in ([], *([name] for name in {(*OWN, *OF_THE_CHECKOUT)})):
+    with redirect_stdout(io.StringIO()) as out:
+        try: main([*typed, "--help"])
+        except SystemExit: pass
+    assert out.getvalue().startswith("usage: scriptsight"), out.getvalue()
+print(*(name for name in {HEAVY} if name in sys.modules))
+print(*sorted(name for name in sys.modules if name.partition(".")[0] == "flows"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["", "flows flows.commands"]
+
+
+def test_the_module_is_the_command() -> None:
+    typed = [sys.executable, "-m", "scriptsight", "search", "--help"]
+    result = subprocess.run(typed, capture_output=True, text=True, check=False)  # noqa: S603
+    assert result.returncode == 0, result.stderr
+    assert "usage: scriptsight search" in result.stdout
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("serch", "search"), ("swep", "sweep"), ("dance", None)])
+def test_an_unknown_command_is_refused(typed: str, meant: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["dance"])
-    assert "invalid choice" in capsys.readouterr().err
+        main([typed, "--top", "3"])
+    message = capsys.readouterr().err
+    assert f"invalid choice: '{typed}' (choose from 'search', 'embed'" in message and "'sweep'" in message
+    assert message.endswith(f" Did you mean '{meant}'?\n" if meant else "'ui').\n")
+
+
+@pytest.fixture
+def without_a_checkout(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command where the library is installed as from a wheel: its metadata is there, `flows` is not."""
+    table = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    installed = tmp_path / "installed"
+    (installed / "scriptsight-1.2.dist-info").mkdir(parents=True)
+    shutil.copytree(PROJECT / "src" / "scriptsight", installed / "scriptsight")
+    (installed / "scriptsight-1.2.dist-info" / "METADATA").write_text("Name: scriptsight\nVersion: 1.2\n")
+    entries = [f"{name} = {where}\n" for name, where in table["entry-points"]["scriptsight.commands"].items()]
+    (installed / "scriptsight-1.2.dist-info" / "entry_points.txt").write_text(
+        "[scriptsight.commands]\n" + "".join(entries)
+    )
+
+    def run(*typed: str) -> subprocess.CompletedProcess[str]:
+        # -S: without site-packages, in which the checkout is installed
+        command = [sys.executable, "-S", "-m", "scriptsight", *typed]
+        own = {**os.environ, "PYTHONPATH": str(installed)}
+        return subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True, check=False)  # noqa: S603
+
+    return run
+
+
+@pytest.mark.parametrize("name", OF_THE_CHECKOUT)
+def test_what_needs_the_checkout_says_so(
+    name: str, without_a_checkout: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    for typed in ([name], [name, "--help"]):
+        done = without_a_checkout(*typed)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"scriptsight {name}: this needs the project's checkout")
+        assert "Clone the repository" in done.stderr and "`make repro`" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_help_without_a_checkout(without_a_checkout: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = without_a_checkout("--help")
+    assert done.returncode == 0, done.stderr
+    assert ", ".join(OF_THE_CHECKOUT) in done.stdout and "not here: clone the repository" in done.stdout
+    assert without_a_checkout("--version").stdout == "scriptsight 1.2\n"
+    assert without_a_checkout("embed", "--help").stdout.startswith("usage: scriptsight embed")
+    assert "Did you mean 'sweep'?" in without_a_checkout("swep").stderr
+
+
+def test_a_broken_command_is_no_missing_checkout(
+    tmp_path: Path, without_a_checkout: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """What its module fails to import is an error of its own, with its traceback."""
+    (tmp_path / "flows").mkdir()  # the folder in which the command runs is on Python's path
+    (tmp_path / "flows" / "commands.py").write_text("import no_such_module\n")
+    done = without_a_checkout("run")
+    assert done.returncode == 1 and "checkout" not in done.stderr
+    assert "No module named 'no_such_module'" in done.stderr
+
+
+def test_a_missing_package_is_named_with_the_remedy(
+    tmp_path: Path, without_a_checkout: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """As where the checkout was installed without what the pipeline needs."""
+    shutil.copytree(PROJECT / "flows", tmp_path / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    done = without_a_checkout("run")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("scriptsight run: The package '") and f"`make env` in {tmp_path}" in done.stderr

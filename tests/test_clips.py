@@ -74,8 +74,8 @@ def test_orders_take_time_away() -> None:
         seen[order] = clips.views(segment, View(2, 3, order), FRAMES, SIZE)
     np.testing.assert_array_equal(seen["reversed"][:, ::-1], seen["forward"])
     np.testing.assert_array_equal(seen["first_frame"], seen["forward"][:, :1].repeat(FRAMES, axis=1))
-    order = clips.arrangement("shuffled", FRAMES, segment.segment_id)
-    np.testing.assert_array_equal(seen["shuffled"], seen["forward"][:, order])
+    places = clips.arrangement("shuffled", FRAMES, segment.segment_id)
+    np.testing.assert_array_equal(seen["shuffled"], seen["forward"][:, places])
     assert (seen["shuffled"] != seen["forward"]).any(axis=(1, 2, 3, 4)).all()
 
 

@@ -32,7 +32,7 @@ PROJECT = Path(__file__).parents[1]
 EVERY = ("cls", "mean", "embedding", "tokens", "cls@1", "mean@2", "cls@3")
 
 
-class Told(ConsoleReporter):
+class Heard(ConsoleReporter):
     """Remembers what is said."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ def vit(encoder: Encoder) -> VideoViT:
 
 def block_outputs(encoder: Encoder, frames: torch.Tensor, block: int) -> torch.Tensor:
     """The tokens [C, 1 + N, D] that leave a block: those of an encoder that ends there."""
-    video = deepcopy(vit(encoder))
+    video: Any = deepcopy(vit(encoder))
     video.blocks, video.norm = video.blocks[:block], nn.Identity()
     return video(frames)
 
@@ -123,8 +123,8 @@ def test_every_kind_of_every_clip_is_that_of_a_naive_loop(tmp_path: Path) -> Non
     rows = [wide("w0", 0), small.segment("s0", seed=1), wide("w1", 2), wide("w2", 3), small.segment("s1", seed=4)]
     small.write_segments(tmp_path, "c", "test", rows)
     segments = Segments(tmp_path, "c", "test")
-    encoder, view, told = deep_encoder(), View(stretches=2, crops=3), Told()
-    found = features.extract(encoder, segments, 13, told, "test", view=view, kinds=EVERY, precision="fp32")
+    encoder, view, heard = deep_encoder(), View(stretches=2, crops=3), Heard()
+    found = features.extract(encoder, segments, 13, heard, "test", view=view, kinds=EVERY, precision="fp32")
     assert {kind: values.shape[2:] for kind, values in found.items()} == {
         **dict.fromkeys(("cls", "mean", "cls@1", "mean@2", "cls@3"), (32,)),
         "embedding": (8,),
@@ -147,7 +147,7 @@ def test_every_kind_of_every_clip_is_that_of_a_naive_loop(tmp_path: Path) -> Non
             }
             for kind, value in naive.items():
                 np.testing.assert_allclose(found[kind][row, place], value.numpy(), atol=2e-5)
-    assert [line for line in told.lines if "square" in line] == told.lines and len(told.lines) == 1
+    assert [line for line in heard.lines if "square" in line] == heard.lines and len(heard.lines) == 1
 
 
 def test_class_tokens_alone_are_the_same_and_cost_no_other_token_its_last_block(segments: Segments) -> None:
@@ -302,7 +302,7 @@ def test_a_store_gives_the_bytes_of_memory_and_asks_the_encoder_once(
 def test_damaged_and_foreign_features_are_said_to_be_and_made_again(
     segments: Segments, tmp_path: Path, harm: str
 ) -> None:
-    encoder, told = small.tiny_encoder(), Told()
+    encoder, heard = small.tiny_encoder(), Heard()
     right = kept(encoder, segments, tmp_path / "store", kinds=("cls",))["cls"].tobytes()
     kept(encoder, segments, tmp_path / "store", kinds=("mean",))
     (path,) = [file for file in (tmp_path / "store").rglob("features.npy") if file.read_bytes().endswith(right)]
@@ -320,8 +320,8 @@ def test_damaged_and_foreign_features_are_said_to_be_and_made_again(
             path.with_name(name).write_bytes(other.with_name(name).read_bytes())
     else:
         path.unlink()
-    assert kept(encoder, segments, tmp_path / "store", told, kinds=("cls",))["cls"].tobytes() == right
-    (line,) = told.lines
+    assert kept(encoder, segments, tmp_path / "store", heard, kinds=("cls",))["cls"].tobytes() == right
+    (line,) = heard.lines
     assert str(path.parent) in line and "damaged" in line
 
 
@@ -384,15 +384,15 @@ def test_a_killed_extraction_goes_on_where_it_was(
     assert not list((tmp_path / "store").rglob("features.npy"))
     parts[0].write_bytes(parts[0].read_bytes()[:-1] + b"?")
     monkeypatch.setattr(features, "PART_CLIPS", 4)
-    encoder, told, passes = deep_encoder(), Told(), list[int]()
+    encoder, heard, passes = deep_encoder(), Heard(), list[int]()
     encoder.video.register_forward_pre_hook(lambda _, given: passes.append(len(given[0])))
     with arithmetic.deterministic(threads=1):
-        alone = features.extract(encoder, segments, 2, told, "test", kinds=("cls",))["cls"]
+        alone = features.extract(encoder, segments, 2, heard, "test", kinds=("cls",))["cls"]
         passes.clear()
-        found = features.extract(encoder, segments, 2, told, "test", kinds=("cls",), store=tmp_path / "store")["cls"]
+        found = features.extract(encoder, segments, 2, heard, "test", kinds=("cls",), store=tmp_path / "store")["cls"]
     assert passes == [2, 2, 2, 1]  # the damaged part and the last, of three segments
     assert found.tobytes() == alone.tobytes()
-    assert len(told.lines) == 2 and str(parts[0]) in told.lines[0] and "1 of 3 parts are there" in told.lines[1]
+    assert len(heard.lines) == 2 and str(parts[0]) in heard.lines[0] and "1 of 3 parts are there" in heard.lines[1]
 
 
 def test_two_processes_keep_the_bytes_of_one(segments: Segments, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from scriptsight.errors import InputError
 from scriptsight.files import whole_file, whole_folder, write_json
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path):
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "old").touch()
@@ -28,7 +28,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
-def test_a_folder_is_replaced_and_the_rest_of_a_killed_process_removed(tmp_path):
+def test_a_folder_is_replaced_and_the_rest_of_a_killed_process_removed(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "old").touch()
     code = """
@@ -48,7 +48,7 @@ with whole_folder(sys.argv[1]) as partial:
     assert [path.name.endswith("-my-b") for path in sorted(tmp_path.iterdir())] == [True, False]
 
 
-def test_who_writes_the_same_meanwhile_is_not_disturbed(tmp_path):
+def test_who_writes_the_same_meanwhile_is_not_disturbed(tmp_path: Path) -> None:
     """Other machines have processes of the same number."""
     code = "import sys\nfrom scriptsight.files import whole_folder\nwith whole_folder(sys.argv[1]): pass"
     with whole_folder(tmp_path / "b") as one:
@@ -66,7 +66,7 @@ def test_who_writes_the_same_meanwhile_is_not_disturbed(tmp_path):
     assert (tmp_path / "a").read_text() == "first"
 
 
-def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path):
+def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path: Path) -> None:
     target = tmp_path / "out.json"
     with (
         pytest.raises(InputError, match=rf"disk is full while writing {target}.*Free some space"),
@@ -78,12 +78,12 @@ def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_errors_stay_what_they_are(tmp_path):
+def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), whole_file(tmp_path / "a"):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def test_json_is_whole_and_has_no_nan(tmp_path):
+def test_json_is_whole_and_has_no_nan(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"r1": 0.5})
     assert json.loads((tmp_path / "a.json").read_text()) == {"r1": 0.5}
     with pytest.raises(ValueError, match="JSON"):

@@ -1,6 +1,7 @@
 """params.yaml is typed: what is wrong is said with its key, its section and what is allowed."""
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -11,35 +12,35 @@ from scriptsight.params.models import VitParams
 
 
 @pytest.fixture
-def values():
+def values() -> dict[str, Any]:
     return copy.deepcopy(reading.read_yaml("params.yaml"))
 
 
-def message_of(values) -> str:
+def message_of(values: dict[str, Any]) -> str:
     with pytest.raises(InputError) as error:
         parameters.build(values, "params.yaml")
     return str(error.value)
 
 
-def test_the_project_file_is_valid_and_frozen():
+def test_the_project_file_is_valid_and_frozen() -> None:
     loaded = parameters.load("params.yaml")
     with pytest.raises(ValueError, match="frozen"):
         loaded.pretrain.k = 3
 
 
-def test_an_unknown_key_is_named_with_its_section_and_the_allowed_ones(values):
+def test_an_unknown_key_is_named_with_its_section_and_the_allowed_ones(values: dict[str, Any]) -> None:
     values["segment"]["fsp"] = 2
     message = message_of(values)
     assert "unknown key 'fsp' in section segment. Did you mean 'fps'?" in message
     assert "jpeg_quality" in message
 
 
-def test_an_unknown_key_of_a_collection(values):
+def test_an_unknown_key_of_a_collection(values: dict[str, Any]) -> None:
     values["ingest"]["collections"]["narrated"]["scens"] = 3
     assert "'scens' in section ingest.collections.narrated" in message_of(values)
 
 
-def test_a_missing_key(values):
+def test_a_missing_key(values: dict[str, Any]) -> None:
     del values["pretrain"]["k"]
     assert "missing key 'k' in section pretrain" in message_of(values)
 
@@ -82,12 +83,12 @@ def test_a_missing_key(values):
         ("pretrain", "text", {"kind": "words2"}, "'kind' must be one of words, vectors, transformer, huggingface"),
     ],
 )
-def test_a_wrong_value_is_named(values, section, key, value, expected):
+def test_a_wrong_value_is_named(values: dict[str, Any], section: str, key: str, value: Any, expected: str) -> None:
     values[section][key] = value
     assert expected in message_of(values)
 
 
-def test_a_text_encoder_is_not_frozen_for_one_objective_and_trained_by_another(values):
+def test_a_text_encoder_is_not_frozen_for_one_objective_and_trained_by_another(values: dict[str, Any]) -> None:
     values["pretrain"]["objective"] = "joint"
     values["pretrain"]["joint"]["objectives"] = {"cpd": 1.0, "tvts": 1.0}
     parameters.build(values)
@@ -98,18 +99,18 @@ def test_a_text_encoder_is_not_frozen_for_one_objective_and_trained_by_another(v
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "a.b"])
-def test_a_collection_name_is_no_path(values, name):
+def test_a_collection_name_is_no_path(values: dict[str, Any], name: str) -> None:
     values["ingest"]["collections"][name] = values["ingest"]["collections"]["narrated"]
     assert "ingest.collections" in message_of(values)
 
 
-def test_all_errors_are_told_at_once(values):
+def test_all_errors_are_told_at_once(values: dict[str, Any]) -> None:
     values["segment"]["fps"] = "two"
     del values["probe"]["seed"]
     assert len(message_of(values).splitlines()) == 3
 
 
-def test_yaml_1_2_numbers_and_repeated_keys(tmp_path):
+def test_yaml_1_2_numbers_and_repeated_keys(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("lr: 1e-3\n")
     assert reading.read_yaml(path) == {"lr": 0.001}
@@ -123,7 +124,7 @@ def test_yaml_1_2_numbers_and_repeated_keys(tmp_path):
         reading.read_yaml(tmp_path / "none.yaml")
 
 
-def test_overrides_replace_values_but_kinds_and_collections_whole(values):
+def test_overrides_replace_values_but_kinds_and_collections_whole(values: dict[str, Any]) -> None:
     text = {"kind": "huggingface", "name": "x", "pool": "cls"}
     only = {"mine": {"kind": "folder", "path": "videos"}}
     merged = reading.merge(values, {"pretrain": {"k": 3, "text": text}, "ingest": {"collections": only}})
@@ -133,7 +134,7 @@ def test_overrides_replace_values_but_kinds_and_collections_whole(values):
     assert merged["ingest"]["collections"] == only
 
 
-def test_a_preset_stands_for_a_shape_and_replaces_it(values):
+def test_a_preset_stands_for_a_shape_and_replaces_it(values: dict[str, Any]) -> None:
     video = {"preset": "vit_b16", "tubelet": 2, "init": "mae.pth"}
     merged = reading.merge(values, {"pretrain": {"video": video, "size": 32}})
     found = parameters.build(merged).pretrain.video

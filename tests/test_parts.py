@@ -173,7 +173,7 @@ def world_params(**keys: Any) -> IngestParams:
     videos = {"train": 8, "val": 0, "test": 4}
     worlds = {
         "clips": {"kind": "world", "content": "slow", "videos": videos},
-        "told": {"kind": "world", "content": "narrated", "videos": {"train": 2, "val": 1, "test": 0}},
+        "talks": {"kind": "world", "content": "narrated", "videos": {"train": 2, "val": 1, "test": 0}},
     }
     return small.ingest_params(worlds, **keys)
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from flows import parameters
-from flows.running import processes
 from flows.tracking import store
 from scriptsight import statistics
 from scriptsight.errors import InputError
@@ -29,7 +28,6 @@ from scriptsight.files import whole_file
 from scriptsight.pictures import COLOURS, FAINT, INK, one_line, picture
 from scriptsight.statistics import PairedComparison
 
-ABOUT = "Is the second model better than the first? Answered on the same test items, in words."
 TABLES = ("probe/outcomes.csv", "retrieve/outcomes.csv")
 RECALLS = (1, 5, 10)
 PLOTS = Path("plots/better")
@@ -256,7 +254,7 @@ def find(client: Any, named: str, registered: str) -> Model:
         raise InputError(f"{named!r} is the beginning of {len(runs)} runs: name more of the id.")
     raise InputError(
         f"{named!r} is no MLflow run, no version or alias of the registered model {registered!r}, and no folder with "
-        "outcomes.csv. The MLflow page (`make ui`) lists runs and versions."
+        "outcomes.csv. The MLflow page (`scriptsight ui`) lists runs and versions."
     )
 
 
@@ -336,22 +334,11 @@ def publish(client: Any, answer: Answer, folder: Path = PLOTS) -> str | None:
     return newer.run_id
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def command(options: argparse.Namespace) -> None:
     """Print the answer; the picture and the words also go to plots/better and to the newer run in MLflow."""
-    parser = argparse.ArgumentParser(prog="scriptsight better", description=ABOUT)
-    parser.add_argument(
-        "models",
-        nargs="*",
-        metavar="MODEL",
-        help="an MLflow run (id or its beginning), a registered version or alias, or a folder with outcomes; two of "
-        "them, or one, which the champion is held against (default: the newest run)",
-    )
-    parser.add_argument("--metric", help="the figure that decides (default: registry.metric of the parameters)")
-    parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
-    options = parser.parse_args(argv)
     if len(options.models) > 2:
-        parser.error("name two models at most")
-    with processes.exit_on_error("better"), store.opened() as client:
+        raise InputError("Name two models at most.")
+    with store.opened() as client:
         chosen = parameters.load(options.params).registry
         named = options.models or [_newest(client, chosen.name)]
         if len(named) == 1:
@@ -370,7 +357,3 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(
             f"\n{PLOTS}/better.png" + (f", and with the run {run_id[:8]} in MLflow under better/" if run_id else "")
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
+from typing import Any
 
 from flows import PROJECT
 from flows.experiments import runner, standings
 from flows.experiments.contest import PRESETS, Entry, ObjectiveComparison
 from flows.orchestration import server
-from flows.running import processes
 from flows.tracking import store
 from scriptsight.errors import InputError
 from scriptsight.params import reading
@@ -54,7 +54,9 @@ def compare(comparison: ObjectiveComparison, workers: int) -> None:
         finally:
             free.put(worker)
 
-    @flow(name="compare", task_runner=ThreadPoolTaskRunner(max_workers=workers), persist_result=False)
+    threads: Any = ThreadPoolTaskRunner(max_workers=workers)
+
+    @flow(name="compare", task_runner=threads, persist_result=False)
     def all_entries() -> None:
         for wave in comparison.waves():
             missing = [one for one in wave if runner.found(one.folder, one.settings) is None]
@@ -107,31 +109,19 @@ def record(comparison: ObjectiveComparison, written: Sequence[Path]) -> None:
         client.set_terminated(run.info.run_id)
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="scriptsight compare", description="Compare all objectives on the narrated world."
-    )
-    parser.add_argument("--preset", choices=PRESETS, default="quick", help="how much (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, default=Path("compare"), metavar="DIR", help="where (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="entries at a time (%(default)s)")
-    parser.add_argument("--table", action="store_true", help="only write the table of what is there")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="copy table and figure there as well, such as docs")
-    options = parser.parse_args()
-    with processes.exit_on_error("compare"):
-        root = (options.folder / options.preset).resolve()
-        comparison = ObjectiveComparison(PRESETS[options.preset], root, reading.read_yaml(PROJECT / "params.yaml"))
-        root.mkdir(parents=True, exist_ok=True)
-        if not options.table:
-            server.from_environment()
-            compare(comparison, options.workers)
-        written = standings.write(comparison)
-        record(comparison, written)
-        print(written[0].read_text(encoding="utf-8"))
-        if options.out:
-            for path in written:
-                shutil.copyfile(path, options.out / f"compare{path.suffix}")
-
-
-if __name__ == "__main__":
-    main()
+def command(options: argparse.Namespace) -> None:
+    """Train and measure what is missing of a preset, and write its table and picture."""
+    if options.preset not in PRESETS:
+        raise InputError(f"--preset: there is no {options.preset!r}; choose from {', '.join(PRESETS)}.")
+    root = (options.folder / options.preset).resolve()
+    comparison = ObjectiveComparison(PRESETS[options.preset], root, reading.read_yaml(PROJECT / "params.yaml"))
+    root.mkdir(parents=True, exist_ok=True)
+    if not options.table:
+        server.from_environment()
+        compare(comparison, options.workers)
+    written = standings.write(comparison)
+    record(comparison, written)
+    print(written[0].read_text(encoding="utf-8"))
+    if options.out:
+        for path in written:
+            shutil.copyfile(path, options.out / f"compare{path.suffix}")

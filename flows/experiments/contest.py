@@ -175,7 +175,7 @@ class ObjectiveComparison:
         def seconds(objective: str) -> float:
             runs = (Run(first, seed, objective, STEPS) for seed in self.preset.seeds)
             return statistics.median(
-                runner.read(run.folder(self.root) / runner.RESULT)["step_seconds"] for run in runs
+                float(runner.read(run.folder(self.root) / runner.RESULT)["step_seconds"]) for run in runs
             )
 
         return {objective: seconds(objective) / seconds(REFERENCE) for objective in self.preset.objectives}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from flows.experiments import runner
 from flows.experiments.contest import REFERENCE, STEPS, UNTRAINED, ObjectiveComparison, Preset, Run

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
-from flows.experiments.summary import HEADLINES
 from flows.running import locks, stage
+from flows.running.headlines import HEADLINES
 from flows.running.repository import StageOutcome, figures
 from flows.tracking import reporter, store
 from scriptsight import redaction

@@ -1,9 +1,7 @@
 """`scriptsight automations`: what Prefect's server watches by itself. It may be run again at any time.
 
-    --notify TYPE/NAME    report failures and worse models by this notification block, as in slack-webhook/team
-
-A flow killed with its machine is marked as crashed; without this it stays "Running" for ever. The server is that of
-PREFECT_API_URL, or of `scriptsight ui`.
+A flow killed with its machine is marked as crashed; without this it stays "Running" for ever. With --notify, failures
+and worse models are sent to a notification block. The server is that of PREFECT_API_URL, or of `scriptsight ui`.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from uuid import UUID
 
 from flows import reachable
 from flows.orchestration import server
-from flows.running import processes
 from scriptsight import redaction
 from scriptsight.errors import InputError
 
@@ -30,20 +27,13 @@ FORMER = ("scriptsight: failures are told", "scriptsight: worse models are told"
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 
 
-def main() -> None:
-    """The command."""
-    about = "Have Prefect's server mark lost runs as crashed and, with --notify, send notifications."
-    parser = argparse.ArgumentParser(prog="scriptsight automations", description=about)
-    parser.add_argument("--notify", metavar="TYPE/NAME", help="a notification block, as in slack-webhook/team")
-    options = parser.parse_args()
-    with processes.exit_on_error("automations"):
-        url = os.environ.setdefault("PREFECT_API_URL", server.UI)
-        if not reachable.answers(url):
-            raise InputError(
-                f"Prefect at {redaction.clean(url)} does not answer: start it, as with `scriptsight ui`."
-            )
-        for name in create(options.notify):
-            print(f"automations: {name}")
+def command(options: argparse.Namespace) -> None:
+    """Create the automations, and print their names."""
+    url = os.environ.setdefault("PREFECT_API_URL", server.UI)
+    if not reachable.answers(url):
+        raise InputError(f"Prefect at {redaction.clean(url)} does not answer: start it, as with `scriptsight ui`.")
+    for name in create(options.notify):
+        print(f"automations: {name}")
 
 
 def create(notify: str | None = None, lost_seconds: float = LOST_SECONDS) -> list[str]:
@@ -99,7 +89,7 @@ def _crash(lost_seconds: float) -> AutomationCore:
             threshold=1,
             within=timedelta(seconds=lost_seconds),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=lost)],
+        actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=lost, force=False)],
     )
 
 
@@ -140,7 +130,3 @@ def _worse(block: UUID) -> AutomationCore:
             )
         ],
     )
-
-
-if __name__ == "__main__":
-    main()

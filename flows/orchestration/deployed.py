@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from prefect import flow, get_run_logger, task
+from prefect import Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled, Completed, Failed
 
@@ -23,7 +23,7 @@ from scriptsight.errors import InputError
 StageName = Literal["ingest", "segment", "pretrain", "probe", "retrieve"]  # choices of a form, which are fixed
 WhenBusy = Literal["wait", "cancel"]
 ALL: list[StageName] = list(get_args(StageName))
-NETWORK_SECONDS = [10, 60, 300]  # before a remote that failed is tried again
+NETWORK_SECONDS = [10.0, 60.0, 300.0]  # before a remote that failed is tried again
 
 
 @flow(name="pipeline", persist_result=False)
@@ -132,7 +132,7 @@ def _alone(when_busy: str) -> Iterator[None]:
         yield
 
 
-def _remote_task(name: str) -> Any:
+def _remote_task(name: str) -> Callable[[Callable[[str], Any]], Task[[str], Any]]:
     return task(
         name=name,
         task_run_name=name + " {remote}",

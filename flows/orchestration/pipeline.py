@@ -23,7 +23,7 @@ from flows.running import repository
 from flows.running.repository import STAGES, StageOutcome
 from scriptsight.errors import InputError
 
-RETRY_SECONDS = [30, 300]  # before a stage is tried again: what may pass has some minutes to do so
+RETRY_SECONDS = [30.0, 300.0]  # before a stage is tried again: what may pass has some minutes to do so
 MEASURES = ("probe", "retrieve")  # stages after which a model can be judged
 EARS = 10  # seconds for a stage to hear of ctrl-C by itself
 

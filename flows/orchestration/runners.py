@@ -74,7 +74,6 @@ def _task() -> Any:
     from prefect.cache_policies import NO_CACHE
 
     return task(
-        do,
         name="chunks",
         cache_policy=NO_CACHE,  # DVC knows what is stale, and the parts on disk what is done
         persist_result=False,
@@ -105,7 +104,7 @@ def _task_runner(params: Spread) -> Any:
     try:
         import dask
         from distributed import Client
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise InputError(
             f"runner: dask needs prefect-dask ({error}): pip install 'scriptsight[pipeline]', or choose "

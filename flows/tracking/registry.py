@@ -13,7 +13,6 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 
 from flows import parameters
 from flows.experiments import better
-from flows.running import locks, processes
+from flows.running import locks
 from flows.tracking import reporter, store, views
 from scriptsight import files, statistics
 from scriptsight.errors import InputError
@@ -198,7 +197,7 @@ def contents(bundle: Path) -> dict[str, Any]:
     from scriptsight.models.bundle import load
 
     width = load(bundle).embed_dim
-    columns = [ColSpec("string", name, required=False) for name in ("text", "video")]
+    columns: list[ColSpec | TensorSpec] = [ColSpec("string", name, required=False) for name in ("text", "video")]
     vectors = Schema([TensorSpec(np.dtype(np.float32), (-1, width))])
     return {
         "python_model": str(Path(__file__).with_name("serving.py")),
@@ -276,15 +275,6 @@ def _description(decision: Decision, model: better.Model) -> str:
     return f"{decision}\n\nFrom {model.name}. The tags have the numbers; the run has pictures and curves."
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def command(options: argparse.Namespace) -> None:
     """Register models/pretrained and say what was decided."""
-    about = "Enter models/pretrained into MLflow's registry; it becomes the champion if it is better than the last."
-    parser = argparse.ArgumentParser(prog="scriptsight register", description=about)
-    parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
-    options = parser.parse_args(argv)
-    with processes.exit_on_error("register"):
-        print(f"register: {publish(parameters.load(options.params))}")
-
-
-if __name__ == "__main__":
-    main()
+    print(f"register: {publish(parameters.load(options.params))}")

@@ -18,11 +18,11 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
+from scriptsight import films
 from scriptsight.errors import InputError
 from scriptsight.models import bundle
-from scriptsight.retrieve import films
 
 ROOT = "SCRIPTSIGHT_SERVE_ROOT"
 ROWS = 1024  # in one request

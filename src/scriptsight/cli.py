@@ -1,46 +1,146 @@
-"""The command `scriptsight`: ask an index for moments, embed video files."""
+"""The command `scriptsight`: what people type.
+
+`search` and `embed`, for which a trained model is enough, are here. What needs the project's checkout is in `flows`,
+and is found through the entry points of the group `scriptsight.commands`: nothing here imports `flows`. Help must not
+wait for torch, which takes seconds to import: what a command needs is imported when it runs.
+"""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 from scriptsight.errors import InputError
 
 if TYPE_CHECKING:
     from scriptsight.retrieve import Moment
 
+GROUP = "scriptsight.commands"
+Configure = Callable[[argparse.ArgumentParser], None]  # says by `describe` what a command is, and adds its arguments
+
+ABOUT = """\
+Learn video representations from the words that come with videos, and find moments
+by what is seen."""
+EXAMPLES = """\
+examples:
+  scriptsight run         # train on the project's own videos, measure, index
+  scriptsight search "the red circle moves to the left"
+
+`scriptsight COMMAND --help` says what a command takes, with an example."""
+NO_CHECKOUT = (
+    "this needs the project's checkout, and what is installed here is the library alone. Clone the repository, run "
+    "`make repro` in it, and use its .venv/bin/scriptsight."
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 1 after an error that names its remedy."""
-    parser = argparse.ArgumentParser(prog="scriptsight", description="Find moments in videos by what is seen.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_search(commands)
-    _add_embed(commands)
-    given = vars(parser.parse_args(arguments))
-    try:
-        given.pop("run")(**given)
-    except InputError as error:
-        print(f"scriptsight: {error}", file=sys.stderr)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    name = given[0] if not given[0].startswith("-") else None
+    commands, absent = (OWN, []) if name in OWN else _all()
+    if name in absent:
+        print(f"scriptsight {name}: {NO_CHECKOUT}", file=sys.stderr)
         return 1
+    parser = _parser(commands, absent)
+    if name is not None and name not in commands:
+        _refuse(parser, name, [*commands, *absent])
+    options = parser.parse_args(given)
+    run = options.run
+    del options.run
+    try:
+        run(options)
+    except InputError as error:
+        print(f"scriptsight {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"scriptsight {name}: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
-def _add_search(commands: Any) -> None:
-    search = commands.add_parser(
-        "search",
-        help="find moments that show what a sentence says, or that look like a video or another moment",
-        description="Find moments that show what a sentence says, or that look like a video or another moment, "
-        "best first.",
-        argument_default=argparse.SUPPRESS,  # the defaults are those of scriptsight.retrieve.search
+def describe(
+    parser: argparse.ArgumentParser,
+    summary: str,
+    details: str,
+    examples: Sequence[str],
+    run: Callable[[argparse.Namespace], None],
+) -> None:
+    """Say what a command is for, how it is typed and what runs; `summary` is its line in the list of commands."""
+    from textwrap import fill
+
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = f"{summary}\n\n{fill(details, 78)}"
+    parser.epilog = "\n  ".join(["example:" if len(examples) == 1 else "examples:", *examples])
+    parser.set_defaults(run=run)
+
+
+def _all() -> tuple[dict[str, Configure], list[str]]:
+    """Every command -> those that can run here, and the names of those whose checkout is not here."""
+    found: dict[str, Configure] = dict(OWN)
+    absent = []
+    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            found.setdefault(entry.name, entry.load())
+        except ModuleNotFoundError as error:
+            if error.name not in (entry.module, entry.module.partition(".")[0]):
+                raise
+            absent.append(entry.name)
+    return found, absent
+
+
+def _parser(commands: Mapping[str, Configure], absent: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scriptsight",
+        usage="scriptsight [--help] [--version] COMMAND ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLES,
     )
-    asked = search.add_mutually_exclusive_group(required=True)
+    parser.add_argument("--version", action="version", version=f"scriptsight {metadata.version('scriptsight')}")
+    choice = parser.add_subparsers(required=True, metavar="COMMAND", prog="scriptsight", help=argparse.SUPPRESS)
+    listed = {}
+    for name, configure in commands.items():
+        command = choice.add_parser(name)
+        configure(command)
+        listed[name] = f"  {name:12} {(command.description or '').partition(chr(10))[0]}"
+    own = [listed.pop(name) for name in OWN]
+    checkout = list(listed.values())
+    if absent:
+        checkout += [f"  {', '.join(absent)}", "  (not here: clone the repository and run `make repro` in it)"]
+    groups = ["with a trained model:", *own, "", "in the project's checkout:", *checkout]
+    parser.description = "\n".join([ABOUT, "", *groups])
+    return parser
+
+
+def _refuse(parser: argparse.ArgumentParser, name: str, known: Sequence[str]) -> NoReturn:
+    """End as argparse does for a value that is none of the choices, and say which may have been meant."""
+    from difflib import get_close_matches
+
+    meant = "".join(f" Did you mean {close!r}?" for close in get_close_matches(name, known, 1))
+    listed = ", ".join(repr(command) for command in known)
+    parser.error(f"argument COMMAND: invalid choice: {name!r} (choose from {listed}).{meant}")
+
+
+def _configure_search(parser: argparse.ArgumentParser) -> None:
+    describe(
+        parser,
+        "Find moments by a sentence, a video or another moment.",
+        "Prints the moments that show what the sentence says, or that look like the video, best first. The index is "
+        "models/index of the current folder, unless --index names another.",
+        [
+            'scriptsight search "the red circle moves to the left"',
+            "scriptsight search --video clip.mp4 --top 3 --json",
+            'scriptsight search "a circle" --by both --said "moves left"',
+        ],
+        _search,
+    )
+    parser.argument_default = argparse.SUPPRESS  # the defaults are those of scriptsight.retrieve.search
+    asked = parser.add_mutually_exclusive_group(required=True)
     # The default, as nargs="?" takes it for not given: a query that is left out is then missed by the group.
     asked.add_argument(
         "query", nargs="?", metavar="QUERY", default=None, help='such as "the red circle moves to the left"'
@@ -49,7 +149,7 @@ def _add_search(commands: Any) -> None:
     asked.add_argument(
         "--moment", metavar="ID", help="look for what this moment shows: a segment_id, as --json prints"
     )
-    search.add_argument(
+    parser.add_argument(
         "--by",
         choices=("picture", "words", "both"),
         help="go by what is seen (the default), by what is said, or by both rankings joined",
@@ -59,41 +159,53 @@ def _add_search(commands: Any) -> None:
         ("label", "with this label"),
         ("language", "spoken in it"),
     ):
-        search.add_argument(
+        parser.add_argument(
             f"--{name}", action="append", metavar="NAME", default=[], help=f"only moments {what}; may be repeated"
         )
-    search.add_argument("--said", metavar="WORDS", default="", help="only moments in which all these words are said")
-    search.add_argument("--top", type=int, metavar="N", help="how many moments")
-    search.add_argument("--index", type=Path, metavar="DIR", help="another index than that of the workspace")
-    search.add_argument("--model", type=Path, metavar="DIR", dest="bundle", help="the model that made the index")
-    search.add_argument("--json", action="store_true", default=False, help="print JSON, scores unrounded")
-    search.set_defaults(run=_search)
+    parser.add_argument("--said", metavar="WORDS", default="", help="only moments in which all these words are said")
+    parser.add_argument("--top", type=int, metavar="N", help="how many moments")
+    parser.add_argument("--index", type=Path, metavar="DIR", help="another index than that of the workspace")
+    parser.add_argument("--model", type=Path, metavar="DIR", dest="bundle", help="the model that made the index")
+    parser.add_argument("--json", action="store_true", default=False, help="print JSON, scores unrounded")
 
 
-def _add_embed(commands: Any) -> None:
-    embed = commands.add_parser(
-        "embed",
-        help="video files to vectors",
-        description="Video files to unit vectors, one for each window of a video: an .npz file with `vectors` "
-        "(float32, a row each), `files`, `starts` and `ends` (seconds).",
+def _configure_embed(parser: argparse.ArgumentParser) -> None:
+    describe(
+        parser,
+        "Make vectors of video files.",
+        "Each window of a video becomes a unit vector. What is written is an .npz file with `vectors` (float32, a "
+        "row each), `files`, `starts` and `ends` (seconds).",
+        ["scriptsight embed clip.mp4 talk.mp4 --window 10 --out vectors.npz"],
+        _embed,
     )
-    embed.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a video")
-    embed.add_argument(
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a video")
+    parser.add_argument(
         "--out", type=Path, default=Path("vectors.npz"), metavar="FILE", help="where to (default: %(default)s)"
     )
-    embed.add_argument(
+    parser.add_argument(
         "--window", type=float, default=60.0, metavar="SECONDS", help="at most so long (default: %(default)g)"
     )
-    embed.add_argument(
-        "--model", type=Path, default=Path("models/pretrained"), metavar="DIR", dest="bundle", help="the model"
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=Path("models/pretrained"),
+        metavar="DIR",
+        dest="bundle",
+        help="the model (default: %(default)s)",
     )
-    embed.set_defaults(run=_embed)
 
 
-def _search(query: str | None, json: bool, **given: Any) -> None:
-    from scriptsight.retrieve import Filters, Like, search  # torch takes seconds to import: --help must not
+OWN: dict[str, Configure] = {"search": _configure_search, "embed": _configure_embed}
 
-    example, asked = given.pop("moment", None), given.pop("video", query)
+
+def _search(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from scriptsight.retrieve import Filters, Like, search
+
+    given = vars(options)
+    example, json, query = given.pop("moment", None), given.pop("json"), given.pop("query")
+    asked = given.pop("video", query)
     if example is not None:
         asked = Like(example)
     chosen = {name: tuple(given.pop(name)) for name in ("collection", "label", "language")}
@@ -102,17 +214,18 @@ def _search(query: str | None, json: bool, **given: Any) -> None:
     print(dumps([asdict(moment) for moment in moments], indent=2) if json else _table(moments))
 
 
-def _embed(files: Sequence[Path], out: Path, window: float, bundle: Path) -> None:
+def _embed(options: argparse.Namespace) -> None:
     import numpy as np
 
     from scriptsight import load
     from scriptsight.files import whole_file
     from scriptsight.retrieve import embed
 
+    files, out = options.files, options.out
     if out.suffix != ".npz":
         raise InputError(f"{out}: vectors are written as .npz, so give the file that ending.")
-    encoder = load(bundle)
-    films = [embed(file, encoder, window) for file in files]
+    encoder = load(options.bundle)
+    films = [embed(file, encoder, options.window) for file in files]
     names = [str(file) for file, film in zip(files, films, strict=True) for _ in film.spans]
     spans = np.concatenate([film.spans for film in films])
     vectors = np.concatenate([film.vectors for film in films])

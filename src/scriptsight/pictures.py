@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
+from scriptsight.errors import needs
 from scriptsight.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 COLOURS = ("#2563a8", "#e08b3c", "#9aa5b1")  # what is measured, what it is compared with, the floor
@@ -34,9 +35,19 @@ _LOOK: Any = {
 }
 
 
+def drawable() -> None:
+    """Raises: MissingExtra: matplotlib is not installed. A stage asks before it works for hours."""
+    with needs("learn", "Drawing pictures"):
+        import matplotlib  # noqa: F401 - half a second, and searching needs none of it
+
+
 @contextmanager
 def picture(path: Path, *, width: float, height: float, dpi: int = 120) -> Iterator[Figure]:
     """Yield a figure of `width` x `height` inches that becomes the PNG `path`, whole or not at all."""
+    drawable()
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(_LOOK):
         figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
         yield figure

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.stats import binom, binomtest  # type: ignore[import-untyped]
+
+from scriptsight.errors import needs
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -61,7 +63,7 @@ def interval(outcomes: np.ndarray, groups: np.ndarray | None = None, level: floa
     hits = _checked(outcomes)
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if groups is None:
-        low, high = binom.ppf(tails, len(hits), hits.mean()) / len(hits)
+        low, high = _scipy_stats().binom.ppf(tails, len(hits), hits.mean()) / len(hits)
         return float(low), float(high)
     low, high = np.quantile(_means_of_groups(hits, groups), tails)
     return float(low), float(high)
@@ -104,7 +106,7 @@ def compare(
         high=float(high),
         only_first=only_first,
         only_second=only_second,
-        p_value=float(binomtest(only_second, unlike).pvalue) if unlike else 1.0,
+        p_value=float(_scipy_stats().binomtest(only_second, unlike).pvalue) if unlike else 1.0,
         items=n,
     )
 
@@ -129,3 +131,10 @@ def _checked(outcomes: np.ndarray) -> np.ndarray:
     if values.ndim != 1 or not len(values) or not np.isin(values, (0, 1)).all():
         raise ValueError("outcomes must be a list of zeros and ones, one an item, and at least one")
     return values
+
+
+def _scipy_stats() -> Any:
+    with needs("learn", "Measuring how sure a figure is"):
+        from scipy import stats  # a second, and searching needs none of it
+
+    return stats

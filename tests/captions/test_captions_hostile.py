@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from typing import Any
 
 import pytest
 
@@ -132,7 +133,7 @@ def test_long_lines_take_linear_time(piece: str) -> None:
         assert time.perf_counter() - began < SECONDS, name
 
 
-VALUES = [None, True, -1, 1e999, "", "x", "1", [], {}, [1], [[1]], [{}], {"a": 1}, [None]]
+VALUES: list[Any] = [None, True, -1, 1e999, "", "x", "1", [], {}, [1], [[1]], [{}], {"a": 1}, [None]]
 KEYS = "start end text words word content segments events segs utf8 tStartMs tOffsetMs dDurationMs transcription"
 KEYS += " offsets from to tokens result language subtitles denoised cleanasr time info duration"
 

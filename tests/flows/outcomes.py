@@ -19,9 +19,9 @@ def write_probe(
     *,
     test: str = "probe",
     labels: Sequence[str] = (),
-    order: Sequence[int] | None = None,
+    order: Sequence[int] | np.ndarray | None = None,
     append: bool = False,
-    **columns: Sequence[int | str],
+    **columns: Sequence[int | str] | np.ndarray,
 ) -> None:
     """FOLDER/outcomes.csv with clips v0, v1, ... and a column of 0 and 1 a protocol."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from flows.experiments import better
 from scriptsight import statistics
+from scriptsight.cli import main
 from scriptsight.errors import InputError
 from tests.flows.outcomes import hits, write_probe, write_retrieve
 
 
-def model(folder: Path, name: str, share: float, **columns: Sequence[int]) -> better.Model:
+def model(folder: Path, name: str, share: float, **columns: Any) -> better.Model:
     write_probe(folder / name / "probe", linear_top1=hits(share), **columns)
     return better.read(folder / name, name)
 
@@ -118,16 +119,16 @@ def test_a_damaged_table_is_named(tmp_path: Path, content: str, problem: str) ->
 def test_the_command_compares_two_folders(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model(Path("last"), "plots", 0.4)
     model(Path("today"), "plots", 0.6)
-    better.main(["last/plots", "today/plots"])
+    assert main(["better", "last/plots", "today/plots"]) == 0
     said = capsys.readouterr().out
     assert "Is the second better, by linear_top1? Yes." in said
     assert Path("plots/better/better.md").read_text() in said
     assert Path("plots/better/better.png").read_bytes().startswith(b"\x89PNG")
     for named, why in ((["last/plots"], "no champion"), (["last/plots", "nothing"], "'nothing' is no MLflow run")):
         with pytest.raises(SystemExit, match=why):
-            better.main(named)
+            main(["better", *named])
     with pytest.raises(SystemExit, match="No MLflow run has outcomes"):
-        better.main([])
+        main(["better"])
 
 
 def test_segments_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None:
@@ -137,6 +138,7 @@ def test_segments_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None
         rows = [f"actions,actions,actions/v{i}/{part},walk,{hit}" for i in range(10) for part in range(3)]
         text = "test,fold,segment_id,label,linear_top1\n" + "\n".join(rows) + "\n"
         (tmp_path / name / "outcomes.csv").write_text(text)
-    answer = better.compare(*(better.read(tmp_path / name, name) for name in ("first", "second")), "linear_top1")
+    first, second = (better.read(tmp_path / name, name) for name in ("first", "second"))
+    answer = better.compare(first, second, "linear_top1")
     assert answer.compared["linear_top1"].items == 10
     assert answer.p_values["linear_top1"] == pytest.approx(2 / 2**10)

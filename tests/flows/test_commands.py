@@ -29,25 +29,27 @@ pretrain:
 """
 
 
-@pytest.mark.parametrize("name", [*repository.STAGES, "pipeline"])
-def test_help(command: Command, name: str) -> None:
+@pytest.mark.parametrize("name", repository.STAGES)
+def test_help_of_the_stages(command: Command, name: str) -> None:
     done = command(f"flows.{name}", "--help")
     assert done.returncode == 0, done.stderr
     assert f"python -m flows.{name}" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["ingest", "pipeline"])
-def test_an_unknown_key_is_told_once_without_a_trace(command: Command, workspace: Path, name: str) -> None:
+@pytest.mark.parametrize("typed", [("flows.ingest",), ("flows.pipeline",), ("scriptsight", "run")])
+def test_an_unknown_key_is_reported_once_without_a_trace(
+    command: Command, workspace: Path, typed: tuple[str, ...]
+) -> None:
     text = (workspace / "params.yaml").read_text().replace("max_reject_share", "max_reject_shares", 1)
     (workspace / "params.yaml").write_text(text)
-    done = command(f"flows.{name}")
+    done = command(*typed)
     assert done.returncode == 1
     assert done.stderr.count("unknown key 'max_reject_shares' in section ingest") == 1
     assert "Traceback" not in done.stderr
 
 
-def test_a_dead_prefect_server_is_told_and_done_without(command: Command, workspace: Path) -> None:
-    """The stage then runs under a temporary server; here it has no catalogue, which is told once."""
+def test_a_dead_prefect_server_is_reported_and_done_without(command: Command, workspace: Path) -> None:
+    """The stage then runs under a temporary server; here it has no catalogue, which is said once."""
     done = command("flows.segment", PREFECT_API_URL="http://127.0.0.1:9/api")
     assert "PREFECT_API_URL=http://127.0.0.1:9/api does not answer" in done.stderr
     assert done.returncode == 1
@@ -59,7 +61,7 @@ def test_a_failing_stage_ends_the_pipeline(command: Command, workspace: Path) ->
     (workspace / "videos").mkdir()
     (workspace / "videos/one.mp4").write_text("no video")
     (workspace / "overrides.yaml").write_text(FOLDER % "videos")
-    done = command("flows.pipeline", "--workspace", ".")
+    done = command("scriptsight", "run", "--workspace", ".")
     assert done.returncode == 1
     assert (done.stdout + done.stderr).count("no video is left") == 1
     assert "Not run: segment, pretrain, probe, retrieve." in done.stderr
@@ -73,25 +75,29 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     folder = tmp_path / "tiny"
     folder.mkdir()
     (folder / "overrides.yaml").write_text(TINY)
-    first = command("flows.pipeline", "--workspace", "tiny")
+    first = command("scriptsight", "run", "--workspace", "tiny")
     assert first.returncode == 0, first.stderr
     assert (folder / "models/pretrained/model.safetensors").is_file()
     assert (folder / "models/index").is_dir()
     assert set(json.loads((folder / ".locks/pipeline.json").read_text())["stages"]) == set(repository.STAGES)
     lock, metrics = (folder / "dvc.lock").read_bytes(), val_metrics(folder)
+    figures = headlines(folder)
+    assert len(figures) == 4 and all(line in first.stdout for line in figures)
 
     monkeypatch.chdir(folder)
-    asked = command("flows.retrieve", "--query", "the red circle moves to the left", "--top", "1")
+    asked = command("scriptsight", "search", "the red circle moves to the left", "--top", "1")
     assert asked.returncode == 0, asked.stderr
     assert "data/world/narrated/" in asked.stdout
     monkeypatch.chdir(tmp_path)
 
-    second = command("flows.pipeline", "--workspace", "tiny")
+    second = command("scriptsight", "run", "--workspace", "tiny")
     assert second.returncode == 0, second.stderr
     assert "everything is up to date; nothing to do" in second.stdout
+    assert all(line in second.stdout for line in figures)
+    assert "search 'the red circle moves to the left'" in second.stdout
 
     (folder / "overrides.yaml").write_text(TINY + "  k: 3\n")
-    third = command("flows.pipeline", "--workspace", "tiny")
+    third = command("scriptsight", "run", "--workspace", "tiny")
     assert third.returncode == 0, third.stderr
     ran = json.loads((folder / ".locks/pipeline.json").read_text())["stages"]
     assert {name: how["how"] for name, how in ran.items()} == {
@@ -101,10 +107,24 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     assert val_metrics(folder) != metrics
 
     (folder / "overrides.yaml").write_text(TINY)
-    fourth = command("flows.pipeline", "--workspace", "tiny")
+    fourth = command("scriptsight", "run", "--workspace", "tiny")
     assert fourth.returncode == 0, fourth.stderr
     assert (folder / "dvc.lock").read_bytes() == lock
     assert val_metrics(folder) == metrics
+
+
+def headlines(folder: Path) -> list[str]:
+    """The figures that a run prints at its end, from the files that the stages wrote."""
+    pretrain, probe, retrieve = (
+        json.loads((folder / f"metrics/{name}.json").read_text()) for name in ("pretrain", "probe", "retrieve")
+    )
+    untrained = probe["random_init"]
+    return [
+        f"{pretrain['val']['sort_accuracy']:.3f}   (chance: {pretrain['val']['chance']:.3f})",
+        f"{probe['linear_top1']:.3f}   (untrained encoder: {untrained['linear_top1']:.3f})",
+        f"{probe['knn_top1']:.3f}   (untrained encoder: {untrained['knn_top1']:.3f})",
+        f"{retrieve['t2v']['r1']:.3f}   (chance: {retrieve['chance_r1']:.3f})",
+    ]
 
 
 def val_metrics(folder: Path) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from flows import PROJECT
 from flows.experiments import compare, contest, runner, standings
 from flows.tracking import store
 from scriptsight.errors import InputError
@@ -39,7 +40,7 @@ def server() -> Iterator[None]:
 
 
 def tiny(root: Path, **changes: object) -> contest.ObjectiveComparison:
-    values = reading.read_yaml(compare.PROJECT / "params.yaml")
+    values = reading.read_yaml(PROJECT / "params.yaml")
     changed = root.parent / "tiny.yaml"
     changed.write_text(TINY)
     base = reading.merge(values, reading.read_yaml(changed))
@@ -112,7 +113,7 @@ def test_the_lead_is_the_mean_of_the_seeds_differences_with_its_t_interval() -> 
 
 def test_what_is_published_is_drawn_from_its_table(tmp_path: Path) -> None:
     """docs/compare.md and docs/compare.png come from docs/compare.csv alone."""
-    docs = compare.PROJECT / "docs"
+    docs = PROJECT / "docs"
     table = tmp_path / "compare.csv"
     shutil.copy(docs / "compare.csv", table)
     markdown, bars = standings.draw(table, "full", contest.PRESETS["full"])
@@ -128,7 +129,7 @@ def test_what_is_published_is_drawn_from_its_table(tmp_path: Path) -> None:
 )
 def test_a_damaged_table_is_named(tmp_path: Path, changed: tuple[str, str], problem: str) -> None:
     table = tmp_path / "table.csv"
-    table.write_text((compare.PROJECT / "docs" / "compare.csv").read_text().replace(*changed))
+    table.write_text((PROJECT / "docs" / "compare.csv").read_text().replace(*changed))
     with pytest.raises(InputError, match=rf"table\.csv is {problem}"):
         standings.draw(table, "full", contest.PRESETS["full"])
     assert not table.with_suffix(".md").exists()

@@ -18,7 +18,7 @@ retrieve: {collection: narrated}
 
 def test_one_command_answers_for_a_new_corpus(command: Command, workspace: Path) -> None:
     (workspace / "overrides.yaml").write_text(OVERRIDES)
-    done = command("flows.experiments.language", "--workspace", ".", "--k", "4")
+    done = command("scriptsight", "language", "--workspace", ".", "--k", "4")
     assert done.returncode == 0, done.stderr
     assert "pipeline: segment starts" in done.stdout and "Language alone puts" in done.stdout
     found = json.loads(Path("metrics/language.json").read_text())
@@ -29,6 +29,6 @@ def test_one_command_answers_for_a_new_corpus(command: Command, workspace: Path)
 
 
 def test_one_transcript_has_no_order(command: Command, workspace: Path) -> None:
-    done = command("flows.experiments.language", "--k", "1")
+    done = command("scriptsight", "language", "--k", "1")
     assert done.returncode == 1
     assert "one transcript alone has no order" in done.stderr and "Traceback" not in done.stderr

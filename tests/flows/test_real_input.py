@@ -38,12 +38,12 @@ def test_the_pipeline_on_real_videos(command: Command, shared_data: Path, worksp
     if not (data / "grid_long").is_dir() or not (data / "grid_s1").is_dir():
         pytest.skip(f"no real videos here: there is no grid_long or grid_s1 in {data}")
     (workspace / "overrides.yaml").write_text(OVERRIDES.format(data=data))
-    done = command("flows.pipeline", "--workspace", ".")
+    done = command("scriptsight", "run", "--workspace", ".")
     assert done.returncode == 0, done.stderr
     found = json.loads(Path("metrics/ingest.json").read_text())["collections"]
     assert found["talks"] == {"train": 2, "val": 1, "test": 1}
     assert sum(found["clips"].values()) == 64
     assert 0 <= json.loads(Path("metrics/probe.json").read_text())["linear_top1"] <= 1
-    asked = command("flows.retrieve", "--query", "place red at a one", "--top", "1")
+    asked = command("scriptsight", "search", "place red at a one", "--top", "1")
     assert asked.returncode == 0, asked.stderr
     assert "grid_s1_02.mp4" in asked.stdout or "grid_s1_03.mp4" in asked.stdout

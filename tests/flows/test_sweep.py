@@ -112,7 +112,7 @@ def test_a_killed_study_goes_on_and_failures_have_their_reason(
     write(small, f"sweep: {{sampler: random, {long}, space: {{{choice}, {ALIGN}}}}}")
     own = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
     own |= {"PREFECT_HOME": str(prefect_home), "SCRIPTSIGHT_UI_API_URL": NOWHERE, "PREFECT_API_URL": prefect}
-    first = subprocess.Popen([sys.executable, "-m", "flows.experiments.sweep.command"], env=own)
+    first = subprocess.Popen([sys.executable, "-m", "scriptsight", "sweep"], env=own)
     checkpoints = Path(".sweeps/small/0/checkpoints")
     _until(lambda: any(checkpoints.glob("*/0*.pt")), 120)
     family = psutil.Process(first.pid).children(recursive=True)
@@ -120,7 +120,7 @@ def test_a_killed_study_goes_on_and_failures_have_their_reason(
     first.wait()
     assert not psutil.wait_procs(family, timeout=20)[1], "a trial outlives its study"
 
-    done = command("flows.experiments.sweep.command", PREFECT_API_URL=prefect)
+    done = command("scriptsight", "sweep", PREFECT_API_URL=prefect)
     assert done.returncode == 0, done.stderr
     rows = found()
     originals = [row for row in rows if not row["repeats"]]
@@ -140,7 +140,9 @@ def test_a_killed_study_goes_on_and_failures_have_their_reason(
     from mlflow import MlflowClient
 
     client = MlflowClient(store.uri())
-    runs = client.search_runs([client.get_experiment_by_name(store.EXPERIMENT).experiment_id])
+    experiment = client.get_experiment_by_name(store.EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
     study = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     nested = {run.data.tags["trial"]: run for run in runs if run is not study}
     assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {study.info.run_id}
@@ -166,10 +168,10 @@ def test_a_killed_study_goes_on_and_failures_have_their_reason(
     assert kept == front
 
     best = next(iter(row for row in rows if row["front"]))
-    done = command("flows.experiments.sweep.command", "--apply", best["trial"])
+    done = command("scriptsight", "sweep", "--apply", best["trial"])
     assert done.returncode == 0, done.stderr
     assert parameters.load().pretrain.tvts.align_weight == float(best["pretrain.tvts.align_weight"])
-    done = command("flows.experiments.sweep.command", "--apply", "77")
+    done = command("scriptsight", "sweep", "--apply", "77")
     assert done.returncode == 1
     assert "There is no complete trial 77" in done.stderr
 

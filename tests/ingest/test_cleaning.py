@@ -15,12 +15,12 @@ from flows import parameters
 from scriptsight import captions
 from scriptsight.catalogue import Cue, Word
 from scriptsight.ingest import cleaning, world
-from scriptsight.params.collections import WorldCollection
+from scriptsight.params.collections import WorldCollection, WorldVideos
 from scriptsight.params.ingest import Cleaning
 from tests import small
 
 DEFAULT = parameters.load(Path(__file__).parents[2] / "params.yaml").ingest.cleaning
-OFF = Cleaning(**dict.fromkeys(cleaning.RULES, False) | {"languages": ()})
+OFF = Cleaning.model_validate(dict.fromkeys(cleaning.RULES, False) | {"languages": ()})
 
 
 def only(rule: str, cues: list[Cue], duration: float | None = None) -> cleaning.Cleaned:
@@ -45,7 +45,7 @@ def test_what_is_off_changes_and_counts_nothing() -> None:
 
 def test_the_narrated_world_is_left_as_it_is() -> None:
     rng = np.random.default_rng(0)
-    choice = WorldCollection(kind="world", content="narrated", videos={"train": 1, "val": 0, "test": 0})
+    choice = WorldCollection(kind="world", content="narrated", videos=WorldVideos(train=1, val=0, test=0))
     for _ in range(20):
         drawn = world.narrated(choice.model_copy(update={"scenes": 8}), rng)
         assert cleaning.clean(drawn.cues, DEFAULT, len(drawn.frames) / world.FPS).cues == list(drawn.cues)

@@ -120,9 +120,12 @@ def test_addresses_of_a_store_are_listed_at_once(monkeypatch: pytest.MonkeyPatch
         store.pipe(f"/bucket/videos/{name}", b"")
     asked: list[str] = []
     find = type(store).find
-    monkeypatch.setattr(
-        type(store), "find", lambda self, path, **keys: asked.append(path) or find(self, path, **keys)
-    )
+
+    def listening(self: Any, path: str, **keys: Any) -> Any:
+        asked.append(path)
+        return find(self, path, **keys)
+
+    monkeypatch.setattr(type(store), "find", listening)
     for path in ("memory://bucket/videos", "memory://bucket/videos/"):
         listing = Listing(path)
         assert [listing.address(found) for found in listing] == [
@@ -178,7 +181,7 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(path: str, tmp_
 
 def test_doubles_and_doubtful_videos_are_refused(tmp_path: Path) -> None:
     media = Listing(str(put(tmp_path, "a.mp4", "x/b.mp4", "y/b.mp4")))
-    claims = [
+    claims: list[Claim | Reject] = [
         Claim("list:1", Entry("a", "train", ""), ("a",)),
         Claim("list:2", Entry("a", "test", ""), ("a",)),
         Claim("list:3", Entry("b", "test", ""), ("b",)),

@@ -95,7 +95,7 @@ def test_cc3m_of_img2dataset(tmp_path: Path) -> None:
     folder = put(
         tmp_path / "cc3m", "train/00000/000000000.jpg", "train/00001/000010000.jpg", "val/00000/000000000.jpg"
     )
-    rows = {
+    rows: dict[str, list[tuple[str, str | None, str]]] = {
         "train/00000": [("000000000", "a cat", "success"), ("000000001", "gone", "failed_to_download")],
         "train/00001": [("000010000", "a dog", "success"), ("000010001", None, "success")],
         "val/00000": [("000000000", "a cow", "success")],

@@ -18,6 +18,7 @@ from scriptsight.ingest.describe import describe
 from scriptsight.ingest.sources import Entry
 from scriptsight.params.collections import FolderCollection
 from tests import small
+from tests.conftest import MakeVideo
 
 FIRST_SPLITS = ["train", "val", "train", "train", "train", "val"]
 CUES = "WEBVTT\n\n00:01.000 --> 00:02.000\n{}\n"
@@ -34,7 +35,7 @@ def read(path: Path, **keys: Any) -> tuple[dict[str, Video], list[Reject]]:
 
 
 @pytest.fixture
-def videos(make_video, tmp_path: Path) -> Path:
+def videos(make_video: MakeVideo, tmp_path: Path) -> Path:
     """Four copies of a video, one in a folder of its own."""
     first = make_video(tmp_path / "v/a.mp4", seconds=4)
     for name in ("b.mp4", "c.mp4", "deep/a.mp4"):

@@ -13,6 +13,7 @@ from scriptsight import catalogue, ingest
 from scriptsight.errors import InputError
 from scriptsight.params.ingest import IngestParams
 from tests import small
+from tests.conftest import MakeVideo
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def params(max_reject_share: float = 0.5, **collections: dict[str, Any]) -> Inge
     return small.ingest_params(collections, max_reject_share=max_reject_share)
 
 
-def test_two_collections_make_one_catalogue(make_video) -> None:
+def test_two_collections_make_one_catalogue(make_video: MakeVideo) -> None:
     make_video(Path("v/a.mp4"))
     Path("v/a.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n")
     make_video(Path("w/a.mp4"), seconds=2)
@@ -53,7 +54,7 @@ def test_two_collections_make_one_catalogue(make_video) -> None:
     assert Path("data/world").is_dir()
 
 
-def test_the_same_inputs_give_the_same_bytes(make_video) -> None:
+def test_the_same_inputs_give_the_same_bytes(make_video: MakeVideo) -> None:
     for name in "abc":
         make_video(Path(f"v/{name}.mp4"))
     seen = []
@@ -75,7 +76,7 @@ def test_what_is_missing_is_said_before_a_world_is_rendered() -> None:
         ingest.run(params(empty=world | {"videos": {"train": 0, "val": 0, "test": 0}}), mapper=never)
 
 
-def test_a_world_that_is_gone_from_the_parameters_goes_from_the_disk(make_video) -> None:
+def test_a_world_that_is_gone_from_the_parameters_goes_from_the_disk(make_video: MakeVideo) -> None:
     world = {"kind": "world", "content": "loop", "videos": {"train": 2, "val": 0, "test": 0}}
     ingest.run(params(one=world, two=world | {"seed": 1}))
     assert [path.name for path in sorted(Path("data/world").iterdir())] == ["collections.json", "one", "two"]
@@ -94,7 +95,7 @@ def test_a_world_that_is_gone_from_the_parameters_goes_from_the_disk(make_video)
     ]
 
 
-def test_a_file_with_two_colons_in_its_name_is_a_video_like_any_other(make_video) -> None:
+def test_a_file_with_two_colons_in_its_name_is_a_video_like_any_other(make_video: MakeVideo) -> None:
     make_video(Path("v/std::vector.mp4"))
     Path("v/std::vector.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n")
     result = ingest.run(params(mine={"kind": "folder", "path": "v", "splits": {"*": "train"}}))
@@ -102,7 +103,7 @@ def test_a_file_with_two_colons_in_its_name_is_a_video_like_any_other(make_video
     assert (result.rejects, video.video_id, [cue.text for cue in video.cues]) == (0, "std__vector", ["hello"])
 
 
-def test_too_many_rejects_stop_the_stage_and_leave_the_old_catalogue(make_video) -> None:
+def test_too_many_rejects_stop_the_stage_and_leave_the_old_catalogue(make_video: MakeVideo) -> None:
     make_video(Path("v/a.mp4"))
     ingest.run(params(mine={"kind": "folder", "path": "v"}))
     for name in "bcd":
@@ -114,7 +115,7 @@ def test_too_many_rejects_stop_the_stage_and_leave_the_old_catalogue(make_video)
     assert ingest.run(params(0.75, mine={"kind": "folder", "path": "v"})).rejects == 3
 
 
-def test_captions_that_are_all_empty_count_as_rejects(make_video) -> None:
+def test_captions_that_are_all_empty_count_as_rejects(make_video: MakeVideo) -> None:
     for name in "ab":
         make_video(Path(f"v/{name}.mp4"))
         Path(f"v/{name}.vtt").write_text("WEBVTT\n")

@@ -30,6 +30,7 @@ from scriptsight.media import MediaError, audio
 from scriptsight.media.audio import SAMPLE_RATE as RATE
 from scriptsight.params import reading
 from scriptsight.params.ingest import Transcription
+from tests.conftest import MakeVideo
 
 MakeSound = Callable[..., Path]
 
@@ -266,7 +267,7 @@ def test_a_real_video_is_heard_where_it_speaks(model: Path, shared_data: Path, t
     assert cues[-1].end - cues[0].start > 60  # of the 88 s, spoken from end to end
 
 
-def test_no_sound_is_no_cue_and_needs_no_model(make_video, tmp_path: Path) -> None:
+def test_no_sound_is_no_cue_and_needs_no_model(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=1)
     assert transcriber("/no/such/model", tmp_path / "cache").cues(path) == ()
     assert kept(tmp_path) == {"a.mp4": path.stat().st_mtime_ns}
@@ -332,10 +333,9 @@ def test_what_can_not_be_had_is_said_with_its_remedy(
 
     if ctranslate2.get_cuda_device_count():
         pytest.skip("these are the messages of a machine without a graphics card")
+    choice: dict[str, Any] = {"model": model, "cache": tmp_path / "cache"} | keys
     with pytest.raises(InputError, match=expected):
-        transcriber(**{"model": model, "cache": tmp_path / "cache"} | keys).cues(
-            make_sound(tmp_path / "a.mka", noise(1))
-        )
+        transcriber(**choice).cues(make_sound(tmp_path / "a.mka", noise(1)))
 
 
 def test_a_folder_that_is_not_whole_is_said_to_be(model: Path, make_sound: MakeSound, tmp_path: Path) -> None:

@@ -130,11 +130,12 @@ def test_the_sorter_is_equivariant_to_the_order_of_its_input() -> None:
 
 
 def test_it_is_measured_on_the_scripts_and_orders_that_pretrain_is(tmp_path: Path) -> None:
-    split = Segments(small.narrated(tmp_path, "val", 30).parents[2], "narrated", "val")
+    split = Segments(small.narrated(tmp_path, "val", 30).parents[2], "talks", "val")
     seen = samplers.Cues(split, samplers.Clip(4, 16), 3)
     whole, words = (ValidationBatches(sampler, batch=8, samples=20, seed=3) for sampler in (seen, WordsAlone(seen)))
     for one, other in zip(whole, words, strict=True):
         assert (one.texts, one.segment_ids) == (other.texts, other.segment_ids)
+        assert one.order is not None and other.order is not None
         assert torch.equal(one.order, other.order)
         assert one.frames.numel() and not other.frames.numel()
 

@@ -19,7 +19,9 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import boto3
 import fsspec
@@ -27,6 +29,7 @@ import pytest
 import s3fs
 
 from scriptsight.media import MediaError, addresses, fingerprint, local, probe, shown
+from tests.conftest import MakeVideo
 
 SECRET = "hunter2SECRET"  # noqa: S105 - what no message may hold
 
@@ -47,9 +50,10 @@ def web(tmp_path: Path) -> Iterator[str]:
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self.send_head()
+            if (file := self.send_head()) is not None:
+                file.close()
 
-        def send_head(self):  # type: ignore[no-untyped-def]
+        def send_head(self) -> Any:
             path = self.path.partition("?")[0]
             if path.startswith("/private/") and "Authorization" not in self.headers:
                 return self.send_error(401)
@@ -134,7 +138,7 @@ def reason(uri: str) -> str:
     return caught.value.reason
 
 
-def test_a_path_stays_where_it_is(make_video, tmp_path: Path, temporary: Path) -> None:
+def test_a_path_stays_where_it_is(make_video: MakeVideo, tmp_path: Path, temporary: Path) -> None:
     path = make_video(tmp_path / "what?is@this.mp4", seconds=1)
     for uri in (path, str(path), f"file://{path}"):
         with local(uri) as file:
@@ -157,7 +161,7 @@ def test_only_known_protocols_are_opened(uri: str) -> None:
     assert reason(uri) == "unknown address"
 
 
-def test_members_of_archives(make_video, tmp_path: Path, temporary: Path) -> None:
+def test_members_of_archives(make_video: MakeVideo, tmp_path: Path, temporary: Path) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=1)
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.add(video, "inside/a.mp4")
@@ -227,7 +231,9 @@ def test_threads_read_one_archive(tmp_path: Path, temporary: Path) -> None:
         assert list(pool.map(read, range(16))) == contents
 
 
-def test_the_web(make_video, tmp_path: Path, temporary: Path, web: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_web(
+    make_video: MakeVideo, tmp_path: Path, temporary: Path, web: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     video = make_video(tmp_path / "site/private/a.mp4", seconds=1)
     with local(f"http://reader:{SECRET}@{web}/private/a.mp4?token={SECRET}") as file:
@@ -261,7 +267,12 @@ def test_a_silent_server_is_not_waited_for(temporary: Path, web: str, monkeypatc
 
 
 def test_a_private_bucket(
-    make_video, tmp_path: Path, temporary: Path, store, monkeypatch, caplog: pytest.LogCaptureFixture
+    make_video: MakeVideo,
+    tmp_path: Path,
+    temporary: Path,
+    store: tuple[str, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     _, credentials = store
@@ -295,7 +306,9 @@ def test_a_private_bucket(
     assert SECRET not in caplog.text
 
 
-def test_a_full_disk_is_told_before_the_copy(tmp_path: Path, temporary: Path, web: str, monkeypatch) -> None:
+def test_a_full_disk_is_told_before_the_copy(
+    tmp_path: Path, temporary: Path, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "site/a.mp4").write_bytes(b"x" * 1000)
     monkeypatch.setattr(addresses, "_REMAINS_FREE", 2**60)
     with pytest.raises(MediaError, match="TMPDIR") as caught, local(f"http://{web}/a.mp4"):
@@ -304,7 +317,7 @@ def test_a_full_disk_is_told_before_the_copy(tmp_path: Path, temporary: Path, we
     assert not list(temporary.iterdir())
 
 
-@pytest.mark.skipif(addresses.fcntl is None, reason="copies are locked on POSIX systems only")
+@pytest.mark.skipif(find_spec("fcntl") is None, reason="copies are locked on POSIX systems only")
 def test_the_copy_of_a_killed_process_goes_and_one_in_use_stays(tmp_path: Path, temporary: Path, web: str) -> None:
     (tmp_path / "site/a.mp4").write_bytes(b"x" * 1000)
     script = f"""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
 from scriptsight.media import MediaError, audio, audio_blocks
+from tests.conftest import MakeVideo
 
 RATE = 44_100
 
@@ -23,7 +25,7 @@ def write(
 ) -> Path:
     """Sound with a tone of 440 Hz in each stretch (start and end in seconds, time stamps), and a black video."""
     with av.open(str(path), "w") as container:
-        sound = container.add_stream(codec, rate=RATE, layout=layout)
+        sound: Any = container.add_stream(codec, rate=RATE, layout=layout)
         picture = None
         if video_from is not None:
             picture = container.add_stream("libx264", rate=8, options={"bf": "0"})
@@ -44,9 +46,9 @@ def write(
                     values = (part * 32767).astype(np.int16).repeat(channels)[None]
                 else:
                     values = np.tile(part.astype(np.float32), (channels, 1))
-                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(values), format=kind, layout=layout)
-                frame.sample_rate, frame.pts, frame.time_base = RATE, int(times[first]), Fraction(1, RATE)
-                container.mux(sound.encode(frame))
+                heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(values), format=kind, layout=layout)
+                heard.sample_rate, heard.pts, heard.time_base = RATE, int(times[first]), Fraction(1, RATE)
+                container.mux(sound.encode(heard))
         container.mux(sound.encode())
     return path
 
@@ -123,7 +125,7 @@ def test_blocks_are_the_whole_in_pieces(tmp_path: Path) -> None:
     assert np.array_equal(np.concatenate(blocks), audio(path))
 
 
-def test_a_silent_film(make_video, tmp_path: Path) -> None:
+def test_a_silent_film(make_video: MakeVideo, tmp_path: Path) -> None:
     sound = audio(make_video(tmp_path / "a.mp4", seconds=1))
     assert sound.shape == (0,)
     assert sound.dtype == np.float32

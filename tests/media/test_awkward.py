@@ -156,7 +156,8 @@ def outcomes(paths: Sequence[Path]) -> list[Outcome]:
 
 
 def outcomes_without_decord(paths: Sequence[Path]) -> list[Outcome]:
-    sys.modules["decord"] = None  # type: ignore[assignment] - importing it fails; this is a process of its own
+    # Importing it fails; this is a process of its own.
+    sys.modules["decord"] = None  # type: ignore[assignment]
     return outcomes(paths)
 
 

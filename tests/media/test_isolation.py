@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_chunks_are_taken_as_they_are_needed() -> None:
             taken.append(i)
             yield [str(i)]
 
-    results = isolated(misbehave, chunks(), workers=1, timeout=30)
+    results: Any = isolated(misbehave, chunks(), workers=1, timeout=30)
     next(results)
     assert len(taken) < 10
     results.close()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -29,6 +30,7 @@ from scriptsight.media import (
     refusal,
 )
 from scriptsight.media.reader import STILL_SECONDS
+from tests.conftest import MakeVideo
 
 # A truncated or a never-ending list is not wanted here: every kind of container and codec once.
 AGREE = [
@@ -86,7 +88,7 @@ def test_both_decoders_give_the_same_frames(name: str, shared_data: Path, monkey
         assert np.abs(one.image.astype(int) - other.image).mean() < 4  # colour and scaling differ by versions
 
 
-def test_frames_are_the_first_of_each_cell(make_video, tmp_path: Path) -> None:
+def test_frames_are_the_first_of_each_cell(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=4, rate=8)
     frames, error = read(path, fps=2, short_side=24)
     assert error is None
@@ -98,7 +100,7 @@ def test_frames_are_the_first_of_each_cell(make_video, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("decord", [True, False])
 def test_less_than_a_frame_a_second(
-    decord: bool, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decord: bool, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not decord:
         without_decord(monkeypatch)
@@ -107,12 +109,12 @@ def test_less_than_a_frame_a_second(
     assert [frame.time for frame in frames] == pytest.approx([0, 2, 4, 6])
 
 
-def test_a_slow_video_gives_all_its_frames(make_video, tmp_path: Path) -> None:
+def test_a_slow_video_gives_all_its_frames(make_video: MakeVideo, tmp_path: Path) -> None:
     frames, _ = read(make_video(tmp_path / "a.mp4", seconds=4, rate=2), fps=25)
     assert [frame.time for frame in frames] == pytest.approx([i / 2 for i in range(8)])
 
 
-def test_a_transport_stream_starts_at_zero(make_video, tmp_path: Path) -> None:
+def test_a_transport_stream_starts_at_zero(make_video: MakeVideo, tmp_path: Path) -> None:
     frames, error = read(make_video(tmp_path / "a.ts", seconds=4, rate=8), fps=2)
     assert error is None
     assert [frame.time for frame in frames] == pytest.approx([i / 2 for i in range(8)], abs=1e-3)
@@ -121,7 +123,7 @@ def test_a_transport_stream_starts_at_zero(make_video, tmp_path: Path) -> None:
 @pytest.mark.parametrize("decord", [True, False])
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
 def test_a_truncated_file_gives_its_good_half(
-    suffix: str, decord: bool, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str, decord: bool, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not decord:
         without_decord(monkeypatch)
@@ -137,14 +139,14 @@ def test_a_truncated_file_gives_its_good_half(
     if suffix == "ts":  # its duration is measured from what is there: nothing is missing
         assert probe(half).duration < 0.7 * expected
     else:
-        assert error is not None
+        assert error is not None and error.time is not None
         assert error.reason in ("broken stretch", "ends early")
         assert frames[-1].time <= error.time < 0.7 * expected
 
 
 @pytest.mark.parametrize("place", [0.2, 0.4, 0.6])
 def test_damage_is_found_by_either_decoder(
-    place: float, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: float, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=40, rate=8)
     data = bytearray(path.read_bytes())
@@ -199,7 +201,7 @@ def test_a_turned_video_is_described_as_shown(shared_data: Path) -> None:
 # ------------------------------------------------------------------------------------------- at given times
 
 
-def test_the_frame_on_screen_at_a_time(make_video, tmp_path: Path) -> None:
+def test_the_frame_on_screen_at_a_time(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=4, rate=2, size=(64, 48))
     times = [3.5, 0.7, -1.0, 0.5, 0.4999, 99.0, 0.7]
     frames = frames_at(path, times, 24)
@@ -211,7 +213,7 @@ def test_the_frame_on_screen_at_a_time(make_video, tmp_path: Path) -> None:
     assert frames_at(path, [], 24) == []
 
 
-def test_a_clock_that_starts_again_shows_nothing_twice(make_video, tmp_path: Path) -> None:
+def test_a_clock_that_starts_again_shows_nothing_twice(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.ts", seconds=2, rate=2)
     path.write_bytes(path.read_bytes() * 2)  # recordings that were joined
     assert [frame.time for frame in read(path, fps=2)[0]] == pytest.approx([0, 0.5, 1, 1.5], abs=1e-3)
@@ -228,7 +230,7 @@ def test_times_and_rate_give_the_same_frames(name: str, shared_data: Path) -> No
         assert np.abs(one.image.astype(int) - other.image).mean() < 4
 
 
-def test_times_before_the_damage_are_given(make_video, tmp_path: Path) -> None:
+def test_times_before_the_damage_are_given(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=20, rate=8, options={"movflags": "+faststart"})
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -258,7 +260,8 @@ def stripes() -> np.ndarray:
 def test_a_picture_is_a_video_of_one_frame(suffix: str, mode: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
     picture = Image.fromarray(stripes()).convert(mode)
-    picture.save(path, **({"quality": 95} if suffix != "png" else {}))
+    options: dict[str, Any] = {"quality": 95} if suffix != "png" else {}
+    picture.save(path, **options)
     info = probe(path)
     assert (info.duration, info.fps, info.width, info.height, info.has_audio) == (STILL_SECONDS, 0, 80, 60, False)
     frames, error = read(path, fps=2, short_side=60)
@@ -355,7 +358,7 @@ def test_a_rate_that_varies(decord: bool, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("decord", [True, False])
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_a_clock_that_does_not_start_at_zero(
-    suffix: str, decord: bool, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str, decord: bool, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not decord:
         without_decord(monkeypatch)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from scriptsight.errors import InputError
 from scriptsight.models import bundle
-from scriptsight.models import text as text_encoders
+from scriptsight.models.text import TextEncoder
 from scriptsight.models.video import (
     MEAN,
     STD,
@@ -22,6 +23,7 @@ from scriptsight.models.video import (
     use_explicit_attention,
 )
 from scriptsight.params.models import HuggingFaceText, TextParams, TransformerText, WordText
+from scriptsight.pretrain import encoders
 from tests import small
 
 TEXTS = [
@@ -37,8 +39,8 @@ def local_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("bert")
-    choice = TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=80)
-    tokenizer = text_encoders.build(choice, [small.WORDS], 32).tokenizer
+    words = TextEncoder.transformer([small.WORDS], width=16, depth=1, heads=2, vocabulary=80, max_tokens=32)
+    tokenizer = words.tokenizer
     tokenizer.no_padding()
     special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
@@ -177,8 +179,8 @@ def test_no_bundle_and_a_newer_bundle(tmp_path: Path) -> None:
 
 def test_a_text_encoder_that_is_not_there(tmp_path: Path) -> None:
     choice = HuggingFaceText(kind="huggingface", name=str(tmp_path / "nothing"), pool="cls")
-    with pytest.raises(InputError, match=r"pretrain\.text\.name"):
-        text_encoders.build(choice, [], 10)
+    with pytest.raises(InputError, match=r"^pretrain\.text\.name .* can't be loaded as a text encoder"):
+        encoders.text(choice, [], 10)
 
 
 # ----------------------------------------------------------------------------------------- the text side
@@ -211,8 +213,7 @@ def test_words_are_frozen_means_of_word_vectors_without_the_padding() -> None:
 
 
 def test_the_vocabulary_keeps_the_most_frequent_words_and_breaks_ties_by_the_alphabet() -> None:
-    choice = WordText(kind="words", width=4, vocabulary=5)
-    tokenizer = text_encoders.build(choice, ["b a d", "c a", "D"], 10).tokenizer
+    tokenizer = TextEncoder.words(["b a d", "c a", "D"], width=4, vocabulary=5).tokenizer
     assert tokenizer.get_vocab() == {"[PAD]": 0, "[UNK]": 1, "a": 2, "d": 3, "b": 4}
 
 
@@ -220,7 +221,7 @@ def test_the_vocabulary_keeps_the_most_frequent_words_and_breaks_ties_by_the_alp
 
 
 def test_gathering_before_the_embedding_equals_embedding_all_and_gathering() -> None:
-    encoder = small.tiny_encoder().video.double()
+    encoder: Any = small.tiny_encoder().video.double()
     frames = clip(3)
     keep = sample_patches(torch.rand(3, 2, 4, generator=torch.Generator().manual_seed(1)), 0.5)  # [B, T, kept]
     # Plainly: cut every tubelet out by its indices, embed them all, add positions, then choose.
@@ -306,7 +307,8 @@ def test_activation_checkpointing_computes_each_block_again_and_changes_no_gradi
     torch.manual_seed(0)
     encoder = VideoViT(width=32, depth=3, heads=2, patch=8, tubelet=2, size=16, frames=4)
     calls: list[int] = []
-    for index, block in enumerate(encoder.blocks):
+    blocks: Any = encoder.blocks
+    for index, block in enumerate(blocks):
         block.attn.register_forward_hook(lambda *_, index=index: calls.append(index))
     found = []
     for encoder.checkpoint_blocks in (False, True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -15,11 +16,10 @@ import scriptsight
 from flows import parameters
 from scriptsight.errors import InputError
 from scriptsight.models import bundle, warm
-from scriptsight.models import text as text_encoders
 from scriptsight.models.resnet import ResNet3d, TemporalConv
+from scriptsight.models.text import TextEncoder
 from scriptsight.models.video import MEAN, STD
 from scriptsight.params import reading
-from scriptsight.params.models import WordText
 from tests import small
 
 
@@ -29,6 +29,7 @@ def picture_model(depth: int) -> nn.Module:
     model = timm.create_model(f"resnet{depth}", pretrained=False).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
             nn.init.uniform_(module.weight, 0.2, 0.6)
@@ -72,7 +73,7 @@ def test_a_still_clip_gives_the_image_models_features_at_every_step(tmp_path: Pa
 
 def test_time_is_mixed_in_late_stages_only_and_never_thinned_out() -> None:
     for depth, first in ((18, ("conv1", "conv2")), (50, ("conv1",))):
-        video = resnet(depth)
+        video: Any = resnet(depth)
         temporal = {name for name, module in video.named_modules() if isinstance(module, TemporalConv)}
         blocks = [f"{stage}.{i}" for stage in ("layer3", "layer4") for i in range(len(getattr(video, stage)))]
         assert temporal == {f"{block}.{conv}" for block in blocks for conv in first}
@@ -102,7 +103,7 @@ def test_order_in_time_matters() -> None:
 
 
 def encoder() -> bundle.Encoder:
-    words = text_encoders.build(WordText(kind="words", width=16, vocabulary=100), [small.WORDS], 12)
+    words = TextEncoder.words([small.WORDS], width=16, vocabulary=100, max_tokens=12)
     return bundle.Encoder(resnet(size=32, frames=4), words, embed_dim=8).eval()
 
 
@@ -137,7 +138,7 @@ def test_patches_cannot_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({}, "keep 0.75 leaves patches out, which needs a ViT: choose video.kind vit or keep 1.0"),
         ({"keep": 1.0, "objective": "masked_pixels"}, "masked_pixels leaves patches out, which needs a ViT"),
@@ -145,10 +146,10 @@ def test_patches_cannot_be_left_out() -> None:
         ({"keep": 1.0}, "video.width 512 is no multiple of tvts.head_heads 3"),
     ],
 )
-def test_what_a_resnet_cannot_do_is_told(changes: dict[str, object], told: str) -> None:
+def test_what_a_resnet_cannot_do_is_named(changes: dict[str, object], message: str) -> None:
     values = reading.read_yaml(Path(__file__).parents[2] / "params.yaml")
     other = {"pretrain": {"video": {"kind": "resnet3d", "depth": 18}} | changes}
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         parameters.build(reading.merge(values, other))
 
 
@@ -166,9 +167,11 @@ def test_frames_of_a_size_that_is_no_multiple_of_a_cell() -> None:
 def test_a_checkpoint_of_another_depth_or_kind(tmp_path: Path) -> None:
     video = resnet(50)
     before = {name: value.clone() for name, value in video.state_dict().items()}
-    with pytest.raises(InputError, match=r"layer1\.0\.conv1\.weight in .* is \[64, 64, 3, 3\], a 3D ResNet-50 needs"):
+    with pytest.raises(InputError, match=r"layer1\.0\.conv1\.weight in it is \[64, 64, 3, 3\], a 3D ResNet-50 needs"):
         warm.load_into(video, stored(picture_model(18), tmp_path / "resnet18.safetensors"))
     assert all(torch.equal(value, before[name]) for name, value in video.state_dict().items())
     save_file({"patch_embed.proj.weight": torch.ones(2)}, tmp_path / "vit.safetensors")
-    with pytest.raises(InputError, match=r"nothing in .*vit\.safetensors matches a ResNet with timm's names"):
+    with pytest.raises(
+        InputError, match=r"^source .*vit\.safetensors has nothing that matches a ResNet with timm's names"
+    ):
         warm.load_into(video, str(tmp_path / "vit.safetensors"))

@@ -2,16 +2,17 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from scriptsight.errors import InputError
+from scriptsight.errors import ArgumentError, InputError
 from scriptsight.models import bundle
-from scriptsight.models import text as text_encoders
 from scriptsight.models.text import TextEncoder
-from scriptsight.params.models import HuggingFaceText, TransformerText
+from scriptsight.params.models import HuggingFaceText
+from scriptsight.pretrain import encoders
 from tests import small
 
 TEXTS = [
@@ -37,8 +38,8 @@ def local(folder: Path, kind: str) -> Path:
     """A tiny encoder of Hugging Face with its tokenizer, as `save_pretrained` leaves them."""
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-    words = TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=80)
-    tokenizer = text_encoders.build(words, [small.WORDS], 32).tokenizer
+    words = TextEncoder.transformer([small.WORDS], width=16, depth=1, heads=2, vocabulary=80, max_tokens=32)
+    tokenizer = words.tokenizer
     tokenizer.no_padding()
     special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=40, **special).save_pretrained(folder)
@@ -55,9 +56,8 @@ def local(folder: Path, kind: str) -> Path:
     return folder
 
 
-def build(folder: Path, *, pool: str = "cls", freeze: str | int = "none", buckets: int = 1) -> TextEncoder:
-    choice = {"kind": "huggingface", "name": str(folder), "pool": pool, "freeze": freeze, "buckets": buckets}
-    return text_encoders.build(HuggingFaceText.model_validate(choice), [], 32)
+def build(folder: Path, *, pool: Any = "cls", freeze: Any = "none", buckets: int = 1) -> TextEncoder:
+    return TextEncoder.huggingface(str(folder), pool=pool, freeze=freeze, buckets=buckets, max_tokens=32)
 
 
 def weights(encoder: TextEncoder) -> dict[str, Tensor]:
@@ -115,11 +115,19 @@ def test_what_is_frozen_stays_so_in_a_bundle(tmp_path: Path) -> None:
 
 def test_more_than_the_model_has(tmp_path: Path) -> None:
     folder = local(tmp_path, "distilbert")
-    with pytest.raises(InputError, match=r"freeze is 4, and the text encoder distilbert has 3 layers"):
+    with pytest.raises(ArgumentError, match=r"^freeze 4 is over the 3 layers of the text encoder distilbert"):
         build(folder, freeze=4)
-    choice = HuggingFaceText(kind="huggingface", name=str(folder), pool="cls")
-    with pytest.raises(InputError, match=r"max_text_tokens is 50, and .* takes at most 40"):
-        text_encoders.build(choice, [], 50)
+    with pytest.raises(ArgumentError, match=r"^max_tokens 50 is over the 40 of "):
+        TextEncoder.huggingface(str(folder), max_tokens=50)
+
+
+def test_the_stage_names_the_key_where_a_model_names_its_argument(tmp_path: Path) -> None:
+    folder = str(local(tmp_path, "distilbert"))
+    choice = HuggingFaceText(kind="huggingface", name=folder, pool="cls")
+    with pytest.raises(InputError, match=r"^pretrain\.max_text_tokens 50 is over the 40 of "):
+        encoders.text(choice, [], 50)
+    with pytest.raises(InputError, match=r"^pretrain\.text\.freeze 4 is over the 3 layers"):
+        encoders.text(choice.model_copy(update={"freeze": 4}), [], 32)
 
 
 # ------------------------------------------------------------------------------------------------- buckets
@@ -179,9 +187,9 @@ def test_minilm_knows_that_a_puppy_is_a_dog(minilm: Path) -> None:
     assert similarity[puppy, others].max() < 0.2
 
 
-def test_a_vocabulary_of_subwords_is_the_same_every_time():
+def test_a_vocabulary_of_subwords_is_the_same_every_time() -> None:
     """Ties in the counts must not be broken by chance: processes of one training would disagree."""
     texts = [f"{what} in scene {n % 7}" for n in range(20) for what in ("it begins", "then it moves", "it is over")]
-    choice = TransformerText(kind="transformer", width=8, depth=1, heads=1, vocabulary=60)
-    found = {text_encoders.build(choice, texts, 20).tokenizer.to_str() for _ in range(6)}
+    shape = {"width": 8, "depth": 1, "heads": 1, "vocabulary": 60, "max_tokens": 20}
+    found = {TextEncoder.transformer(texts, **shape).tokenizer.to_str() for _ in range(6)}
     assert len(found) == 1

@@ -16,12 +16,10 @@ import torch
 from gensim.models import KeyedVectors
 
 from flows import parameters
-from scriptsight.errors import InputError
+from scriptsight.errors import ArgumentError, InputError
 from scriptsight.models import bundle
-from scriptsight.models import text as text_encoders
 from scriptsight.models.text import TextEncoder
 from scriptsight.params import reading
-from scriptsight.params.models import VectorText
 from tests import small
 
 PROJECT = Path(__file__).parents[2]
@@ -40,8 +38,8 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, KeyedV
     return path, vectors
 
 
-def build(**choice: object) -> TextEncoder:
-    return text_encoders.build(VectorText.model_validate({"kind": "vectors", "vocabulary": 50} | choice), CORPUS, 12)
+def build(**choice: Any) -> TextEncoder:
+    return TextEncoder.vectors(CORPUS, **({"vocabulary": 50, "max_tokens": 12} | choice))
 
 
 def mean(vectors: KeyedVectors, *words: str) -> torch.Tensor:
@@ -83,8 +81,7 @@ def test_vectors_trained_here_put_words_of_one_use_together() -> None:
     animals, colours = ("dog", "cat", "horse", "goat"), ("red", "green", "blue", "grey")
     texts = [f"the {rng.choice(animals)} eats" for _ in range(300)]
     texts += [f"paint it {rng.choice(colours)} now" for _ in range(300)]
-    choice = VectorText(kind="vectors", path=None, width=16, vocabulary=50, epochs=20)
-    encoder = text_encoders.build(choice, texts, 12)
+    encoder = TextEncoder.vectors(texts, width=16, vocabulary=50, epochs=20, max_tokens=12)
     found = torch.nn.functional.normalize(encoder(*encoder.tokenize([*animals, *colours])), dim=-1)
     similarity = found @ found.T
     within = (similarity[:4, :4].sum() + similarity[4:, 4:].sum() - 8) / 24
@@ -145,6 +142,9 @@ def test_what_is_no_file_of_vectors(tmp_path: Path) -> None:
 
 
 def test_a_width_or_a_file() -> None:
+    for given in ({}, {"path": "glove.txt", "width": 50}):
+        with pytest.raises(ArgumentError, match=r"^path or width is needed, not both"):
+            build(**given)
     values = reading.read_yaml(PROJECT / "params.yaml")
     for choice in ({"path": None}, {"path": "glove.txt", "width": 50}):
         text = {"kind": "vectors", "vocabulary": 10, **choice}

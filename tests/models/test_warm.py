@@ -4,6 +4,7 @@ import json
 import os
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -81,7 +82,7 @@ def test_a_still_clip_gives_the_image_models_features(tmp_path: Path, tubelet: i
 @pytest.mark.parametrize(
     "options", [{"init_values": 0.5}, {"no_embed_class": True}, {"class_token": False, "global_pool": "avg"}]
 )
-def test_other_kinds_of_image_vit(tmp_path: Path, options: dict[str, object]) -> None:
+def test_other_kinds_of_image_vit(tmp_path: Path, options: dict[str, Any]) -> None:
     """Layer scale; a position table without the class token; no class token at all."""
     model, video = image_model(**options), encoder()
     report = warm.load_into(video, stored(model, tmp_path / "vit.safetensors"))
@@ -120,7 +121,7 @@ def test_a_timm_model_by_name(tmp_path: Path) -> None:
     video, name = encoder(), local_timm(tmp_path)
     assert warm.load_into(video, name).missing == ["time"]
     torch.testing.assert_close(still(video, picture()), expected(image_model(), picture()), atol=1e-5, rtol=0)
-    with pytest.raises(InputError, match=r"pretrain\.video\.heads is 4, and local-dir:.* has 2"):
+    with pytest.raises(InputError, match=r"^heads 4 does not fit: local-dir:.* has 2"):
         warm.load_into(encoder(heads=4), name)
 
 
@@ -146,8 +147,8 @@ def test_an_mae_checkpoint_without_its_decoder(tmp_path: Path) -> None:
     report = warm.load_into(video, str(tmp_path / "mae.pth"))
     assert report.skipped == decoder
     torch.testing.assert_close(still(video, picture()), expected(model, picture()), atol=1e-5, rtol=0)
-    told = str(report)
-    assert "mae.pth" in told and "skipped         8  decoder_blocks.0.norm1.weight" in told
+    shown = str(report)
+    assert "mae.pth" in shown and "skipped         8  decoder_blocks.0.norm1.weight" in shown
 
 
 def test_another_grid_is_interpolated(tmp_path: Path) -> None:
@@ -170,16 +171,16 @@ def test_another_patch_size_is_resampled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        ({"width": 64}, r"vit\.safetensors has width 32, pretrain\.video has 64"),
+        ({"width": 64}, r"^source .*vit\.safetensors has width 32, the video encoder has 64"),
         ({"depth": 3}, None),  # a deeper encoder takes what there is, and the report says what it lacks
     ],
 )
-def test_another_shape(tmp_path: Path, options: dict[str, int], told: str | None) -> None:
+def test_another_shape(tmp_path: Path, options: dict[str, int], message: str | None) -> None:
     video, source = encoder(**options), stored(image_model(), tmp_path / "vit.safetensors")
-    if told:
-        with pytest.raises(InputError, match=told):
+    if message:
+        with pytest.raises(InputError, match=message):
             warm.load_into(video, source)
     else:
         assert {name.split(".")[1] for name in warm.load_into(video, source).missing if "." in name} == {"2"}
@@ -189,24 +190,24 @@ def test_a_refused_checkpoint_leaves_the_encoder_as_it_was(tmp_path: Path) -> No
     video, state = encoder(), image_model().state_dict()
     before = [parameter.clone() for parameter in video.parameters()]
     save_file(state | {"blocks.1.mlp.fc1.weight": torch.zeros(64, 32)}, tmp_path / "vit.safetensors")
-    with pytest.raises(InputError, match=r"fc1\.weight in .* is \[64, 32\], the video encoder needs \[128, 32\]"):
+    with pytest.raises(InputError, match=r"fc1\.weight in it is \[64, 32\], the video encoder needs \[128, 32\]"):
         warm.load_into(video, str(tmp_path / "vit.safetensors"))
     assert all(torch.equal(one, other) for one, other in zip(before, video.parameters(), strict=True))
 
 
 def test_what_is_no_checkpoint_of_an_image_vit(tmp_path: Path) -> None:
     save_file({"conv1.weight": torch.ones(2), "layer1.bias": torch.ones(2)}, tmp_path / "resnet.safetensors")
-    with pytest.raises(InputError, match=r"nothing in .*resnet\.safetensors matches .*: conv1\.weight, layer1\.bias"):
+    with pytest.raises(InputError, match=r"^source .* has nothing that matches .*: conv1\.weight, layer1\.bias"):
         warm.load_into(encoder(), str(tmp_path / "resnet.safetensors"))
     save_file({"patch_embed.proj.weight": torch.ones(32, 3, 2, 8, 8)}, tmp_path / "video.safetensors")
-    with pytest.raises(InputError, match=r"\[32, 3, 2, 8, 8\], not of an image model"):
+    with pytest.raises(InputError, match=r"patch kernel of \[32, 3, 2, 8, 8\], not of an image model"):
         warm.load_into(encoder(), str(tmp_path / "video.safetensors"))
     (tmp_path / "torn.safetensors").write_bytes(b"1234")
     with pytest.raises(InputError, match=r"torn\.safetensors is damaged"):
         warm.load_into(encoder(), str(tmp_path / "torn.safetensors"))
     with pytest.raises(InputError, match="there is no file"):
         warm.load_into(encoder(), str(tmp_path / "none.pth"))
-    with pytest.raises(InputError, match="timm can't give the pretrained model 'vit_of_nobody'"):
+    with pytest.raises(InputError, match=r"^source 'vit_of_nobody' is no pretrained model that timm can give"):
         warm.load_into(encoder(), "vit_of_nobody")
 
 

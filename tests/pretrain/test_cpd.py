@@ -15,7 +15,6 @@ from torch.nn import functional as F
 import scriptsight
 from scriptsight import pretrain
 from scriptsight.params.models import TransformerText
-from scriptsight.params.objectives import CpdParams
 from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives.cpd import Cpd, plateaued
@@ -77,7 +76,7 @@ def curve(folder: Path, name: str, which: str = "training") -> list[dict[str, fl
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight captioned segments, the same held out: what is measured is how well their pairs are told apart."""
+    """Eight captioned segments, the same held out: what is measured is how well their pairs are distinguished."""
     folder = tmp_path_factory.mktemp("cpd")
     for split in ("train", "val"):
         small.narrated(folder / "segments", split, 8, "narrated")
@@ -94,7 +93,7 @@ def whole(world: Path) -> Path:
 
 
 @pytest.mark.parametrize("estimator", ["shared", "per_sample", "infonce"])
-def test_the_loss_falls_and_texts_find_their_videos(world, estimator):
+def test_the_loss_falls_and_texts_find_their_videos(world: Path, estimator: str) -> None:
     own = {"estimator": estimator, "noise": 32, "joint_from": {"kind": "step", "step": 20}}
     result = train(world, estimator, cpd(cpd=own, steps=120, optimizer=ADAM, keep=1.0, validate_every=120))
     losses = [point["loss"] for point in curve(world, estimator)]
@@ -105,7 +104,7 @@ def test_the_loss_falls_and_texts_find_their_videos(world, estimator):
     assert result.val[f"{name}_loss"] < result.val[f"{name}_loss_chance"]
 
 
-def test_the_first_stage_leaves_the_language_model_and_nothing_else_as_it_was(whole):
+def test_the_first_stage_leaves_the_language_model_and_nothing_else_as_it_was(whole: Path) -> None:
     """Bit for bit, weight decay or not; from the switch on it learns."""
     start = str(whole / "sgd" / "last")
     frozen = {"joint_from": {"kind": "step", "step": 12}}
@@ -119,7 +118,7 @@ def test_the_first_stage_leaves_the_language_model_and_nothing_else_as_it_was(wh
     assert any(not torch.equal(before[name], two[name]) for name in before if name.startswith("text.backbone"))
 
 
-def test_the_switch_shows_in_the_curves(whole):
+def test_the_switch_shows_in_the_curves(whole: Path) -> None:
     stages = {point["step"]: point["stage"] for point in curve(whole, "sgd")}
     assert stages == pytest.approx({10: 1.4, 12: 2})  # a point is the mean of its steps: of ten, four in stage 2
     stay = {"joint_from": {"kind": "plateau", "validations": 1}}
@@ -130,7 +129,7 @@ def test_the_switch_shows_in_the_curves(whole):
     assert stages == pytest.approx({10: 1, 20: 1.4})
 
 
-def test_a_plateau_is_a_number_of_validations_without_a_better_one():
+def test_a_plateau_is_a_number_of_validations_without_a_better_one() -> None:
     assert not plateaued([], 1)
     assert not plateaued([0.1, 0.2, 0.2, 0.3, 0.1], 2)
     assert plateaued([0.1, 0.2, 0.2, 0.1], 2)
@@ -138,7 +137,9 @@ def test_a_plateau_is_a_number_of_validations_without_a_better_one():
 
 
 @pytest.mark.parametrize(("optimizer", "kill_at"), [("sgd", 6), ("adamw", 6), ("adamw", 10)])
-def test_a_run_killed_before_or_after_the_switch_ends_with_the_same_bytes(whole, optimizer, kill_at):
+def test_a_run_killed_before_or_after_the_switch_ends_with_the_same_bytes(
+    whole: Path, optimizer: str, kill_at: int | None
+) -> None:
     """Checkpoints lie after steps 4 and 8, the switch after step 6."""
     choice = cpd() if optimizer == "sgd" else cpd(optimizer=ADAM, ema=0.9)
     name = f"{optimizer} killed at {kill_at}"
@@ -159,7 +160,7 @@ train(Path(where), strategy, cpd(cpd={"estimator": estimator}, engine={"strategy
 
 
 @pytest.mark.parametrize(("strategy", "estimator"), [("ddp", "shared"), ("fsdp", "per_sample")])
-def test_two_processes_train_what_one_does(world, tmp_path, strategy, estimator):
+def test_two_processes_train_what_one_does(world: Path, tmp_path: Path, strategy: str, estimator: str) -> None:
     """Encoders and banks, through both stages; to float tolerance, since sums are rounded in another order."""
     (tmp_path / "both.py").write_text(TOGETHER)
     here = {"PYTHONPATH": f"{PROJECT / 'src'}{os.pathsep}{PROJECT}"}
@@ -173,7 +174,7 @@ def test_two_processes_train_what_one_does(world, tmp_path, strategy, estimator)
     torch.testing.assert_close(two, one, atol=2e-3, rtol=5e-3)
 
 
-def test_a_second_phase_with_more_videos_keeps_the_rows_of_the_others(whole):
+def test_a_second_phase_with_more_videos_keeps_the_rows_of_the_others(whole: Path) -> None:
     sources = {"narrated": {"text": "caption"}, "pictures": {"text": "transcript"}}
     start = str(whole / "sgd" / "last")
     train(whole, "more", cpd(start_from=start, collections=sources, steps=2, batch=2, validate_every=2))
@@ -189,13 +190,13 @@ def test_a_second_phase_with_more_videos_keeps_the_rows_of_the_others(whole):
 
 
 @pytest.mark.parametrize("text", ["script", "title"])
-def test_scripts_and_titles_are_pairs_too(world, text):
+def test_scripts_and_titles_are_pairs_too(world: Path, text: str) -> None:
     result = train(world, text, cpd(collections={"narrated": {"text": text}}))
     assert result.val["t2v_chance"] == 1 / 8
     assert len(memory(world, text)["keys"]) == 8
 
 
-def test_a_saved_model_encodes_text_as_in_training(whole):
+def test_a_saved_model_encodes_text_as_in_training(whole: Path) -> None:
     """t = Linear(ReLU(BatchNorm(Linear(sentence)))), with the statistics of training."""
     encoder = scriptsight.load(whole / "sgd" / "last")
     saved = weights(whole, "sgd")
@@ -210,11 +211,11 @@ def test_a_saved_model_encodes_text_as_in_training(whole):
     torch.testing.assert_close(encoder.encode_text(texts), F.normalize(t, dim=-1), atol=1e-5, rtol=1e-4)
 
 
-def test_sentences_of_a_frozen_text_encoder_are_computed_once():
+def test_sentences_of_a_frozen_text_encoder_are_computed_once() -> None:
     texts = [f"number {n} is grey" + " indeed" * (n % 5) for n in range(300)]  # more than one chunk
     choice = TransformerText(kind="transformer", width=16, depth=1, heads=2, vocabulary=100)
     encoder = small.tiny_encoder(choice, texts=texts)
-    objective = Cpd(encoder, CpdParams.model_validate(CPD), keep=1.0, seed=0)
+    objective = Cpd(encoder, noise=16, joint_from=6)
     objective.expect((f"c/v{n}/0", text) for n, text in enumerate(texts))
     calls: list[int] = []
     encoder.text.backbone.register_forward_hook(lambda *_: calls.append(1))

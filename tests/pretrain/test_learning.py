@@ -2,30 +2,35 @@
 
 import csv
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import scriptsight
 from flows import parameters
+from flows.parameters import Params
 from scriptsight import clips, ingest, pretrain, segment
 from scriptsight.params import reading
 from scriptsight.params.models import TransformerText
 from scriptsight.params.objectives import JointParams
 from scriptsight.segments import Segments
 
+World = tuple[Path, Params]
+
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A corpus a quarter as large as the default, through the real stages."""
     folder = tmp_path_factory.mktemp("world")
     values = reading.read_yaml("params.yaml")
-    told = values["ingest"]["collections"]["narrated"] | {"videos": {"train": 64, "val": 6, "test": 0}}
-    changes = {"collections": {"narrated": told}}
-    settings = reading.merge(
+    narrated = values["ingest"]["collections"]["narrated"] | {"videos": {"train": 64, "val": 6, "test": 0}}
+    changes = {"collections": {"narrated": narrated}}
+    changed = reading.merge(
         values, {"ingest": changes, "probe": {"tests": {"narrated": {"collections": ["narrated"]}}}}
     )
-    settings = parameters.build(settings)
+    settings = parameters.build(changed)
     ingest.run(
         settings.ingest, world=folder / "world", catalogue=folder / "catalogue", metrics=folder / "ingest.json"
     )
@@ -38,7 +43,7 @@ def world(tmp_path_factory):
     return folder, settings
 
 
-def train(folder, settings, name, **changes):
+def train(folder: Path, settings: Params, name: str, **changes: Any) -> pretrain.Result:
     changed = settings.pretrain.model_copy(update=changes)
     return pretrain.run(
         changed,
@@ -51,7 +56,7 @@ def train(folder, settings, name, **changes):
     )
 
 
-def test_transcripts_are_sorted_by_looking_and_not_by_reading(world):
+def test_transcripts_are_sorted_by_looking_and_not_by_reading(world: World) -> None:
     folder, settings = world
     # On so small a corpus a transformer from scratch leaves chance in half the steps that word vectors need.
     text = TransformerText(kind="transformer", width=96, depth=2, heads=3, vocabulary=2000)
@@ -62,7 +67,7 @@ def test_transcripts_are_sorted_by_looking_and_not_by_reading(world):
     assert result.val["t2v_r1"] > 10 * result.val["t2v_chance"]
 
 
-def test_an_untrained_model_is_at_chance(world):
+def test_an_untrained_model_is_at_chance(world: World) -> None:
     folder, settings = world
     result = train(folder, settings, "untrained", steps=1, validate_every=1)
     assert abs(result.val["sort_accuracy"] - 0.25) < 0.08
@@ -79,7 +84,7 @@ def test_an_untrained_model_is_at_chance(world):
         ("joint", "tvts/sort_accuracy", "tvts/chance"),
     ],
 )
-def test_the_loss_of_every_rival_falls(world, objective, figure, chance):
+def test_the_loss_of_every_rival_falls(world: World, objective: str, figure: str, chance: float) -> None:
     folder, settings = world
     both = JointParams(objectives={"tvts": 1.0, "cpd": 1.0})
     result = train(folder, settings, objective, objective=objective, joint=both, steps=60, validate_every=60)
@@ -89,7 +94,7 @@ def test_the_loss_of_every_rival_falls(world, objective, figure, chance):
     assert {figure, chance} <= set(result.val)
 
 
-def test_two_runs_give_the_same_bytes_and_a_bundle_that_loads(world):
+def test_two_runs_give_the_same_bytes_and_a_bundle_that_loads(world: World) -> None:
     folder, settings = world
     small = {"steps": 20, "batch": 8, "validate_every": 10, "validation_samples": 16}
     for name in ("one", "two"):

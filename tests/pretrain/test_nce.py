@@ -1,6 +1,8 @@
 """NCE and its banks against loops in float64 that follow the paper's formulas, and against each other."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ def unit(*shape: int, seed: int) -> torch.Tensor:
     return F.normalize(torch.randn(*shape, dtype=torch.float64, generator=generator), dim=-1)
 
 
-def naive(anchors: torch.Tensor, bank: torch.Tensor, rows: list[int], noise: list[list[int]], z: float | None):
+def naive(
+    anchors: torch.Tensor, bank: torch.Tensor, rows: list[int], noise: list[list[int]], z: float | None
+) -> tuple[torch.Tensor, float]:
     """The paper's loss item by item and index by index -> (loss, Z)."""
     n = len(bank)
     if z is None:
@@ -37,7 +41,9 @@ def naive(anchors: torch.Tensor, bank: torch.Tensor, rows: list[int], noise: lis
     return total / B, z
 
 
-def fast(anchors: torch.Tensor, bank: torch.Tensor, rows: list[int], noise: torch.Tensor, mean: float | None):
+def fast(
+    anchors: torch.Tensor, bank: torch.Tensor, rows: list[int], noise: torch.Tensor, mean: float | None
+) -> tuple[torch.Tensor, float]:
     positive, negative = nce.scores(anchors, bank[rows], bank[noise], TAU)
     mean = nce.mean_score(positive, negative) if mean is None else mean
     return nce.nce_loss(positive, negative, mean), mean
@@ -45,7 +51,7 @@ def fast(anchors: torch.Tensor, bank: torch.Tensor, rows: list[int], noise: torc
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("known", [True, False])  # Z is set from the first batch and used for the next ones
-def test_loss_gradient_and_constant_are_those_of_a_loop(shared, known):
+def test_loss_gradient_and_constant_are_those_of_a_loop(shared: bool, known: bool) -> None:
     raw = torch.randn(B, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     bank, rows = unit(N, WIDTH, seed=1), [7, 0, 3, 39, 20]
     noise = torch.randint(N, (M,) if shared else (B, M), generator=torch.Generator().manual_seed(2))
@@ -55,7 +61,7 @@ def test_loss_gradient_and_constant_are_those_of_a_loop(shared, known):
     results = []
     for compute, z in ((naive, 200.0 if known else None), (fast, 5.0 if known else None)):
         weight = raw.clone().requires_grad_()
-        chosen = lists if compute is naive else noise
+        chosen: Any = lists if compute is naive else noise
         loss, constant = compute(F.normalize(weight, dim=-1), bank, rows, chosen, z)
         loss.backward()
         results.append((loss.detach(), weight.grad, constant))
@@ -65,7 +71,7 @@ def test_loss_gradient_and_constant_are_those_of_a_loop(shared, known):
     assert N * mean == pytest.approx(z, rel=1e-12)
 
 
-def test_both_draws_of_noise_have_the_expectation_of_all_pairs():
+def test_both_draws_of_noise_have_the_expectation_of_all_pairs() -> None:
     """Over 2000 draws the mean loss and gradient of either are those of m times the mean over all N pairs, within
     four standard errors."""
     bank, rows, mean, draws = unit(N, WIDTH, seed=1), [7, 0, 3, 39, 20], 5.0, 2000
@@ -85,17 +91,17 @@ def test_both_draws_of_noise_have_the_expectation_of_all_pairs():
         error = values.std(0) / math.sqrt(draws)
         truth = torch.cat([expected.detach()[None], slope.flatten()])
         assert ((values.mean(0) - truth).abs() < 4 * error).all()
-        assert error[0] < 0.02 * truth[0]  # so that the test can tell
+        assert error[0] < 0.02 * truth[0]  # so that the test can see it
 
 
-def test_a_draw_for_each_sample_that_is_the_same_is_the_shared_one():
+def test_a_draw_for_each_sample_that_is_the_same_is_the_shared_one() -> None:
     anchors, bank, rows = unit(B, WIDTH, seed=3), unit(N, WIDTH, seed=1), [7, 0, 3, 39, 20]
     noise = torch.randint(N, (M,), generator=torch.Generator().manual_seed(5))
     one, other = (fast(anchors, bank, rows, draw, 5.0)[0] for draw in (noise, noise.expand(B, M)))
     torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
 
 
-def test_infonce_is_cross_entropy_without_the_positive_drawn_as_noise():
+def test_infonce_is_cross_entropy_without_the_positive_drawn_as_noise() -> None:
     anchors, bank = unit(B, WIDTH, seed=3), unit(N, WIDTH, seed=1)
     rows, noise = torch.tensor([7, 0, 3, 39, 20]), torch.tensor([7, 1, 2, 2, 30])
     expected = []
@@ -107,12 +113,12 @@ def test_infonce_is_cross_entropy_without_the_positive_drawn_as_noise():
     torch.testing.assert_close(found, torch.stack(expected).mean(), rtol=1e-12, atol=0)
 
 
-def test_scores_that_are_far_off_stay_finite():
+def test_scores_that_are_far_off_stay_finite() -> None:
     positive, negative = torch.tensor([-1.0, 1.0]) / 0.001, torch.tensor([[1.0, -1.0], [1.0, -1.0]]) / 0.001
     assert torch.isfinite(nce.nce_loss(positive, negative, 1e-3))
 
 
-def test_banks_move_as_a_loop_says_and_stay_unit_rows():
+def test_banks_move_as_a_loop_says_and_stay_unit_rows() -> None:
     bank = Bank(N, WIDTH, torch.Generator().manual_seed(0), torch.device("cpu"))
     before = bank.own.double().numpy().copy()
     np.testing.assert_allclose(np.linalg.norm(before, axis=1), 1, atol=1e-6)
@@ -126,7 +132,7 @@ def test_banks_move_as_a_loop_says_and_stay_unit_rows():
     torch.testing.assert_close(bank.look_up(rows), bank.whole()[rows])
 
 
-def test_keys_are_the_names_own():
+def test_keys_are_the_names_own() -> None:
     names = [("c/v0/0", "a title"), ("c/v0/0", "another"), ("c/v1/0", None), ("c/v1/0", "")]
     found = nce.keys(names)
     assert torch.equal(nce.keys(reversed(names)), found.flip(0))
@@ -135,7 +141,7 @@ def test_keys_are_the_names_own():
     assert nce.keys([]).shape == (0,)
 
 
-def test_held_out_figures_are_those_of_a_loop():
+def test_held_out_figures_are_those_of_a_loop() -> None:
     """The noise's part is m times the mean over the other pairs; a model that knows nothing is at chance."""
     scores, means, m = (
         torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)),
@@ -185,10 +191,10 @@ with distributed.joined(torch.device("cpu")):
 """
 
 
-def test_two_processes_hold_the_bank_and_normalise_as_one(tmp_path):
+def test_two_processes_hold_the_bank_and_normalise_as_one(tmp_path: Path) -> None:
     """Rows 0 to 4 are in the first process, 5 to 8 in the second; a batch norm sees the batch of both."""
     model = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3), nn.ReLU())
-    x = {
+    x: dict[str, Any] = {
         "rows": torch.tensor([0, 8, 3, 5, 8, 4, 1, 7]),
         "noise": torch.tensor([5, 2, 8, 0]),
         "vectors": unit(8, 6, seed=1).float(),

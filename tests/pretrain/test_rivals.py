@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,22 +11,22 @@ import torch
 from torch import Tensor
 
 from scriptsight.errors import InputError
-from scriptsight.models import bundle, text
+from scriptsight.models import bundle
 from scriptsight.models.resnet import ResNet3d
+from scriptsight.models.text import TextEncoder
 from scriptsight.models.video import MEAN, STD, VideoEncoder, VideoViT, sincos
-from scriptsight.params.models import WordText
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.pretrain.objectives.frame_order import FrameHead, FrameOrder, in_order, shuffled
 from scriptsight.pretrain.objectives.joint import Joint
 from scriptsight.pretrain.objectives.masked_pixels import MaskedPixels, draw_tubes, normalised
 from scriptsight.pretrain.objectives.tvts import Tvts
-from scriptsight.training.objective import Draw, Objective
+from scriptsight.training.objective import Draw
 from tests.training.together import settings
 
 K, M, SIDE = 3, 4, 16
 SENTENCES = ["the red thing rises", "the blue thing sinks", "red and blue"]
-CHOICE = {
+CHOICE: dict[str, Any] = {
     "k": K,
     "keep": 0.5,
     "tvts": {"head_depth": 1, "head_heads": 2, "align_weight": 0.25},
@@ -34,10 +35,10 @@ CHOICE = {
 }
 
 
-def objective(name: str, video: VideoEncoder | None = None, **changes: object) -> Objective:
+def objective(name: str, video: VideoEncoder | None = None, **changes: object) -> Any:
     """Around a tiny encoder: T = 4 steps of one frame, P = 4 patches."""
     torch.manual_seed(0)
-    words = text.build(WordText(kind="words", width=8, vocabulary=50), SENTENCES, 10)
+    words = TextEncoder.words(SENTENCES, width=8, vocabulary=50, max_tokens=10)
     video = video or VideoViT(width=16, depth=2, heads=2, patch=8, tubelet=1, size=SIDE, frames=M)
     choice = settings(video={"width": 16, "tubelet": 1}, **(CHOICE | changes))
     return OBJECTIVES[name](bundle.Encoder(video, words, embed_dim=8), choice)
@@ -54,7 +55,7 @@ def draw(seed: int, size: int = 3) -> Draw:
     return Draw(torch.Generator().manual_seed(seed), 0, size, size)
 
 
-def calls_of(model: Objective) -> list[int]:
+def calls_of(model: Any) -> list[int]:
     """The number of clips in each call of the video encoder from here on."""
     calls: list[int] = []
     model.encoder.video.register_forward_hook(lambda _module, inputs, _output: calls.append(len(inputs[0])))
@@ -65,7 +66,7 @@ def calls_of(model: Objective) -> list[int]:
 
 
 def test_contrastive_is_the_alignment_of_tvts_and_nothing_is_computed_for_sorting() -> None:
-    model, whole = objective("contrastive"), objective("tvts", tvts=CHOICE["tvts"] | {"sort_weight": 2.0})  # type: ignore[operator]
+    model, whole = objective("contrastive"), objective("tvts", tvts=CHOICE["tvts"] | {"sort_weight": 2.0})
     calls = calls_of(model)
     assert isinstance(model, Tvts) and isinstance(whole, Tvts)
     parts = model.losses(batch(), draw(0))
@@ -100,8 +101,8 @@ def test_shuffling_leaves_no_trace_of_the_true_order() -> None:
     sentences = torch.randn(3, K, 8, dtype=torch.float64)
     as_they_are = torch.arange(M).expand(3, M)
     order = torch.stack([torch.randperm(M) for _ in range(3)])
-    plain = model._order(samples, sentences, as_they_are)
-    mixed = model._order(samples, sentences, order)
+    plain = model.order_logits(samples, sentences, as_they_are)
+    mixed = model.order_logits(samples, sentences, order)
     rows = torch.arange(3)[:, None]
     torch.testing.assert_close(mixed, plain[rows, order], atol=1e-6, rtol=0)
     assert (plain.std(1) > 1e-6).all()  # and the content is seen
@@ -109,7 +110,7 @@ def test_shuffling_leaves_no_trace_of_the_true_order() -> None:
     timed = video(shuffled(samples.frames, order))[:, 1:] - video(samples.frames)[:, 1:].unflatten(1, (M, -1))[
         rows, order
     ].flatten(1, 2)
-    assert timed.abs().max() > 1e-2  # a table of times would have told places apart
+    assert timed.abs().max() > 1e-2  # a table of times would have distinguished places
 
 
 def test_the_frame_head_reads_sentences_in_their_order() -> None:
@@ -133,8 +134,8 @@ def test_frame_order_equals_a_naive_loop() -> None:
         clip = torch.stack([samples.frames[b, int(order[b, s])] for s in range(M)])[None]
         tokens = model.encoder.video(clip, timed=False)[0, 1:]
         steps = [tokens[4 * s : 4 * s + 4].mean(0) for s in range(M)]
-        told = [SENTENCES[[int(place) for place in samples.order[b]].index(position)] for position in range(K)]
-        ids, mask = model.encoder.text.tokenize(told)
+        read = [SENTENCES[[int(place) for place in samples.order[b]].index(position)] for position in range(K)]
+        ids, mask = model.encoder.text.tokenize(read)
         rows = [
             model.head.text_input(row) + model.head.places[k] for k, row in enumerate(model.encoder.text(ids, mask))
         ]
@@ -153,9 +154,9 @@ def test_frame_order_equals_a_naive_loop() -> None:
 
 
 def test_ordering_trains_the_video_encoder_and_a_detached_text_encoder_not() -> None:
-    quiet = CHOICE["frame_order"] | {"align_weight": 0.0}  # type: ignore[operator]
+    quiet = CHOICE["frame_order"] | {"align_weight": 0.0}
     for detach in (True, False):
-        model = objective("frame_order", frame_order=quiet, tvts=CHOICE["tvts"] | {"detach_text": detach})  # type: ignore[operator]
+        model = objective("frame_order", frame_order=quiet, tvts=CHOICE["tvts"] | {"detach_text": detach})
         model.encoder.text.frozen = False
         model.encoder.text.requires_grad_(True)
         model.losses(batch(), draw(0))["loss"].backward()
@@ -178,7 +179,7 @@ def test_ordering_of_pairs_and_its_figures() -> None:
         assert figures["order_accuracy"] == pytest.approx(np.mean(naive))
         assert figures["chance"] == 1 / M and figures["t2v_chance"] == 1 / 3
         assert 0 <= figures["order_accuracy_blank"] <= 1
-    quiet = objective("frame_order", frame_order=CHOICE["frame_order"] | {"align_weight": 0.0})  # type: ignore[operator]
+    quiet = objective("frame_order", frame_order=CHOICE["frame_order"] | {"align_weight": 0.0})
     calls = calls_of(quiet)
     assert "align_loss" not in quiet.losses(batch(), draw(0))
     assert calls == [3]
@@ -272,13 +273,13 @@ def test_masked_pixels_are_not_seen() -> None:
     assert isinstance(model, MaskedPixels)
     noise = draw(1).rand(4)
     _, masked = draw_tubes(noise, 0.5)
-    predicted, target = model._predict(samples, noise)
+    predicted, target = model.predict(samples, noise)
     frames = samples.frames.clone()
     for b in range(3):
         for patch in masked[b].tolist():
             y, x = 8 * (patch // 2), 8 * (patch % 2)
             frames[b, :, y : y + 8, x : x + 8] = 255 - frames[b, :, y : y + 8, x : x + 8]
-    same, other = model._predict(Batch(frames, samples.texts, samples.order, samples.segment_ids), noise)
+    same, other = model.predict(Batch(frames, samples.texts, samples.order, samples.segment_ids), noise)
     assert torch.equal(predicted, same)
     torch.testing.assert_close(other, -target, atol=1e-4, rtol=0)
 
@@ -295,7 +296,7 @@ def test_predicting_the_mean_of_each_cube_is_chance() -> None:
 
 
 def test_tubes_need_a_vit() -> None:
-    with pytest.raises(InputError, match=r"masked_pixels leaves patches out, which needs pretrain\.video\.kind vit"):
+    with pytest.raises(InputError, match=r"^pretrain\.video\.kind has no ViT, and masked pixels leave patches out"):
         objective("masked_pixels", ResNet3d(depth=18, size=32, frames=M))
 
 
@@ -314,7 +315,8 @@ def test_joint_is_the_weighted_sum_over_one_encoder_whose_weights_are_there_once
     assert parts["loss"].item() == pytest.approx(expected.item())
     assert {"tvts/sort_loss", "tvts/align_loss", "masked_pixels/loss"} < set(parts)
     parts["loss"].backward()
-    assert model.encoder.video.patch_embed.weight.grad is not None  # type: ignore[union-attr]
+    video: Any = model.encoder.video
+    assert video.patch_embed.weight.grad is not None
 
     names = list(model.state_dict())
     assert {name.split(".")[0] for name in names} == {"encoder", "parts"}
@@ -331,9 +333,9 @@ def test_joint_is_the_weighted_sum_over_one_encoder_whose_weights_are_there_once
 
 def test_joint_tells_every_part_that_a_step_was_made() -> None:
     model = objective("joint", joint={"objectives": {"contrastive": 1.0, "frame_order": 1.0}})
-    told: list[str] = []
+    called: list[str] = []
     assert isinstance(model, Joint)
     for name, part in model.objectives.items():
-        object.__setattr__(part, "after_step", lambda name=name: told.append(name))
+        object.__setattr__(part, "after_step", lambda name=name: called.append(name))
     model.after_step()
-    assert told == ["contrastive", "frame_order"]
+    assert called == ["contrastive", "frame_order"]

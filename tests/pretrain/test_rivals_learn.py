@@ -1,4 +1,4 @@
-"""Every rival learns, through the stage as a whole, on segments whose order only the words tell."""
+"""Every rival learns, through the stage as a whole, on segments whose order only the words show."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLOURS = {"red": (70, 0, 0), "green": (0, 70, 0), "blue": (0, 0, 70), "yellow":
 
 def lamp(folder: Path, split: str, count: int) -> None:
     """Light of one colour that grows or fades over twelve seconds, brighter towards the right: the words say which
-    it does and what colour it has; the pictures alone tell neither first from last."""
+    it does and what colour it has; the pictures alone show neither what is first nor what is last."""
     rows = []
     for number in range(count):
         colour = list(COLOURS)[number % len(COLOURS)]

@@ -1,6 +1,7 @@
 """The attentive probe against torch's own attention, and what it finds that a mean of tokens can't."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from scriptsight.probe import attentive, linear
 
-RECIPE = {"heads": 2, "lr": 3e-3, "epochs": 20, "batch": 32, "weight_decay": 0.01, "seed": 0}
+RECIPE: dict[str, Any] = {"heads": 2, "lr": 3e-3, "epochs": 20, "batch": 32, "weight_decay": 0.01, "seed": 0}
 SHORT = {**RECIPE, "epochs": 2}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from scriptsight import arithmetic
 from scriptsight.clips import View
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder, build_video
@@ -26,7 +28,7 @@ COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, finetune.Labelled]:
     """Clips of three noisy colours, each with its name."""
     folder = tmp_path_factory.mktemp("labelled")
-    found = {}
+    found: dict[str, finetune.Labelled] = {}
     for split, count in (("train", 48), ("test", 24)):
         rows = [
             small.segment(f"{split}{i}", colour=COLOURS[i % 3], label=str(i % 3), seed=i + 100 * (split == "test"))
@@ -48,7 +50,7 @@ def tuned(
     folder: Path,
     reporter: ConsoleReporter,
     **changes: object,
-) -> finetune.Predictions:
+) -> finetune.FinetunePredictions:
     return finetune.run(
         encoder,
         choice(**changes),
@@ -71,13 +73,15 @@ class Mortal(ConsoleReporter):
     def __init__(self, dies_at: int | None = None) -> None:
         self.dies_at, self.names = dies_at, set[str]()
 
-    def metrics(self, values, step=None):
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         self.names |= set(values)
         if step == self.dies_at:
             raise Killed
 
 
-def test_colours_are_learned_and_a_killed_run_ends_with_the_same_bytes(labelled, tmp_path, capsys) -> None:
+def test_colours_are_learned_and_a_killed_run_ends_with_the_same_bytes(
+    labelled: dict[str, finetune.Labelled], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     encoder = small.tiny_encoder()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     whole = tuned(encoder, labelled, tmp_path, Mortal())
@@ -96,8 +100,8 @@ def test_colours_are_learned_and_a_killed_run_ends_with_the_same_bytes(labelled,
     assert not list(tmp_path.rglob("*.pt"))
 
 
-def test_other_weights_data_and_parameters_have_other_checkpoints(labelled) -> None:
-    machine = finetune.arithmetic.choose("fp32")
+def test_other_weights_data_and_parameters_have_other_checkpoints(labelled: dict[str, finetune.Labelled]) -> None:
+    machine = arithmetic.choose("fp32")
     videos = small.tiny_encoder().video, small.tiny_encoder(seed=1).video
     heads = {**videos[0].config, "heads": 2 * videos[0].config["heads"]}  # the same weights, computed otherwise
     other = build_video(heads)
@@ -143,7 +147,7 @@ def test_probabilities_are_averaged_over_the_views_of_a_segment() -> None:
     assert found["top1"] == 0.5
 
 
-def test_test_batches_hold_every_view_once(labelled) -> None:
+def test_test_batches_hold_every_view_once(labelled: dict[str, finetune.Labelled]) -> None:
     clip = finetune.Clip(frames=4, size=16, stretches=2)
     batches = finetune.TestBatches(labelled["test"], View(2, 1), clip, 10)
     assert len(batches) == 5  # five segments each, four in the last
@@ -181,6 +185,6 @@ def test_drop_path_leaves_whole_branches_out_in_training_alone() -> None:
     assert abs((kept == 0).double().mean() - 0.4) < 0.04
 
 
-def test_more_segments_than_there_are_is_an_error(labelled, tmp_path) -> None:
+def test_more_segments_than_there_are_is_an_error(labelled: dict[str, finetune.Labelled], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="batch 64 is over the 48 training segments"):
         tuned(small.tiny_encoder(), labelled, tmp_path, ConsoleReporter(), batch=64)

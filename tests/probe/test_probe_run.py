@@ -226,7 +226,11 @@ def test_measure_gives_what_run_writes(tmp_path: Path) -> None:
     write(tmp_path, brightness("train", 10), brightness("test", 6), "second")
     section = chosen({"first": {"collections": ["first"]}, "second": {"collections": ["second"]}})
     written = run(tmp_path, section=section).metrics["second"]
-    folders = {"segments": tmp_path / "segments", "catalogue": tmp_path / "catalogue", "reporter": Listener()}
+    folders: dict[str, Any] = {
+        "segments": tmp_path / "segments",
+        "catalogue": tmp_path / "catalogue",
+        "reporter": Listener(),
+    }
     for encoder in (tmp_path / "model", bundle.load(tmp_path / "model")):
         found = probe.measure(encoder, section, "second", **folders)
         assert found == {name: written[name] for name in found}

@@ -1,6 +1,7 @@
 """The SGD probe against torch's own optimizer, against scikit-learn where it converges, and what it must not do."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ from scriptsight.errors import InputError
 from scriptsight.probe import linear, sgd
 from scriptsight.probe.predictions import agreement
 
-PAPER = {"epochs": 100, "warmup_epochs": 10, "batch": 256, "momentum": 0.9, "weight_decay": 1e-9, "seed": 0}
+PAPER: dict[str, Any] = {
+    "epochs": 100,
+    "warmup_epochs": 10,
+    "batch": 256,
+    "momentum": 0.9,
+    "weight_decay": 1e-9,
+    "seed": 0,
+}
 SHORT = {**PAPER, "epochs": 8, "warmup_epochs": 2, "batch": 64}
 
 
@@ -28,7 +36,14 @@ def blobs(items: int, spread: float, views: int = 1, width: int = 6) -> tuple[np
 
 def test_equals_torch_sgd_on_the_same_batches() -> None:
     train, classes, test = blobs(101, 0.8, views=3)
-    recipe = {"epochs": 5, "warmup_epochs": 2, "batch": 32, "momentum": 0.8, "weight_decay": 0.01, "seed": 4}
+    recipe: dict[str, Any] = {
+        "epochs": 5,
+        "warmup_epochs": 2,
+        "batch": 32,
+        "momentum": 0.8,
+        "weight_decay": 0.01,
+        "seed": 4,
+    }
     found = sgd.fit_predict(train, classes, test, lrs=[0.5], **recipe)
 
     flat = train.reshape(-1, 6).astype(np.float64)

@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from scriptsight import clips, features, retrieve
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from scriptsight.models import bundle
+from scriptsight.models.bundle import Encoder
 from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.reporting import ConsoleReporter
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import layout, pictures
-from scriptsight.segments import Segments
+from scriptsight.segments import Segment, Segments
 from tests import small
 from tests.retrieve.conftest import COLOURS, split_rows
 
@@ -135,9 +137,7 @@ def test_metrics_equal_a_naive_loop_over_encoded_segments(workspace: Path, plain
         assert found["r1"] == np.mean([rank <= 1 for rank in ranks])
 
 
-def _frames(segment):  # type: ignore[no-untyped-def]
-    import torch
-
+def _frames(segment: Segment) -> torch.Tensor:
     return torch.from_numpy(clips.views(segment, clips.View(), 4, 16))
 
 
@@ -245,9 +245,10 @@ def test_only_new_and_changed_segments_are_embedded(
     encoded: list[str] = []
     extract = features.extract
 
-    def counting(encoder, segments, batch, reporter, label, wanted=None, **asked):  # type: ignore[no-untyped-def]
+    def counting(encoder: Encoder, segments: Segments, *given: Any, **asked: Any) -> dict[str, np.ndarray]:
+        wanted = given[3]
         encoded.extend(segments[row].segment_id for row in wanted)
-        return extract(encoder, segments, batch, reporter, label, wanted, **asked)
+        return extract(encoder, segments, *given, **asked)
 
     monkeypatch.setattr(features, "extract", counting)
     listener = Listener()
@@ -314,7 +315,7 @@ def test_without_umap_the_map_is_left_out_and_that_is_said(
     listener = Listener()
     result = run(workspace, plain.model_copy(update={"map_points": 50}), reporter=listener)
     assert not any(path.name == "map.png" for path in result.artifacts)
-    assert any("install umap-learn" in line for line in listener.lines)
+    assert any("pip install 'scriptsight[search]'" in line for line in listener.lines)
 
 
 def test_neighbours_of_the_layout_are_the_nearest() -> None:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from scriptsight import features, retrieve
+from scriptsight import features, films, retrieve, times
 from scriptsight.errors import InputError
 from scriptsight.media import Frame
 from scriptsight.models import bundle
 from scriptsight.reporting import ConsoleReporter
-from scriptsight.retrieve import Filters, Like, films, times
+from scriptsight.retrieve import Filters, Like
 from scriptsight.retrieve import index as indexes
 from scriptsight.segments import Segments
 from tests import small
@@ -54,14 +54,14 @@ def test_search_finds_a_planted_moment(indexed: Path) -> None:
 
 
 def test_search_answers_each_query_and_no_more_than_there_is(indexed: Path) -> None:
-    where = {"index": indexed / "index", "bundle": indexed / "model"}
-    both = retrieve.search(["the red circle", "blue"], top=100, **where)  # type: ignore[arg-type]
+    where: dict[str, Any] = {"index": indexed / "index", "bundle": indexed / "model"}
+    both = retrieve.search(["the red circle", "blue"], top=100, **where)
     assert [len(found) for found in both] == [11, 11]
-    alone = retrieve.search(["blue"], top=100, **where)[0]  # type: ignore[arg-type]
+    alone = retrieve.search(["blue"], top=100, **where)[0]
     # Those that are equal but for rounding may change places.
     assert {moment.segment_id for moment in both[1]} == {moment.segment_id for moment in alone}
     assert [moment.score for moment in both[1]] == pytest.approx([moment.score for moment in alone], abs=1e-5)
-    assert retrieve.search([], **where) == []  # type: ignore[arg-type]
+    assert retrieve.search([], **where) == []
 
 
 def test_the_index_refuses_another_model(indexed: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_index_refuses_another_model(indexed: Path) -> None:
 
 
 def test_a_damaged_or_missing_index_is_an_input_error(indexed: Path) -> None:
-    where = {"index": indexed / "index", "bundle": indexed / "model"}
+    where: dict[str, Any] = {"index": indexed / "index", "bundle": indexed / "model"}
     with pytest.raises(InputError, match=r"no index in .*retrieve stage first"):
         retrieve.search(["red"], index=indexed / "nothing", bundle=indexed / "model")
     for name in ("embeddings.npy", "coarse.npy", "moments.arrow", "words.db", "config.json"):
@@ -79,7 +79,7 @@ def test_a_damaged_or_missing_index_is_an_input_error(indexed: Path) -> None:
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(InputError, match=r"index in .* is damaged"):
-            retrieve.search(["red"], **where)  # type: ignore[arg-type]
+            retrieve.search(["red"], **where)
         path.write_bytes(whole)
 
 
@@ -104,7 +104,7 @@ def test_signs_that_nobody_can_say_are_refused(indexed: Path) -> None:
     assert retrieve.search(["?!"], **where(indexed))[0]  # a picture may well be asked for by signs
 
 
-def where(indexed: Path) -> dict[str, Path]:
+def where(indexed: Path) -> dict[str, Any]:
     return {"index": indexed / "index", "bundle": indexed / "model"}
 
 
@@ -150,7 +150,7 @@ def test_words_find_what_is_said(indexed: Path) -> None:
 def test_both_rankings_join_by_reciprocal_rank(indexed: Path) -> None:
     pictures, said, both = (
         retrieve.search(["the blue circle"], by=by, top=11, **where(indexed))[0]
-        for by in ("picture", "words", "both")  # type: ignore[arg-type]
+        for by in ("picture", "words", "both")
     )
     expected = {moment.segment_id: 1 / (60 + rank) for rank, moment in enumerate(pictures, 1)}
     for rank, moment in enumerate(said, 1):
@@ -180,7 +180,7 @@ def test_filters_leave_only_what_passes(indexed: Path, by: Any) -> None:
 
 def test_neighbouring_hits_of_one_video_are_one_moment(tmp_path: Path) -> None:
     folder = small.tiny_bundle(tmp_path / "model")
-    spans = {"a": [(0, 3), (3.5, 6), (6, 9), (30, 33)], "b": [(2, 5)]}
+    spans: dict[str, list[tuple[float, float]]] = {"a": [(0, 3), (3.5, 6), (6, 9), (30, 33)], "b": [(2, 5)]}
     rows = []
     for name, times_of in spans.items():
         for i, (start, end) in enumerate(times_of):
@@ -199,8 +199,8 @@ def test_neighbouring_hits_of_one_video_are_one_moment(tmp_path: Path) -> None:
     ]
     assert (found[0].segment_id, found[0].text) == ("a/1", "a0 / a1 / a2")
     assert [moment.score for moment in found] == pytest.approx(np.cos([0.1, 0.4, 0.5]), abs=1e-6)
-    (one,) = retrieve.search(["the red circle"], index=tmp_path / "index", bundle=folder, top=1)
-    assert [(moment.start, moment.end) for moment in one] == [(0, 9)]
+    (best,) = retrieve.search(["the red circle"], index=tmp_path / "index", bundle=folder, top=1)
+    assert [(moment.start, moment.end) for moment in best] == [(0, 9)]
 
 
 def test_more_hits_are_fetched_when_most_merge(tmp_path: Path) -> None:

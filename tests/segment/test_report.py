@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from scriptsight.params.segment import SegmentParams
 from scriptsight.segment import report
 from scriptsight.segments import SCHEMA, Segment, is_transcript, to_batch
 from tests import small
+from tests.conftest import MakeVideo
 
 HOSTILE = """<script>alert(1)</script> <img src=x onerror=alert(2)> "'&amp; {{ 7 * 7 }} ‮gpj.exe"""
 
@@ -67,7 +69,7 @@ class Page(HTMLParser):
 
 
 def video(name: str, cues: Sequence[Cue] = (), seconds: float = 10.0, **keys: object) -> Video:
-    values = {"collection": "mine", "split": "train", "uri": f"v/{name}.mp4", "language": "en"} | keys
+    values: dict[str, Any] = {"collection": "mine", "split": "train", "uri": f"v/{name}.mp4", "language": "en"} | keys
     return Video(
         video_id=name, size=1, digest="", duration=seconds, fps=8.0, width=64, height=48, codec="h264",
         has_audio=False, cues=tuple(cues), **values,
@@ -225,7 +227,7 @@ def test_cleaning_is_shown_where_ingest_reports_it(tmp_path: Path) -> None:
         page_of(tmp_path, tmp_path / "ingest.json")
 
 
-def test_the_page_of_a_real_run(make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_a_real_run(make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_video(Path("v/a.mp4"), seconds=12)
     Path("v/a.vtt").write_text(

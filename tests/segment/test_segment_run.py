@@ -20,6 +20,7 @@ from scriptsight.ingest.sources import Entry
 from scriptsight.params.segment import SegmentParams
 from scriptsight.segments import Segments
 from tests import small
+from tests.conftest import MakeVideo
 
 VTT = """WEBVTT
 
@@ -53,7 +54,7 @@ def shards(folder: Path = Path("data/segments")) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_rows_hold_the_right_frames_and_cues(make_video) -> None:
+def test_rows_hold_the_right_frames_and_cues(make_video: MakeVideo) -> None:
     make_video(Path("v/a.mp4"), seconds=12, rate=8)
     Path("v/a.vtt").write_text(VTT)
     make_video(Path("v/silent.mp4"), seconds=9, rate=8)
@@ -74,7 +75,7 @@ def test_rows_hold_the_right_frames_and_cues(make_video) -> None:
     assert rows[0].decode([0]).shape == (1, 32, 43, 3)
 
 
-def test_a_video_may_be_a_stretch_of_its_file(make_video, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_may_be_a_stretch_of_its_file(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     make_video(Path("v/a.mp4"), seconds=12, rate=8)
     Path("v/a.vtt").write_text(VTT)
     whole = Entry("whole", "train", "v/a.mp4", script="v/a.vtt")
@@ -99,7 +100,7 @@ def test_a_video_may_be_a_stretch_of_its_file(make_video, monkeypatch: pytest.Mo
     np.testing.assert_allclose(levels, 16 + 8 * np.round(rows[1].frame_times * 8) % 224, atol=4)
 
 
-def test_the_same_bytes_whatever_the_workers(make_video, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bytes_whatever_the_workers(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(4):
         make_video(Path(f"v/{i}.mp4"), seconds=2 + i)
     Path("v/2.vtt").write_text(VTT)
@@ -116,7 +117,7 @@ def test_the_same_bytes_whatever_the_workers(make_video, monkeypatch: pytest.Mon
     assert ids == sorted(ids)
 
 
-def test_a_broken_video_keeps_its_good_half(make_video) -> None:
+def test_a_broken_video_keeps_its_good_half(make_video: MakeVideo) -> None:
     make_video(Path("v/a.mp4"), seconds=4)
     make_video(Path("whole.mp4"), seconds=12, rate=8, options={"movflags": "+faststart"})
     data = Path("whole.mp4").read_bytes()
@@ -136,7 +137,7 @@ def test_a_broken_video_keeps_its_good_half(make_video) -> None:
     assert (result.rejects, result.segments) == (1, 1 + len(rows))
 
 
-def test_changed_and_missing_files_are_rejects_and_too_many_stop_the_stage(make_video) -> None:
+def test_changed_and_missing_files_are_rejects_and_too_many_stop_the_stage(make_video: MakeVideo) -> None:
     for name in "abc":
         make_video(Path(f"v/{name}.mp4"), seconds=2)
     ingest_folder()
@@ -153,7 +154,7 @@ def test_changed_and_missing_files_are_rejects_and_too_many_stop_the_stage(make_
     assert reasons == ["changed since ingest", "missing video"]
 
 
-def test_a_changed_file_of_the_same_size_is_noticed(make_video) -> None:
+def test_a_changed_file_of_the_same_size_is_noticed(make_video: MakeVideo) -> None:
     for name in "ab":
         make_video(Path(f"v/{name}.mp4"), seconds=2)
     ingest_folder()
@@ -165,7 +166,7 @@ def test_a_changed_file_of_the_same_size_is_noticed(make_video) -> None:
     assert (reject.uri, reject.reason) == ("v/a.mp4", "changed since ingest")
 
 
-def test_a_video_that_is_kept_in_part_is_not_lost(make_video) -> None:
+def test_a_video_that_is_kept_in_part_is_not_lost(make_video: MakeVideo) -> None:
     make_video(Path("whole.mp4"), seconds=12, rate=8, options={"movflags": "+faststart"})
     data = Path("whole.mp4").read_bytes()
     Path("v").mkdir()
@@ -175,7 +176,7 @@ def test_a_video_that_is_kept_in_part_is_not_lost(make_video) -> None:
     assert (result.rejects, result.segments) == (1, 2)
 
 
-def test_what_has_no_frames_is_a_reject(make_video) -> None:
+def test_what_has_no_frames_is_a_reject(make_video: MakeVideo) -> None:
     make_video(Path("v/a.mp4"), seconds=4)
     Path("v/late.vtt").write_text(VTT)
     with av.open("v/late.mkv", "w") as container:  # sound from 0 s, a picture from 6 s
@@ -203,14 +204,14 @@ def test_what_has_no_frames_is_a_reject(make_video) -> None:
     assert (part.segments, part.lost) == (1, 1)
 
 
-def test_videos_that_take_too_long_are_rejects(make_video) -> None:
+def test_videos_that_take_too_long_are_rejects(make_video: MakeVideo) -> None:
     make_video(Path("v/a.mp4"), seconds=2)
     ingest_folder()
     with pytest.raises(InputError, match="1 x timed out"):
         segment.run(params(timeout_seconds=0.001, workers=1))
 
 
-def test_a_full_disk_leaves_nothing_half_written(make_video, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing_half_written(make_video: MakeVideo, tmp_path: Path) -> None:
     for i in range(4):
         make_video(Path(f"v/{i}.mp4"), seconds=20)
     ingest_folder()

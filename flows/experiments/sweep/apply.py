@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
@@ -26,7 +27,7 @@ class _Representer(RoundTripRepresenter):
 _Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
-def chosen(study: Any, which: str) -> FrozenTrial:
+def chosen(study: Study, which: str) -> FrozenTrial:
     """The trial `which`: a number, or "best".
 
     With two objectives "best" is the one with the best first figure among those of the front whose second is no

@@ -1,10 +1,8 @@
 """`scriptsight sweep`: what K and which weights? A study of short trainings, each measured on validation splits.
 
-    --apply [TRIAL]     write the values of the best trial, or of trial number TRIAL, into params.yaml
-
 `sweep` in params.yaml says what is drawn, what it is judged by and how many trials there are in all. Started again,
 it goes on where it was; started on several machines with one database, they share the work. Segments are reused: no
-trial decodes video.
+trial decodes video. With --apply, the values of a trial are written into params.yaml.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from flows.experiments import runner
 from flows.experiments.runner import Attempt
 from flows.experiments.sweep import trial as trials
 from flows.orchestration import server
-from flows.running import processes, workspace
+from flows.running import workspace
 from scriptsight import redaction
 from scriptsight.errors import InputError
 
@@ -37,31 +35,16 @@ FOLDER, PLOTS = Path(".sweeps"), Path("plots/sweep")
 STATES = {"complete": "FINISHED", "failed": "FAILED"}  # of runs in MLflow; the others were KILLED
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="scriptsight sweep",
-        description="Study which parameters are best, and what each is worth.",
-    )
-    parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
-    parser.add_argument(
-        "--apply",
-        nargs="?",
-        const="best",
-        metavar="TRIAL",
-        help="write a trial's values into the parameters file; without a number those of the best (with two "
-        "objectives: the best first one among those with 95%% of the best second)",
-    )
-    options = parser.parse_args()
-    with processes.exit_on_error("sweep"):
-        settings = parameters.load(options.params)
-        from flows.experiments.sweep.study import open_study
+def command(options: argparse.Namespace) -> None:
+    """Run the study, or write the values of one of its trials into the parameters file."""
+    settings = parameters.load(options.params)
+    from flows.experiments.sweep.study import open_study
 
-        study = open_study(settings)
-        if options.apply is None:
-            run(settings, study)
-        else:
-            use(study, options.apply, Path(options.params))
+    study = open_study(settings)
+    if options.apply is None:
+        run(settings, study)
+    else:
+        use(study, options.apply, Path(options.params))
 
 
 def use(study: optuna.Study, which: str, path: Path) -> None:
@@ -330,7 +313,3 @@ def _best(study: optuna.Study, chosen: int | None) -> dict[str, float]:
     if chosen is None:
         return {}
     return dict(zip(study.metric_names or (), study.trials[chosen].values or (), strict=True))
-
-
-if __name__ == "__main__":
-    main()

@@ -6,11 +6,13 @@ import json
 import re
 from typing import Any
 
-from lxml import etree
-
 from scriptsight.captions import records, ttml, whisper, youtube
 from scriptsight.captions.decoding import decode
 from scriptsight.captions.script import NotCaptions, Script
+from scriptsight.errors import needs
+
+with needs("data", "Reading captions"):
+    from lxml import etree
 
 
 def parse_json(data: bytes) -> Script:
@@ -91,7 +93,7 @@ def _utf8(data: bytes) -> bytes:
 
 def _harmless(error: Any) -> bool:
     """Tools forget to declare prefixes and use an id twice; neither is looked at here."""
-    return error.domain == etree.ErrorDomains.NAMESPACE or error.type == etree.ErrorTypes.DTD_ID_REDEFINED
+    return bool(error.domain == etree.ErrorDomains.NAMESPACE or error.type == etree.ErrorTypes.DTD_ID_REDEFINED)
 
 
 def _heard(items: list[Any]) -> bool:

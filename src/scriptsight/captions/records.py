@@ -8,11 +8,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from rapidfuzz.distance import Levenshtein
-from rapidfuzz.process import cdist
 
 from scriptsight.captions.script import Script, seconds
 from scriptsight.catalogue import Cue, Word
+from scriptsight.errors import needs
+
+with needs("data", "Reading captions"):
+    from rapidfuzz.distance import Levenshtein
+    from rapidfuzz.process import cdist
 
 MAX_CELLS = 10**8  # of the table of an alignment, a byte each: over an hour of fast speech
 MAX_LETTERS = 100  # of a word that are compared: a distance fits a byte

@@ -15,11 +15,13 @@ from itertools import pairwise
 from math import inf
 from typing import Any, TypeAlias
 
-import ftfy
-
 from scriptsight.captions.script import UNSPACED, unescape
 from scriptsight.catalogue import Cue, Word
+from scriptsight.errors import needs
 from scriptsight.params.ingest import Cleaning
+
+with needs("data", "Cleaning captions"):
+    import ftfy
 
 HOUR = 3600.0
 # Frame rates that are taken for one another: 24 / 23.976 (and 30 / 29.97), 25 / 24, 25 / 23.976.
@@ -248,7 +250,8 @@ def language_of(cues: Sequence[Cue]) -> str | None:
 
 @cache
 def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # 0.3 s, and few ask for it
+    with needs("data", "Finding out the language of captions"):
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # 0.3 s, and few ask for it
 
     return LanguageIdentifier.from_model_file(MODEL_FILE)
 

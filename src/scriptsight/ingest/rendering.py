@@ -10,7 +10,7 @@ import csv
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
@@ -92,15 +92,8 @@ class Rendering:
                 shutil.rmtree(stale)
         for name, chunks in groupby(self.chunks, key=lambda chunk: chunk.group):
             rows = (row for part in self.job.parts(chunks) for row in part.rows)
-            table, column = _table(self.worlds[name])
-            with whole_folder(world / name) as folder, (folder / f"{table}.csv").open("w", encoding="utf-8") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(["video", column, "split"])
-                for video_id, split, value in rows:
-                    for path in (self.job.folder / "videos" / name / f"{video_id}{end}" for end in (".mp4", ".vtt")):
-                        if path.is_file():
-                            _link(path, folder / path.name)
-                    writer.writerow([f"{video_id}.mp4", value, split])
+            with whole_folder(world / name) as folder:
+                _fill(folder, self.worlds[name], self.job.folder / "videos" / name, rows)
         # What of it was rendered; also, DVC warns of an output folder that is empty.
         write_json(world / "collections.json", list(self.worlds))
         return {name: _as_folder(world / name, collection) for name, collection in self.worlds.items()}
@@ -175,6 +168,19 @@ def work(lines: Sequence[bytes], *, worlds: Mapping[str, WorldCollection], folde
 def _refused(line: bytes, failed: Failed) -> RenderedPart:
     item = _ITEM.validate_json(line)
     return RenderedPart(item.collection, rejects=(Reject(item.collection, item.uri, failed.reason, failed.detail),))
+
+
+def _fill(folder: Path, world: WorldCollection, rendered: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Put the videos of the rows, their scripts and their table into a folder."""
+    table, column = _table(world)
+    with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["video", column, "split"])
+        for video_id, split, value in rows:
+            for path in (rendered / f"{video_id}{suffix}" for suffix in (".mp4", ".vtt")):
+                if path.is_file():
+                    _link(path, folder / path.name)
+            writer.writerow([f"{video_id}.mp4", value, split])
 
 
 def _table(world: WorldCollection) -> tuple[str, str]:

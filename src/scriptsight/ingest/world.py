@@ -35,11 +35,14 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pysubs2
 from PIL import Image
 
 from scriptsight.catalogue import Cue
+from scriptsight.errors import needs
 from scriptsight.params.collections import WorldCollection
+
+with needs("data", "Rendering the narrated world"):
+    import pysubs2
 
 SIDE = 64  # pixels
 FPS = 4

@@ -11,16 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scriptsight.models import text as text_encoders
 from scriptsight.models.text import TextEncoder
-from scriptsight.params.models import HuggingFaceText, TextParams, WordText
+from scriptsight.params.models import HuggingFaceText, TextParams
+from scriptsight.pretrain import encoders
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives.tvts import SortingHead
 from scriptsight.pretrain.samplers import Clip, Sample, Sampler, Stretch
 from scriptsight.segments import Segment
 from scriptsight.training.objective import Draw, Objective
 
-WORDS = WordText(kind="words", width=96, vocabulary=8000)
 WIDTH, DEPTH, HEADS = 96, 2, 3  # of the head
 # Of words and of sentence vectors. With a hundred scripts a sorter without it is right on every training script and
 # at 0.49 on others, where it gets 0.55 with it (chance 0.25); with thousands of scripts it costs nothing.
@@ -67,7 +66,7 @@ class TextSorter(Objective):
             depth=DEPTH,
             heads=HEADS,
             temporal_embedding=False,
-            text="projected",
+            head_text="projected",
         )
 
     def rate_factor(self, name: str) -> float:
@@ -117,8 +116,8 @@ class TextSorter(Objective):
 def build_text(choice: TextParams, texts: Iterable[str], max_tokens: int) -> TextEncoder:
     """pretrain's text encoder if it is a language model of Hugging Face, else word vectors; all of it is trained."""
     if isinstance(choice, HuggingFaceText):
-        return text_encoders.build(choice.model_copy(update={"freeze": "none"}), texts, max_tokens)
-    words = text_encoders.build(WORDS, texts, max_tokens)
+        return encoders.text(choice.model_copy(update={"freeze": "none"}), texts, max_tokens)
+    words = TextEncoder.words(texts, width=96, vocabulary=8000, max_tokens=max_tokens)
     words.frozen = False
     words.backbone.requires_grad_(True)
     return words

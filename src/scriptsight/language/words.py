@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm  # type: ignore[import-untyped]
+from scipy.stats import norm
 
 WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 LEAST = 10  # transcripts that a word must be in to be looked at

@@ -236,8 +236,12 @@ def _failure(uri: str | Path, error: BaseException) -> MediaError:
         detail = f"while copying into {tempfile.gettempdir()}: set TMPDIR to a folder on a larger disk"
         return MediaError(name, "disk full", detail)
     if has(ImportError):
-        module = getattr(error, "name", None)
-        return MediaError(name, "unknown address", f"it needs the package {module or 'of its protocol for fsspec'}")
+        missing = {getattr(one, "name", None) for one in chain}
+        extras = {"aiohttp": "data", "s3fs": "s3", "botocore": "s3", "aiobotocore": "s3"}
+        extra = next((extra for module, extra in extras.items() if module in missing), None)
+        needed = f": pip install 'scriptsight[{extra}]'" if extra else ""
+        module = next(filter(None, missing), "of its protocol for fsspec")
+        return MediaError(name, "unknown address", f"it needs the package {module}{needed}")
     if status in (401, 403, 407) or type(chain[-1]).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
         return MediaError(name, "no access", "the server refuses: check the credentials in the environment")
     if status in (404, 410):

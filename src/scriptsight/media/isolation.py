@@ -11,8 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pebble import ProcessFuture, ProcessPool
-from pebble.common import ProcessExpired
+from scriptsight.errors import needs
+
+with needs("data", "Reading videos in processes of their own"):
+    from pebble import ProcessFuture, ProcessPool
+    from pebble.common import ProcessExpired
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -21,7 +24,7 @@ _PRELOAD = [
     "av",
     "pyarrow.parquet",
     "pysubs2",
-    "scriptsight.media",
+    "scriptsight.media.subtitles",
     "scriptsight.params.ingest",
     "simplejpeg",
 ]  # imported once, not once a worker
@@ -109,7 +112,8 @@ def _is_final(result: Any, items: Sequence[Any]) -> bool:
 
 def _outcome(future: ProcessFuture[B], timeout: float) -> B | Failed:
     try:
-        return future.result()
+        result: B = future.result()
+        return result
     except TimeoutError as error:
         if isinstance(error.errno, int):  # not pebble's, but ETIMEDOUT, which a file system raised in the work
             raise

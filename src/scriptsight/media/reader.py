@@ -394,10 +394,12 @@ _ERROR = 16  # FFmpeg's AV_LOG_ERROR; what is worse is lower
 _complaints = [0]  # how often the FFmpeg inside decord logged an error in this process
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 def _heard(_source: int, level: int, _format: int, _arguments: int) -> None:
     if level & 0xFF <= _ERROR:
         _complaints[0] += 1
+
+
+_LISTENER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(_heard)
 
 
 @cache
@@ -414,8 +416,9 @@ def _decord() -> ModuleType | None:
     library = next((Path(decord.__file__).parents[1] / "decord.libs").glob("libavutil*"), None)
     if library is None:
         return None
-    ctypes.CDLL(str(library)).av_log_set_callback(_heard)
-    return decord
+    ctypes.CDLL(str(library)).av_log_set_callback(_LISTENER)
+    module: ModuleType = decord
+    return module
 
 
 def words(error: Exception) -> str:

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import av
-import pysubs2
 from av import CodecContext, Packet
 from av.container import InputContainer
 from av.stream import Disposition
 
 from scriptsight.captions.languages import language as language_of
 from scriptsight.catalogue import Cue
+from scriptsight.errors import needs
 from scriptsight.media.errors import MediaError
 from scriptsight.media.reader import UNREADABLE, words
+
+with needs("data", "Reading subtitles inside videos"):
+    import pysubs2
 
 _TEXT = {"ass", "mov_text", "ssa", "srt", "subrip", "text", "webvtt"}  # FFmpeg's decoders that give text
 _WVTT_BOXES = {b"vttc", b"vtte", b"vtta", b"vttx", b"iden", b"sttg", b"payl", b"vsid", b"ctim"}

@@ -10,14 +10,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scriptsight.errors import InputError
+from scriptsight.errors import ArgumentError, InputError
 from scriptsight.files import digest, whole_folder, write_json
 from scriptsight.models import text as text_encoders
 from scriptsight.models.resnet import ResNet3d
@@ -34,6 +34,9 @@ class Preprocessing:
 
     frames: int
     size: int
+
+
+E = TypeVar("E", bound="Encoder")
 
 
 class Encoder(nn.Module):
@@ -126,19 +129,23 @@ def save(encoder: Encoder, folder: str | Path, weights: Mapping[str, Tensor] | N
         save_file(weights, partial / "model.safetensors")
 
 
-def load(folder: str | Path) -> Encoder:
-    """Load a bundle in evaluation mode on the CPU.
+@overload
+def load(folder: str | Path) -> Encoder: ...
+@overload
+def load(folder: str | Path, kind: type[E]) -> E: ...
+def load(folder: str | Path, kind: type[Encoder] = Encoder) -> Encoder:
+    """Load a bundle in evaluation mode on the CPU, as an encoder of this class.
 
     Raises:
         InputError: the folder is no bundle, is damaged, or was written by a newer version.
     """
     folder = Path(folder)
     try:
-        encoder = build(_config(folder), folder)
+        encoder = build(_config(folder), folder, kind)
         encoder.load_state_dict(load_file(folder / "model.safetensors"))
-    except InputError:
-        raise
     except Exception as error:  # whatever a damaged file provokes in four readers
+        if isinstance(error, InputError) and not isinstance(error, ArgumentError):
+            raise
         raise InputError(f"The model in {folder} is damaged: {error}. Run the pretrain stage again.") from error
     return encoder.eval()
 
@@ -164,11 +171,11 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def build(config: dict[str, Any], folder: Path) -> Encoder:
+def build(config: dict[str, Any], folder: Path, kind: type[Encoder] = Encoder) -> Encoder:
     """The encoder that a bundle's config describes, with fresh weights and the bundle's tokenizer."""
     text = text_encoders.from_config(config["text"], text_encoders.load_tokenizer(folder / "tokenizer"))
     hidden = config.get("text_hidden")  # only models that have one say so
-    return Encoder(build_video(config["video"]), text, config["embed_dim"], hidden)
+    return kind(build_video(config["video"]), text, config["embed_dim"], hidden)
 
 
 def build_video(config: Mapping[str, Any]) -> VideoEncoder:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from scriptsight.errors import ArgumentError
 from scriptsight.models.video import MEAN, STD, VideoEncoder
 
 BLOCKS: dict[int, tuple[int, ...]] = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}  # of each stage, by depth
@@ -77,6 +78,13 @@ class ResNet3d(VideoEncoder):
     """3D ResNet-18 or 50 without temporal striding: every frame is a step, T = M, P cells of 32 pixels a step.
 
     All but the temporal kernels are computed as the 2D layers they are, with the steps in the batch.
+
+    Args:
+        size: pixels, the side of a square frame.
+        frames: of a clip.
+
+    Raises:
+        ArgumentError: another `depth`.
     """
 
     tubelet = 1
@@ -85,6 +93,8 @@ class ResNet3d(VideoEncoder):
 
     def __init__(self, *, depth: Literal[18, 50], size: int, frames: int) -> None:
         super().__init__()
+        if depth not in BLOCKS:
+            raise ArgumentError("depth", f"{depth} is none of {', '.join(map(str, BLOCKS))}")
         self.depth, self.size, self.frames = depth, size, frames
         self.patches = (-(-size // CELL)) ** 2
         bottleneck = depth == 50

@@ -6,20 +6,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
-from scriptsight.errors import InputError
-from scriptsight.params.models import HuggingFaceText, TextParams, VectorText, WordText
+from scriptsight.errors import ArgumentError, needs
 
 PAD, UNKNOWN, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 
 
 class TextEncoder(nn.Module):
     """A tokenizer, a backbone and a pooling rule. S sentences, L tokens, D width.
+
+    Build one with `words`, `vectors`, `transformer` or `huggingface`: the first three learn their vocabulary from
+    texts, best those that training sees. `max_tokens` is where a text is cut.
 
     `config` says how to build the same encoder again without its weights; `frozen` encoders take no gradient
     and have no dropout. The parameters of `backbone` are those that may want a learning rate of their own.
@@ -42,6 +44,142 @@ class TextEncoder(nn.Module):
         self.width, self.frozen = width, frozen
         if frozen:
             backbone.requires_grad_(False)
+
+    @classmethod
+    def words(cls, texts: Iterable[str], *, width: int, vocabulary: int = 8000, max_tokens: int = 50) -> TextEncoder:
+        """The mean of frozen random word vectors [width] of the most frequent `vocabulary` words of `texts`."""
+        tokenizer = _word_tokenizer(texts, vocabulary)
+        _pad_and_cut(tokenizer, PAD, max_tokens)
+        return from_config({"kind": "words", "width": width, "pool": "mean"}, tokenizer)
+
+    @classmethod
+    def vectors(
+        cls,
+        texts: Iterable[str],
+        *,
+        path: str | None = None,
+        width: int | None = None,
+        vocabulary: int = 8000,
+        frozen: bool = True,
+        epochs: int = 10,
+        seed: int = 0,
+        max_tokens: int = 50,
+    ) -> TextEncoder:
+        """CPD's other text encoder: the mean of word vectors, of those words of `texts` that have one.
+
+        Args:
+            path: a word2vec file (.bin, .bin.gz, or text) or one of GloVe. Without it, word2vec is trained on
+                `texts`, with vectors [width], for so many `epochs`.
+            vocabulary: most entries; the most frequent words stay.
+
+        Raises:
+            ArgumentError: neither `path` nor `width` or both; a file that holds no word vectors, or none of a word
+                of `texts`; texts without words.
+            MissingExtra: gensim is not installed.
+        """
+        if (path is None) == (width is None):
+            raise ArgumentError(
+                "path",
+                "or width is needed: give a file of word vectors, or how wide those trained here are, not both",
+            )
+        counts, sentences = Counter[str](), []
+        plain = _of_most_frequent({}, 0)
+        for text in texts:
+            sentences.append(_words(plain, text))
+            counts.update(sentences[-1])
+        found = _trained_vectors(sentences, width, epochs, seed) if path is None else _stored_vectors(path)
+        known = {word: count for word, count in counts.items() if word in found}
+        if not known:
+            raise ArgumentError("path", f"{path} has a vector of no word of the training texts.")
+        tokenizer = _of_most_frequent(known, vocabulary)
+        _pad_and_cut(tokenizer, PAD, max_tokens)
+        size = found.vector_size
+        encoder = from_config({"kind": "vectors", "width": size, "pool": "mean", "frozen": frozen}, tokenizer)
+        names = [tokenizer.id_to_token(index) for index in range(2, tokenizer.get_vocab_size())]
+        rows = torch.stack([torch.zeros(size)] * 2 + [torch.tensor(found[name]) for name in names])
+        with torch.no_grad():
+            encoder.backbone.table.weight.copy_(rows)  # type: ignore[union-attr, operator]
+        return encoder
+
+    @classmethod
+    def transformer(
+        cls,
+        texts: Iterable[str],
+        *,
+        width: int,
+        depth: int,
+        heads: int,
+        vocabulary: int = 8000,
+        max_tokens: int = 50,
+    ) -> TextEncoder:
+        """A small BERT from scratch, mean of its last states, with at most `vocabulary` subwords of `texts` (BPE).
+
+        Raises:
+            ArgumentError: `width` is no multiple of `heads`.
+        """
+        if width % heads:
+            raise ArgumentError("width", f"{width} is no multiple of heads {heads}")
+        tokenizer = _subword_tokenizer(texts, vocabulary)
+        bert = {
+            "vocab_size": tokenizer.get_vocab_size(),
+            "hidden_size": width,
+            "num_hidden_layers": depth,
+            "num_attention_heads": heads,
+            "intermediate_size": 4 * width,
+            "max_position_embeddings": max_tokens,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        }
+        _pad_and_cut(tokenizer, PAD, max_tokens)
+        return from_config({"kind": "transformer", "model_type": "bert", "model": bert, "pool": "mean"}, tokenizer)
+
+    @classmethod
+    def huggingface(
+        cls,
+        name: str,
+        *,
+        pool: Literal["cls", "mean"] = "mean",
+        freeze: int | Literal["none", "all"] = "none",
+        buckets: int = 1,
+        max_tokens: int = 50,
+    ) -> TextEncoder:
+        """An encoder of Hugging Face with its own weights and vocabulary, by name or local folder.
+
+        Args:
+            pool: a sentence is the first state or the mean of all.
+            freeze: a number freezes the embeddings and so many first layers.
+            buckets: groups by length that a batch of sentences is computed in; more than 1 pays for long ones.
+
+        Raises:
+            ArgumentError: it can't be loaded, takes fewer tokens than `max_tokens`, or has fewer layers than are to
+                be frozen.
+        """
+        from transformers import AutoModel, AutoTokenizer  # seconds to import, and the default does not need it
+
+        try:
+            model = AutoModel.from_pretrained(name)
+            fast = AutoTokenizer.from_pretrained(name, use_fast=True)
+        except (OSError, ValueError) as error:
+            raise ArgumentError(
+                "name",
+                f"{name!r} can't be loaded as a text encoder: {error}. Give a local folder with config.json, weights "
+                "and tokenizer.json, or a Hugging Face name that this machine can reach.",
+            ) from error
+        if max_tokens > fast.model_max_length:
+            raise ArgumentError("max_tokens", f"{max_tokens} is over the {fast.model_max_length} of {name!r}.")
+        tokenizer = fast.backend_tokenizer
+        _pad_and_cut(tokenizer, fast.pad_token, max_tokens)
+        shape = model.config.to_diff_dict()
+        config = {
+            "kind": "huggingface",
+            "model_type": shape.pop("model_type"),
+            "model": shape,
+            "pool": pool,
+            "freeze": freeze,
+        }
+        encoder = _of_transformer(model, tokenizer, config)
+        encoder.buckets = buckets
+        return encoder
 
     def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Texts -> token ids int64 [S, L] and mask bool [S, L], cut and padded to the longest."""
@@ -111,16 +249,17 @@ class _Transformer(nn.Module):
         """Freeze the embeddings and the first so many layers.
 
         Raises:
-            InputError: the model has fewer layers.
+            ArgumentError: the model has fewer layers.
         """
         depth = self.model.config.num_hidden_layers
         stack = next(
             (part for part in self.model.modules() if isinstance(part, nn.ModuleList) and len(part) == depth), None
         )
         if stack is None or layers > depth:
-            raise InputError(
-                f"pretrain.text.freeze is {layers}, and the text encoder {self.model.config.model_type} has "
-                f"{depth} layers: give a number up to that, 'none' or 'all'."
+            raise ArgumentError(
+                "freeze",
+                f"{layers} is over the {depth} layers of the text encoder {self.model.config.model_type}: give a "
+                "number up to that, 'none' or 'all'.",
             )
         # Models register their parts in the order of use: what comes before the first layer are the embeddings.
         first = next(stack[0].parameters())
@@ -139,37 +278,6 @@ class _Transformer(nn.Module):
         """Token ids [S, L], or their embeddings [S, L, D], and mask [S, L] -> states [S, L, D]."""
         name = "inputs_embeds" if tokens.is_floating_point() else "input_ids"
         return self.model(**{name: tokens}, attention_mask=mask.long()).last_hidden_state
-
-
-def build(choice: TextParams, texts: Iterable[str], max_tokens: int) -> TextEncoder:
-    """A new text encoder; vocabularies are learned from `texts` (the training split's transcripts).
-
-    Raises:
-        InputError: a Hugging Face name or folder that can't be loaded, takes fewer tokens than `max_tokens`, or
-            has fewer layers than are to be frozen; a file that holds no word vectors, or none of a word of `texts`.
-    """
-    if isinstance(choice, HuggingFaceText):
-        return _from_hugging_face(choice, max_tokens)
-    if isinstance(choice, VectorText):
-        return _of_vectors(choice, list(texts), max_tokens)
-    if isinstance(choice, WordText):
-        tokenizer = _word_tokenizer(texts, choice.vocabulary)
-        config: dict[str, Any] = {"kind": "words", "width": choice.width, "pool": "mean"}
-    else:
-        tokenizer = _subword_tokenizer(texts, choice.vocabulary)
-        bert = {
-            "vocab_size": tokenizer.get_vocab_size(),
-            "hidden_size": choice.width,
-            "num_hidden_layers": choice.depth,
-            "num_attention_heads": choice.heads,
-            "intermediate_size": 4 * choice.width,
-            "max_position_embeddings": max_tokens,
-            "hidden_dropout_prob": 0.0,
-            "attention_probs_dropout_prob": 0.0,
-        }
-        config = {"kind": "transformer", "model_type": "bert", "model": bert, "pool": "mean"}
-    _pad_and_cut(tokenizer, PAD, max_tokens)
-    return from_config(config, tokenizer)
 
 
 def from_config(config: dict[str, Any], tokenizer: Tokenizer) -> TextEncoder:
@@ -204,82 +312,23 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _from_hugging_face(choice: HuggingFaceText, max_tokens: int) -> TextEncoder:
-    from transformers import AutoModel, AutoTokenizer
-
-    try:
-        model = AutoModel.from_pretrained(choice.name)
-        fast = AutoTokenizer.from_pretrained(choice.name, use_fast=True)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"pretrain.text.name: the text encoder {choice.name!r} can't be loaded: {error}. Give a local folder "
-            "with config.json, weights and tokenizer.json, or a Hugging Face name that this machine can reach."
-        ) from error
-    if max_tokens > fast.model_max_length:
-        raise InputError(
-            f"pretrain.max_text_tokens is {max_tokens}, and {choice.name!r} takes at most {fast.model_max_length}."
-        )
-    tokenizer = fast.backend_tokenizer
-    _pad_and_cut(tokenizer, fast.pad_token, max_tokens)
-    shape = model.config.to_diff_dict()
-    config = {
-        "kind": "huggingface",
-        "model_type": shape.pop("model_type"),
-        "model": shape,
-        "pool": choice.pool,
-        "freeze": choice.freeze,
-    }
-    encoder = _of_transformer(model, tokenizer, config)
-    encoder.buckets = choice.buckets
-    return encoder
-
-
-def _of_vectors(choice: VectorText, texts: Sequence[str], max_tokens: int) -> TextEncoder:
-    """CPD's other text encoder: the words of `texts`, the most frequent first, as far as they have a vector."""
-    counts, sentences = Counter[str](), []
-    plain = _of_most_frequent({}, 0)
-    for text in texts:
-        sentences.append(_words(plain, text))
-        counts.update(sentences[-1])
-    found = _trained_vectors(choice, sentences) if choice.path is None else _stored_vectors(choice.path)
-    known = {word: count for word, count in counts.items() if word in found}
-    if not known:
-        raise InputError(f"pretrain.text.path: {choice.path} has a vector of no word of the training texts.")
-    tokenizer = _of_most_frequent(known, choice.vocabulary)
-    _pad_and_cut(tokenizer, PAD, max_tokens)
-    width = found.vector_size
-    config = {"kind": "vectors", "width": width, "pool": "mean", "frozen": choice.frozen}
-    encoder = from_config(config, tokenizer)
-    names = [tokenizer.id_to_token(index) for index in range(2, tokenizer.get_vocab_size())]
-    rows = torch.stack([torch.zeros(width)] * 2 + [torch.tensor(found[name]) for name in names])
-    with torch.no_grad():
-        encoder.backbone.table.weight.copy_(rows)  # type: ignore[union-attr, operator]
-    return encoder
-
-
-def _trained_vectors(choice: VectorText, sentences: Sequence[Sequence[str]]) -> Any:
-    """word2vec (skip-gram) on the training texts. One worker: with more, the order of updates is the scheduler's."""
-    from gensim.models import Word2Vec
+def _trained_vectors(sentences: Sequence[Sequence[str]], width: int | None, epochs: int, seed: int) -> Any:
+    """word2vec (skip-gram) on texts. One worker: with more, the order of updates is the scheduler's."""
+    with needs("vectors", "Training word vectors"):
+        from gensim.models import Word2Vec
 
     if not any(sentences):
-        raise InputError("pretrain.text: the training texts have no words to learn vectors from.")
-    model = Word2Vec(
-        sentences,
-        vector_size=choice.width,
-        min_count=1,
-        sg=1,
-        epochs=choice.epochs,
-        seed=choice.seed,
-        workers=1,
-    )
+        raise ArgumentError("texts", "have no words to learn vectors from.")
+    model = Word2Vec(sentences, vector_size=width, min_count=1, sg=1, epochs=epochs, seed=seed, workers=1)
     return model.wv
 
 
 def _stored_vectors(path: str) -> Any:
     """Vectors of a file in word2vec's binary form (.bin, .bin.gz) or as text, word2vec's or GloVe's. Neither form
     can hold code."""
-    from gensim.models import KeyedVectors
-    from gensim.utils import open as gensim_open  # through .gz as well
+    with needs("vectors", "Reading word vectors"):
+        from gensim.models import KeyedVectors
+        from gensim.utils import open as gensim_open  # through .gz as well
 
     binary = path.endswith((".bin", ".bin.gz"))
     try:
@@ -289,11 +338,11 @@ def _stored_vectors(path: str) -> Any:
         # Some published files have words cut inside a character.
         return KeyedVectors.load_word2vec_format(path, binary=binary, no_header=headless, unicode_errors="replace")
     except FileNotFoundError:
-        raise InputError(f"pretrain.text.path: there is no file {path}.") from None
+        raise ArgumentError("path", f"{path} is missing: there is no file of this name.") from None
     except (ValueError, EOFError, OSError, KeyError, IndexError, MemoryError) as error:
-        raise InputError(
-            f"pretrain.text.path: {path} can't be read as word vectors: {error}. Give a word2vec file (.bin, or "
-            "text) or a GloVe file."
+        raise ArgumentError(
+            "path",
+            f"{path} can't be read as word vectors: {error}. Give a word2vec file (.bin, or text) or a GloVe file.",
         ) from error
 
 

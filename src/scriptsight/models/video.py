@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from scriptsight.errors import ArgumentError
+
 # ImageNet statistics: what image checkpoints were trained with.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -137,7 +139,17 @@ class VideoEncoder(nn.Module, ABC):
 
 
 class VideoViT(VideoEncoder):
-    """ViT with tubelets, one spatial and one temporal position table (summed), and patch sampling."""
+    """ViT with tubelets, one spatial and one temporal position table (summed), and patch sampling.
+
+    The paper's is a ViT-B/16 of 224 pixels: width 768, depth 12, heads 12, patch 16, tubelet 2, frames 16.
+
+    Args:
+        patch, size: pixels, the sides of a square patch and of a frame.
+        tubelet, frames: frames of a step in time and of a clip.
+
+    Raises:
+        ArgumentError: `size` is no multiple of `patch`, `frames` of `tubelet`, or `width` of `heads`.
+    """
 
     mean: Tensor
     scale: Tensor
@@ -146,6 +158,13 @@ class VideoViT(VideoEncoder):
         self, *, width: int, depth: int, heads: int, patch: int, tubelet: int, size: int, frames: int
     ) -> None:
         super().__init__()
+        for name, whole, part, parts in (
+            ("size", size, "patch", patch),
+            ("frames", frames, "tubelet", tubelet),
+            ("width", width, "heads", heads),
+        ):
+            if whole % parts:
+                raise ArgumentError(name, f"{whole} is no multiple of {part} {parts}")
         self.width, self.heads, self.patch = width, heads, patch
         self.tubelet, self.size, self.frames = tubelet, size, frames
         side = size // patch
@@ -172,7 +191,7 @@ class VideoViT(VideoEncoder):
 
     def forward(self, frames: Tensor, keep: Tensor | None = None, *, timed: bool = True) -> Tensor:
         """As `VideoEncoder` says; the vector of the clip is the class token. Without `timed` the steps' tokens are
-        equivariant to the order of the steps: nothing else tells them apart."""
+        equivariant to the order of the steps: nothing else distinguishes them."""
         cubes = self.cubes(frames)  # uint8 [B, T, P, tubelet * patch * patch * 3]
         space = self.space.expand(len(frames), cubes.shape[1], -1, -1)  # [B, T, P, D]
         if keep is not None:

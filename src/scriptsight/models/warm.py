@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scriptsight.errors import InputError
+from scriptsight.errors import ArgumentError, needs
 from scriptsight.models.resnet import ResNet3d
 from scriptsight.models.video import VideoEncoder, VideoViT
 
@@ -63,7 +63,8 @@ def load_into(video: VideoEncoder, source: str) -> LoadReport:
         source: a timm model name, or a .safetensors, .pth, .pt or .bin file; pickled code is never run.
 
     Raises:
-        InputError: there is no such source, it can't be read, nothing in it fits, or it has another width.
+        ArgumentError: there is no such source, it can't be read, nothing in it fits, or it has another width.
+        MissingExtra: timm is not installed, and `source` is none of these files or has another grid.
     """
     weights = _weights(source, video)
     if isinstance(video, ResNet3d):
@@ -89,9 +90,10 @@ def _into_vit(video: VideoViT, weights: Mapping[str, Tensor], source: str) -> Lo
         if target not in ours or target in new:
             report.skipped.append(name)
         elif ours[target].shape != value.shape:
-            raise InputError(
-                f"pretrain.video.init: {name} in {source} is {list(value.shape)}, the video encoder needs "
-                f"{list(ours[target].shape)}. Choose width, depth and heads of pretrain.video to fit the checkpoint."
+            raise ArgumentError(
+                "source",
+                f"{source} does not fit: {name} in it is {list(value.shape)}, the video encoder needs "
+                f"{list(ours[target].shape)}. Choose its width, depth and heads to fit the checkpoint.",
             )
         else:
             new[target] = value
@@ -115,9 +117,10 @@ def _into_resnet(video: ResNet3d, weights: Mapping[str, Tensor], source: str) ->
         else:
             report.loaded.append(target)
         if value.shape != wanted:
-            raise InputError(
-                f"pretrain.video.init: {name} in {source} is {list(value.shape)}, a 3D ResNet-{video.depth} needs "
-                f"{list(wanted)}. Choose the depth of pretrain.video to fit the checkpoint."
+            raise ArgumentError(
+                "source",
+                f"{source} does not fit: {name} in it is {list(value.shape)}, a 3D ResNet-{video.depth} needs "
+                f"{list(wanted)}. Choose its depth to fit the checkpoint.",
             )
         new[target] = value
     return _taken(ours, new, report)
@@ -141,7 +144,7 @@ def _weights(source: str, video: VideoEncoder) -> dict[str, Tensor]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise InputError(f"pretrain.video.init: there is no file {path}.")
+        raise ArgumentError("source", f"{path} is missing: there is no file of this name.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -149,33 +152,36 @@ def _read(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals([Namespace]):
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise InputError(
-            f"pretrain.video.init: {path} holds more than tensors, and pickled code is never run. Save the model's "
-            "state_dict alone, best as .safetensors."
+        raise ArgumentError(
+            "source",
+            f"{path} holds more than tensors, and pickled code is never run. Save the model's state_dict alone, best "
+            "as .safetensors.",
         ) from error
     except Exception as error:  # whatever a damaged file provokes in two readers
-        raise InputError(f"pretrain.video.init: {path} is damaged or holds no weights: {error}.") from error
+        raise ArgumentError("source", f"{path} is damaged or holds no weights: {error}.") from error
     while inner := [key for key in NESTS if isinstance(state, Mapping) and isinstance(state.get(key), Mapping)]:
         state = state[inner[0]]
     if not isinstance(state, Mapping):
-        raise InputError(f"pretrain.video.init: {path} holds no weights by name, but a {type(state).__name__}.")
+        raise ArgumentError("source", f"{path} holds no weights by name, but a {type(state).__name__}.")
     return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _from_timm(name: str, video: VideoEncoder) -> dict[str, Tensor]:
-    import timm  # seconds to import, and the default does not need it
+    with needs("learn", f"The image model {name}"):
+        import timm  # seconds to import, and the default does not need it
 
     try:
         with torch.random.fork_rng(devices=[]):  # timm draws initial weights before it loads the trained ones
             model = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # an unknown name, no weights, and whatever a network provokes
-        raise InputError(
-            f"pretrain.video.init: timm can't give the pretrained model {name!r}: {error}. Its weights come from the "
-            "network; without it, name a file (.safetensors or .pth)."
+        raise ArgumentError(
+            "source",
+            f"{name!r} is no pretrained model that timm can give: {error}. Its weights come from the network; "
+            "without it, name a file (.safetensors or .pth).",
         ) from error
     heads = next((part.num_heads for part in model.modules() if hasattr(part, "num_heads")), None)
     if heads and isinstance(video, VideoViT) and heads != video.heads:
-        raise InputError(f"pretrain.video.heads is {video.heads}, and {name} has {heads}: its weights need as many.")
+        raise ArgumentError("heads", f"{video.heads} does not fit: {name} has {heads}, and its weights need as many.")
     return dict(model.state_dict())
 
 
@@ -185,28 +191,29 @@ def _prefix(weights: Mapping[str, Tensor], kernel: str, source: str) -> str:
     if not found:
         first = ", ".join(list(weights)[:5]) or "none"
         kind = "ViT" if kernel == PATCH_KERNEL else "ResNet"
-        raise InputError(
-            f"pretrain.video.init: nothing in {source} matches a {kind} with timm's names: it has no {kernel}. "
-            f"Its first names: {first}."
+        raise ArgumentError(
+            "source",
+            f"{source} has nothing that matches a {kind} with timm's names: no {kernel}. Its first names: {first}.",
         )
     return min(found, key=len)
 
 
 def _check_width(kernel: Tensor, video: VideoViT, source: str) -> None:
     if kernel.ndim != 4 or kernel.shape[1] != 3:
-        raise InputError(
-            f"pretrain.video.init: the patch kernel in {source} is {list(kernel.shape)}, not of an image model "
-            "(width, 3, patch, patch)."
+        raise ArgumentError(
+            "source",
+            f"{source} has a patch kernel of {list(kernel.shape)}, not of an image model (width, 3, patch, patch).",
         )
     if len(kernel) != video.width:
-        raise InputError(f"pretrain.video.init: {source} has width {len(kernel)}, pretrain.video has {video.width}.")
+        raise ArgumentError("source", f"{source} has width {len(kernel)}, the video encoder has {video.width}.")
 
 
 def _patch_kernel(kernel: Tensor, video: VideoViT, report: LoadReport, source: str) -> dict[str, Tensor]:
     """[D, 3, p, p] -> our linear layer's [D, tubelet * patch * patch * 3]."""
     kernel = kernel.float()
     if kernel.shape[2:] != (video.patch, video.patch):
-        from timm.layers import resample_patch_embed
+        with needs("learn", "Bringing weights to another patch"):
+            from timm.layers import resample_patch_embed
 
         # FlexiViT (arXiv 2212.08013): the kernel that gives a resized patch the token of the original one.
         kernel = resample_patch_embed(kernel, [video.patch, video.patch])
@@ -228,7 +235,8 @@ def _positions(state: dict[str, Tensor], video: VideoViT, report: LoadReport) ->
         if space.shape[1] == video.patches:
             report.loaded.append("pos_embed")
         else:
-            from timm.layers import resample_abs_pos_embed
+            with needs("learn", "Bringing weights to another grid"):
+                from timm.layers import resample_abs_pos_embed
 
             grid = math.isqrt(video.patches)
             space = resample_abs_pos_embed(space, [grid, grid], [side, side], num_prefix_tokens=0)

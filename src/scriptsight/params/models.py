@@ -9,10 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from scriptsight.params.base import Count, Section, Seed
 
 
-def _checked_heads(encoder: Any) -> Any:
+def _check_heads(encoder: Any) -> None:
     if encoder.width % encoder.heads:
         raise ValueError(f"width {encoder.width} is no multiple of heads {encoder.heads}")
-    return encoder
 
 
 VIDEO_PRESETS = {
@@ -53,7 +52,8 @@ class VitParams(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> VitParams:
-        return _checked_heads(self)
+        _check_heads(self)
+        return self
 
 
 class ResNetParams(Section):
@@ -123,7 +123,8 @@ class TransformerText(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> TransformerText:
-        return _checked_heads(self)
+        _check_heads(self)
+        return self
 
 
 class HuggingFaceText(Section):

@@ -15,10 +15,11 @@ from torch import Tensor
 from scriptsight import arithmetic, distributed
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file, write_json
-from scriptsight.models import bundle, text, warm
+from scriptsight.models import bundle
 from scriptsight.params.models import HuggingFaceText, VectorText
 from scriptsight.params.pretrain import Engine, PretrainParams, Source
-from scriptsight.pretrain import pictures, samplers
+from scriptsight.pictures import drawable
+from scriptsight.pretrain import encoders, pictures, samplers
 from scriptsight.pretrain.batches import Batch, TrainingBatches, ValidationBatches, training_batches
 from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.reporting import ConsoleReporter, Reporter
@@ -59,6 +60,7 @@ def run(
         InputError: no segments, or none with `k` transcripts; a model to start from that doesn't fit; no memory.
         NonFiniteLoss: training diverged; the last checkpoint is kept.
     """
+    drawable()
     reporter = reporter or ConsoleReporter()
     machine = arithmetic.choose(params.engine.precision, params.engine.attention)
     with distributed.joined(machine.device), arithmetic.deterministic(params.engine.threads):
@@ -108,19 +110,11 @@ def run(
     return Result(outcome.val, outcome.speed)
 
 
-def build_encoder(params: PretrainParams, learned: Sequence[tuple[Source, Segments]]) -> bundle.Encoder:
-    """A new encoder of the shape that `params` asks for; its vocabulary comes from the training splits."""
-    texts = (said for source, split in learned for said in split.texts(source.text))
-    video = bundle.build_video({**params.video.shape, "size": params.size, "frames": params.frames})
-    words = text.build(params.text, texts, params.max_text_tokens)
-    return bundle.Encoder(video, words, params.embed_dim, params.text_hidden)
-
-
 def _new(params: PretrainParams, learned: Sequence[tuple[Source, Segments]], reporter: Reporter) -> bundle.Encoder:
     """A new encoder, its video part warm-started where `params` says from what."""
-    encoder = build_encoder(params, learned)
+    encoder = encoders.build(params, learned)
     if params.video.init is not None:
-        report = warm.load_into(encoder.video, params.video.init)
+        report = encoders.warm_start(encoder.video, params.video.init)
         reporter.message(f"pretrain.video.init {params.video.init}:\n{report}")
     return encoder
 

@@ -1,4 +1,4 @@
-"""The figures of a training run: curves as CSV (for `dvc plots`) and pictures, and the sorting confusion."""
+"""A training run's curves as CSV (for `dvc plots`) and as pictures, and the sorting confusion."""
 
 from __future__ import annotations
 

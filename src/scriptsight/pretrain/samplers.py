@@ -174,7 +174,7 @@ class PairSampler(Sampler):
 
     def __init__(self, segments: Segments, clip: Clip, text: str) -> None:
         self.text = text
-        found = [bool(self._texts(segment)) for segment in segments]
+        found = [bool(self.texts(segment)) for segment in segments]
         super().__init__(segments, clip, np.flatnonzero(found))
         if not len(self.eligible):
             raise InputError(
@@ -185,16 +185,17 @@ class PairSampler(Sampler):
     def pairs(self) -> Iterator[tuple[str, str | None]]:
         for row in self.eligible:
             segment = self.segments[int(row)]
-            yield from ((segment.segment_id, text) for text, _ in self._texts(segment))
+            yield from ((segment.segment_id, text) for text, _ in self.texts(segment))
 
-    def _texts(self, segment: Segment) -> list[tuple[str, Stretch]]:
+    def texts(self, segment: Segment) -> list[tuple[str, Stretch]]:
+        """What could be the text of a sample of this segment, each with the stretch that its clip spans."""
         if self.text == "transcript":
             return [(cue.text, (cue.start, cue.end)) for cue in segment.cues if is_transcript(cue.text)]
         untimed = segment.captions if self.text == "caption" else (segment.title or "",)
         return [(text, (segment.start, segment.end)) for text in untimed if text.strip()]
 
     def choose(self, segment: Segment, rng: np.random.Generator, training: bool) -> tuple[Sequence[str], Stretch]:
-        texts = self._texts(segment)
+        texts = self.texts(segment)
         text, stretch = texts[int(rng.integers(len(texts))) if training else 0]
         return [text], stretch
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from scriptsight import arithmetic, clips
 from scriptsight.clips import View
-from scriptsight.errors import InputError
+from scriptsight.errors import InputError, needs
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import VideoEncoder, VideoViT, set_drop_path
 from scriptsight.params.optimization import AdamW, Cosine
@@ -185,8 +185,9 @@ def augmentation(choice: FinetuneParams) -> Callable[[Tensor], Tensor]:
     it."""
     if not choice.augment_ops:
         return lambda frames: frames
-    from torchvision import tv_tensors  # seconds to import
-    from torchvision.transforms import v2
+    with needs("learn", "Fine-tuning"):
+        from torchvision import tv_tensors  # seconds to import
+        from torchvision.transforms import v2
 
     transform = v2.RandAugment(choice.augment_ops, choice.augment_magnitude)
 

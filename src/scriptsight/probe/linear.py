@@ -7,11 +7,14 @@ do.
 from __future__ import annotations
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
+from scriptsight.errors import needs
 from scriptsight.probe.predictions import Predictions, by_view
+
+with needs("learn", "Probing"):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
 ITERATIONS = 2000  # scikit-learn warns when the fit needs more
 

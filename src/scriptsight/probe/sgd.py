@@ -16,13 +16,15 @@ from functools import partial
 
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
 from scriptsight.arithmetic import deterministic
-from scriptsight.errors import InputError
+from scriptsight.errors import InputError, needs
 from scriptsight.probe.predictions import Predictions, by_view
+
+with needs("learn", "Probing"):
+    from sklearn.preprocessing import StandardScaler
 
 HELD_OUT = 0.2  # share of each class's training items that the learning rate is chosen on
 BATCH = 256  # that a learning rate is stated for; it grows with the batch

@@ -14,14 +14,15 @@ import pyarrow.parquet as pq
 
 from scriptsight import features
 from scriptsight.files import write_csv, write_json
+from scriptsight.films import Film, embed
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.params.retrieve import RetrieveParams
+from scriptsight.pictures import drawable
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import layout as layouts
 from scriptsight.retrieve import pictures, scan
-from scriptsight.retrieve.films import Film, embed
 from scriptsight.retrieve.measuring import Measured, encode, measured
 from scriptsight.retrieve.search import Filters, Like, Moment, Searcher, search
 from scriptsight.segments import Segment, Segments
@@ -104,6 +105,7 @@ def run(
             items of `params.split` have text.
     """
     reporter = reporter or ConsoleReporter()
+    drawable()
     encoder = bundles.load(bundle)
     weights = bundles.weights_digest(bundle)
     shelf, indexed = _shelf(params, segments)
@@ -111,7 +113,9 @@ def run(
         mapped = params.map_points > 0 and layouts.installed() and indexed >= layouts.FEWEST
         layout = stack.enter_context(layouts.Layout()) if mapped else None
         if params.map_points > 0 and not layouts.installed():
-            reporter.message("No map of the corpus: install umap-learn for one, or set retrieve.map_points to 0.")
+            reporter.message(
+                "No map of the corpus: pip install 'scriptsight[search]' for one, or set retrieve.map_points to 0."
+            )
         keys = [(segment.segment_id, indexes.content(segment)) for segment, _, _ in shelf]
         made = indexes.embedded(
             index, keys, weights, lambda numbers: shelf.embed(encoder, numbers, params.batch, reporter)

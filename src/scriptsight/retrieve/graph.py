@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scriptsight.errors import InputError
+from scriptsight.errors import MissingExtra
 
 LINKS = 32  # of a moment in the graph
 BUILD_EFFORT = 80  # candidates while building (efConstruction)
@@ -40,10 +40,12 @@ def write(vectors: np.ndarray, path: Path) -> None:
     """Build the graph of unit vectors float32 [N, E], on one thread: the same vectors give the same bytes.
 
     Raises:
-        InputError: faiss is not installed.
+        MissingExtra: faiss is not installed.
     """
     if not installed():
-        raise InputError("retrieve.search is hnsw, which needs faiss: install faiss-cpu, or set it to exact.")
+        raise MissingExtra(
+            "retrieve.search is hnsw, which needs faiss: pip install 'scriptsight[search]', or set it to exact."
+        )
     import faiss
 
     threads = faiss.omp_get_max_threads()

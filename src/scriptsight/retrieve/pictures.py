@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from PIL import Image
 
 from scriptsight.clips import frame_indices
@@ -20,6 +18,9 @@ from scriptsight.files import write_csv
 from scriptsight.pictures import COLOURS, FAINT, GRID, INK, one_line, picture
 from scriptsight.segments import Segment
 from scriptsight.times import span
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FRAMES = 4  # of a moment
 ROWS, COLUMNS = 40, 8  # at most: a larger sheet is no picture any more
@@ -146,6 +147,8 @@ def corpus_map(points: np.ndarray, moments: Sequence[Mapping[str, Any]], total: 
     key = next((name for name in options if len({moment[name] for moment in moments}) > 1), "split")
     names = [moment[key] if moment[key] is not None else "none" for moment in moments]
     common = [name for name, _ in sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))][:KINDS]
+    import matplotlib  # half a second, and searching needs none of it
+
     palette = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
     with picture(path, width=8.2, height=6.4) as figure:
         axes = figure.add_subplot()

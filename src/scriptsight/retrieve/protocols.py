@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from scriptsight.features import script_texts
-from scriptsight.retrieve.films import mean
+from scriptsight.films import mean
 from scriptsight.segments import Segment, Segments
 
 Protocol = Literal["segments", "videos", "captions", "paragraphs"]

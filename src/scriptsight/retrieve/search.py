@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scriptsight import films
 from scriptsight.errors import InputError
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
-from scriptsight.retrieve import films
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve.index import Index
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scriptsight.errors import InputError
+from scriptsight.errors import InputError, needs
 from scriptsight.files import whole_file
 from scriptsight.segments import MIN_CHARACTERS, SPLITS, Segment, Segments
 from scriptsight.spreading import evenly
@@ -337,6 +337,7 @@ def bin_labels(edges: np.ndarray, form: Callable[[float], str]) -> list[str]:
 
 
 def short_time(seconds: float) -> str:
+    """Seconds, minutes or hours, whatever is shortest."""
     if seconds < _MINUTE:
         return f"{seconds:g} s"
     return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"
@@ -350,7 +351,8 @@ def _ordered(collection: _Collection) -> list[str]:
 
 
 def _page(collections: dict[str, _Collection], segments: Path, cleaned: dict[str, int]) -> str:
-    from jinja2 import Environment, StrictUndefined
+    with needs("data", "The page about a corpus"):
+        from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     totals = _Split()

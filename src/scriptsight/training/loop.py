@@ -114,7 +114,7 @@ def train(
     training = _Training(objective, plan, arithmetic, checkpoints, reporter)
     first = training.resume()
     stream = batches(first)
-    with _stop_signals() as stopped, _memory_told(remedy):
+    with _stop_signals() as stopped, _memory_named(remedy):
         for step in reporter.progress(range(first, plan.steps), label):
             started = time.perf_counter()
             training.step(step, stream)  # it ends by looking at the loss, so that a GPU is done by then
@@ -349,12 +349,12 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _memory_told(remedy: str) -> Iterator[None]:
+def _memory_named(remedy: str) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         known = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not known and "DefaultCPUAllocator" not in str(error):  # the processor's has no exception of its own
             raise
-        told = str(error).partition(chr(10))[0] or type(error).__name__
-        raise InputError(f"Memory ran out while training ({told}). {remedy}") from error
+        cause = str(error).partition(chr(10))[0] or type(error).__name__
+        raise InputError(f"Memory ran out while training ({cause}). {remedy}") from error

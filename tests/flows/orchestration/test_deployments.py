@@ -215,7 +215,8 @@ def test_outputs_go_to_a_remote_and_come_from_it(
 def test_lost_runs_crash_and_people_are_notified(client: Any, prefect_server: str) -> None:
     """A flow that sends no more heartbeats, and a model that is no better, by the automations of the README."""
     with inbox() as (address, received):
-        block = CustomWebhookNotificationBlock(name="tests", url=address, json_data={"text": "{{subject}}: {{body}}"})
+        text = {"text": "{{subject}}: {{body}}"}
+        block = CustomWebhookNotificationBlock(name="tests", url=address, json_data=text, headers=None, cookies=None)
         block.save("tests", overwrite=True)
         automations.create("custom-webhook/tests", lost_seconds=10)
         assert len(automations.create("custom-webhook/tests", lost_seconds=10)) == 3

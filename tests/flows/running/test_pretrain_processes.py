@@ -43,6 +43,7 @@ def runs() -> list[str]:
 
     client = MlflowClient(store.uri())
     experiment = client.get_experiment_by_name(store.EXPERIMENT)
+    assert experiment is not None
     return [run.info.status for run in client.search_runs([experiment.experiment_id])]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -14,6 +14,7 @@ from flows.experiments import better
 from flows.tracking import registry, store
 from flows.tracking.reporter import WEIGHTS, opening
 from flows.tracking.stage_run import StageRun
+from scriptsight.cli import main
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from tests import small
@@ -26,7 +27,7 @@ def settings(workspace: Path) -> parameters.Params:
     return parameters.load()
 
 
-def measured(settings: parameters.Params, seed: int, right: Sequence[int], untrained: float = 0.3) -> str:
+def measured(settings: parameters.Params, seed: int, right: np.ndarray, untrained: float = 0.3) -> str:
     """A model with its weights, and an MLflow run with the outcomes of its probe -> the id of the run."""
     small.tiny_bundle(registry.BUNDLE, seed=seed)
     write_probe(Path("plots/probe"), linear_top1=right)
@@ -112,12 +113,12 @@ def test_the_newest_run_is_held_against_the_champion(
     first = measured(settings, 1, hits(0.5))
     registry.publish(settings)
     with pytest.raises(SystemExit, match="there is nothing to compare"):
-        better.main([])  # it is the champion
+        main(["better"])  # it is the champion
     second = measured(settings, 2, hits(0.35))
-    better.main([])
+    main(["better"])
     answer = capsys.readouterr().out
     assert "(version 1)" in answer and "No, it is worse." in answer and second[:8] in answer
-    better.main([second[:12], "1"])
+    main(["better", second[:12], "1"])
     assert "Is the second better, by linear_top1? Yes." in capsys.readouterr().out
     with store.opened() as client:
         files = {file.path for file in client.list_artifacts(second, f"better/{first[:8]}")}

@@ -49,6 +49,7 @@ def runs() -> list[Any]:
 
     client = MlflowClient(store.uri())
     experiment = client.get_experiment_by_name(store.EXPERIMENT)
+    assert experiment is not None
     return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
 
 
@@ -117,6 +118,7 @@ def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: paramet
     probe(settings)
     client = MlflowClient(store.uri())
     experiment = client.get_experiment_by_name(store.EXPERIMENT)
+    assert experiment is not None
     view = json.loads(experiment.tags["mlflow.sharedViewState.scriptsight"])
     state = json.loads(view["state"])
     assert (view["name"], experiment.tags["mlflow.experimentKind"]) == ("Compare models", "custom_model_development")

@@ -19,8 +19,8 @@ import uvicorn
 from mlflow.exceptions import MlflowException
 
 from flows.tracking import registry, serving
+from scriptsight import films
 from scriptsight.models import bundle
-from scriptsight.retrieve import films
 from tests import small
 from tests.conftest import MakeVideo
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fsspec.utils import glob_translate
@@ -167,11 +167,12 @@ def _names(found: Sequence[str]) -> dict[str, list[str]]:
     Rows are looked up here and nowhere else, so that none can name a file outside of the folder.
     """
     names: dict[str, list[str]] = {relative: [relative] for relative in found}
-    for shorten in (
+    ways: tuple[Callable[[str], str], ...] = (
         lambda relative: relative.rsplit("/", 1)[-1],
         lambda relative: relative.rsplit(".", 1)[0],
         lambda relative: relative.rsplit("/", 1)[-1].rsplit(".", 1)[0],
-    ):
+    )
+    for shorten in ways:
         shorter: dict[str, list[str]] = {}
         for relative in found:
             shorter.setdefault(shorten(relative), []).append(relative)

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 import fsspec
-import ijson
 
 from scriptsight.catalogue import Reject
-from scriptsight.errors import InputError
+from scriptsight.errors import InputError, needs
 from scriptsight.ingest.datasets.listing import check_address
+
+with needs("data", "Reading corpora"):
+    import ijson
 
 BAD_ROW = "bad row"
 

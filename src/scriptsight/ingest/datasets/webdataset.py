@@ -175,7 +175,7 @@ def _seconds(value: Any) -> float | None:
         parts = [float(part) for part in value.split(":")] if isinstance(value, str) else [float(value)]
     except (TypeError, ValueError):
         return None
-    return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+    return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
 
 
 def _text(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> str | None:

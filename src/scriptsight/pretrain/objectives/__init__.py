@@ -14,15 +14,9 @@ from scriptsight.pretrain.objectives.tvts import Tvts
 from scriptsight.training.objective import Objective
 
 
-def _tvts(encoder: Encoder, params: PretrainParams) -> Objective:
-    objective = Tvts(encoder, params.tvts, k=params.k, keep=params.keep)
-    if next(iter(params.collections.values())).text != "script":
-        objective.headline = "t2v_r1"  # the collection that figures are about has nothing to sort
-    return objective
-
-
 def _contrastive(encoder: Encoder, params: PretrainParams) -> Objective:
-    return Tvts(encoder, params.tvts.model_copy(update={"sort_weight": 0.0}), k=params.k, keep=params.keep)
+    alone = params.tvts.model_copy(update={"sort_weight": 0.0})
+    return Tvts.from_params(encoder, params.model_copy(update={"tvts": alone}))
 
 
 def _joint(encoder: Encoder, params: PretrainParams) -> Objective:
@@ -33,12 +27,10 @@ def _joint(encoder: Encoder, params: PretrainParams) -> Objective:
 # A name of `pretrain.objective` -> how to build it around a new encoder, which it keeps as `encoder`: only that is
 # saved, not the heads it is trained with.
 OBJECTIVES: dict[str, Callable[[Encoder, PretrainParams], Objective]] = {
-    "tvts": _tvts,
+    "tvts": Tvts.from_params,
     "contrastive": _contrastive,
-    "frame_order": lambda encoder, params: FrameOrder(
-        encoder, params.frame_order, params.tvts, k=params.k, keep=params.keep
-    ),
-    "masked_pixels": lambda encoder, params: MaskedPixels(encoder, params.masked_pixels),
-    "cpd": lambda encoder, params: Cpd(encoder, params.cpd, keep=params.keep, seed=params.seed),
+    "frame_order": FrameOrder.from_params,
+    "masked_pixels": MaskedPixels.from_params,
+    "cpd": Cpd.from_params,
     "joint": _joint,
 }

@@ -1,18 +1,20 @@
-"""CPD: every pair of a video and its text is a class of its own, told from all others (arXiv 2001.05691)."""
+"""CPD: every pair of a video and its text is a class of its own, distinguished from all others (arXiv 2001.05691)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from scriptsight import distributed
+from scriptsight.errors import ArgumentError, keyed
 from scriptsight.models.bundle import Encoder
-from scriptsight.params.objectives import AtStep, CpdParams
+from scriptsight.params.objectives import AtStep
+from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives import nce
 from scriptsight.pretrain.objectives.nce import Bank
@@ -21,20 +23,55 @@ from scriptsight.training.objective import Draw, Objective
 
 CHUNK = 256  # texts that are encoded together when a frozen text encoder's sentences are computed once
 
+Estimator = Literal["shared", "per_sample", "infonce"]
+
 
 class Cpd(Objective):
     """loss = video_loss + text_loss: videos among the texts of a memory bank, and texts among its videos.
 
     Of a batch of scripts the K transcripts' mean is the text, as in TVTS's alignment. The curriculum has two stages,
-    told as the figure "stage": in 1 the text encoder is frozen and its sentences are looked up, in 2 all is
+    given as the figure "stage": in 1 the text encoder is frozen and its sentences are looked up, in 2 all is
     trained. Which it is depends on the step and on the held-out figures alone, so there is no state to resume.
+
+    Before the first step `expect` must be called with all pairs: it makes the banks.
+
+    Args:
+        keep: the share of the patches that training sees; CPD's ResNet sees all.
+        estimator: "per_sample" is the paper's NCE, with noise drawn for each sample; "shared" draws it once a batch,
+            with the same loss to four digits and 60 to 80 times faster; "infonce" is a cross-entropy.
+        noise: m, noise pairs drawn a step (4096, the paper's smaller setting).
+        temperature, momentum: of the scores, and what a row of the banks keeps of itself (the paper's 0.07 and 0.5).
+        joint_from: the step at which stage 2 begins.
+        patience: it begins instead after so many validations in a row without a better headline figure.
+        seed: of the banks' first rows.
+
+    Raises:
+        ArgumentError: no such estimator, or less than one noise pair.
     """
 
     headline = "t2v_r1"
 
-    def __init__(self, encoder: Encoder, choice: CpdParams, *, keep: float, seed: int) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        keep: float = 1.0,
+        estimator: Estimator = "shared",
+        noise: int = 4096,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        joint_from: int = 0,
+        patience: int | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
-        self.encoder, self.choice, self.keep, self.seed = encoder, choice, keep, seed
+        if estimator not in get_args(Estimator):
+            raise ArgumentError("estimator", f"{estimator!r} is none of {', '.join(get_args(Estimator))}")
+        if noise < 1:
+            raise ArgumentError("noise", f"{noise} is under 1: the estimator needs pairs to compare with")
+        self.encoder, self.keep, self.seed = encoder, keep, seed
+        self.estimator, self.noise, self.temperature, self.momentum = estimator, noise, temperature, momentum
+        self.joint_from, self.patience = joint_from, patience
         self.stage = 2
         self.keys = np.empty(0, np.int64)  # of the pairs, sorted: a pair's row is its key's place
         self.banks: tuple[Bank, Bank]  # of videos and of texts
@@ -43,6 +80,20 @@ class Cpd(Objective):
         self._sentences_of: tuple[np.ndarray, Tensor] | None = None  # sorted keys of texts, float16 [texts, D]
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []  # rows [B], v and t [B, E] of this step's parts
 
+    @classmethod
+    def from_params(cls, encoder: Encoder, params: PretrainParams) -> Cpd:
+        """As the sections `pretrain` and `pretrain.cpd` of params.yaml say.
+
+        Raises:
+            InputError: as above; the message names the key.
+        """
+        switch = params.cpd.joint_from
+        step = switch.step if isinstance(switch, AtStep) else 0
+        patience = None if isinstance(switch, AtStep) else switch.validations
+        same = params.cpd.model_dump(exclude={"joint_from"})
+        with keyed("pretrain.cpd"):
+            return cls(encoder, keep=params.keep, seed=params.seed, joint_from=step, patience=patience, **same)
+
     # ----------------------------------------------------------------------------------------- the loss
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
@@ -50,7 +101,7 @@ class Cpd(Objective):
         keep = draw_patches(self.encoder.video, batch.frames, self.keep, draw)
         v, t = embed(self.encoder, self.encoder.video(batch.frames, keep), self.sentences(batch))
         rows = self._rows(batch.pairs).to(v.device)
-        noise = self._noise(draw).to(v.device)  # [m] or [B, m]
+        noise = self._draw_noise(draw).to(v.device)  # [m] or [B, m]
         halves = [
             self._scores(anchors, bank, rows, noise)
             for anchors, bank in zip((v, t), reversed(self.banks), strict=True)
@@ -62,17 +113,17 @@ class Cpd(Objective):
         same = noise == rows[:, None]  # [B, m]
         video, text = (
             nce.infonce_loss(positive, negative, same)
-            if self.choice.estimator == "infonce"
+            if self.estimator == "infonce"
             else nce.nce_loss(positive, negative, mean)
             for (positive, negative), mean in zip(halves, means, strict=True)
         )
         stage = torch.tensor(float(self.stage))
         return {"loss": video + text, "video_loss": video, "text_loss": text, "stage": stage}
 
-    def _noise(self, draw: Draw) -> Tensor:
+    def _draw_noise(self, draw: Draw) -> Tensor:
         """Rows drawn uniformly and with replacement: [m] for the whole batch, or [B, m]."""
-        count, pairs = self.choice.noise, len(self.keys)
-        if self.choice.estimator != "per_sample":
+        count, pairs = self.noise, len(self.keys)
+        if self.estimator != "per_sample":
             return torch.randint(pairs, (count,), generator=draw.generator)
         rows = torch.randint(pairs, (draw.total, count), generator=draw.generator)
         return rows[draw.first : draw.first + draw.count]
@@ -82,7 +133,7 @@ class Cpd(Objective):
             against = bank.look_up(noise)
         else:
             against = bank.look_up_own(noise.flatten()).unflatten(0, noise.shape)
-        return nce.scores(anchors, bank.look_up_own(rows), against, self.choice.temperature)
+        return nce.scores(anchors, bank.look_up_own(rows), against, self.temperature)
 
     def _mean_scores(self, halves: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
         own = {str(number): nce.mean_score(*half) for number, half in enumerate(halves)}
@@ -109,7 +160,7 @@ class Cpd(Objective):
         rows, v, t = (distributed.gather(torch.cat(parts)) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
         for bank, vectors in zip(self.banks, (v, t), strict=True):
-            bank.update(rows, vectors, self.choice.momentum)
+            bank.update(rows, vectors, self.momentum)
 
     def memory(self) -> dict[str, Tensor]:
         """The pairs' keys int64 [N], both banks [N, E], and Z / N of videos and of texts, float64 [2]."""
@@ -131,11 +182,10 @@ class Cpd(Objective):
 
     def before_step(self, step: int, validation: Sequence[dict[str, float]]) -> None:
         """Enter the stage of this step; the first one of stage 1 computes all sentences."""
-        switch = self.choice.joint_from
-        if isinstance(switch, AtStep):
-            joint = step >= switch.step
+        if self.patience is None:
+            joint = step >= self.joint_from
         else:
-            joint = plateaued([point[self.headline] for point in validation], switch.validations)
+            joint = plateaued([point[self.headline] for point in validation], self.patience)
         self.stage = 2 if joint else 1
         if joint:
             self._sentences_of = None
@@ -190,16 +240,17 @@ class Cpd(Objective):
     def figures(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
         """Text-to-video recall ("t2v_r1" ranks each text's own clip among all held-out clips; ties count against
         it), and the loss, its noise being the other held-out pairs, beside that of one who knows only that there are
-        m of them. NCE also says how well it tells pairs from noise: the mean of both shares, chance being a half.
+        m of them. NCE also says how well it distinguishes pairs from noise: the mean of both shares, chance being
+        a half.
         """
         v, t = (torch.cat([part[name] for part in parts]) for name in ("v", "t"))
         figures: dict[str, Any] = recall(v, t)
         if len(v) == 1 or not self.mean_scores:
             return figures
-        scores = (t @ v.T).double() / self.choice.temperature  # [N texts, N clips]
-        if self.choice.estimator == "infonce":
-            return {**figures, **nce.infonce_figures(scores, self.choice.noise)}
-        return {**figures, **nce.nce_figures(scores, self.choice.noise, self.mean_scores)}
+        scores = (t @ v.T).double() / self.temperature  # [N texts, N clips]
+        if self.estimator == "infonce":
+            return {**figures, **nce.infonce_figures(scores, self.noise)}
+        return {**figures, **nce.nce_figures(scores, self.noise, self.mean_scores)}
 
 
 def plateaued(values: Sequence[float], patience: int) -> bool:

@@ -10,18 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scriptsight.errors import ArgumentError, keyed
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Block, LayerNorm
-from scriptsight.params.objectives import FrameOrderParams, TvtsParams
+from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
-from scriptsight.pretrain.objectives.tvts import align, draw_patches, embed, recall, sentences_of
+from scriptsight.pretrain.objectives.tvts import align, draw_patches, embed, heads_of, recall, sentences_of
 from scriptsight.training.objective import Draw, Objective
 
 
 class FrameHead(nn.Module):
     """Joint attention over T step vectors and K sentences in their true order -> a position for each step.
 
-    Steps get no position embedding, sentences do: it is their order that tells what comes first. So the head is
+    Steps get no position embedding, sentences do: their order says what comes first. So the head is
     equivariant to the order of the steps by construction.
     """
 
@@ -39,8 +40,8 @@ class FrameHead(nn.Module):
     def forward(self, video: Tensor, sentences: Tensor, steps: int) -> Tensor:
         """Tokens [B, T * kept, D] of T `steps`, and sentences [B, K, Dt] -> logits [B, T, T]."""
         seen = video.unflatten(1, (steps, -1)).mean(2) + self.video_type  # [B, T, D]
-        told = self.text_input(sentences) + self.places[: sentences.shape[1]]  # [B, K, D]
-        tokens = torch.cat([told, seen], dim=1)
+        words = self.text_input(sentences) + self.places[: sentences.shape[1]]  # [B, K, D]
+        tokens = torch.cat([words, seen], dim=1)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
         logits: Tensor = self.classifier(self.norm(self.blocks[-1](tokens, queries=steps)))
@@ -57,22 +58,61 @@ class FrameOrder(Objective):
     MERLOT encodes each frame for itself, with the same effect. As in TVTS, ordering need not train the text encoder
     (`tvts.detach_text`). Were alignment to share the shuffled pass, the encoder
     would learn that time means nothing.
+
+    Args:
+        k: sentences of a sample, at most.
+        keep: the share of the patches that training sees.
+        order_weight, align_weight: of the losses; these and what follows are as in TVTS, to compare the two.
+        temperature, align_chunk: of the alignment, as in `Tvts`.
+        head_depth, head_heads: of the head, as in `Tvts`.
+        detach_text: ordering does not train the text encoder.
+
+    Raises:
+        ArgumentError: heads that do not divide the width, or clips of one step.
     """
 
+    headline = "order_accuracy"
+
     def __init__(
-        self, encoder: Encoder, choice: FrameOrderParams, alignment: TvtsParams, *, k: int, keep: float
+        self,
+        encoder: Encoder,
+        *,
+        k: int = 4,
+        keep: float = 0.25,
+        order_weight: float = 2.0,
+        align_weight: float = 1.0,
+        temperature: float = 0.05,
+        align_chunk: int | None = None,
+        head_depth: int = 2,
+        head_heads: int | None = None,
+        detach_text: bool = True,
     ) -> None:
         super().__init__()
-        self.encoder, self.choice, self.alignment, self.keep = encoder, choice, alignment, keep
-        self.headline = "order_accuracy"
+        if encoder.video.steps < 2:
+            raise ArgumentError("encoder", "sees clips of one step in time, which has no order")
+        self.encoder, self.keep = encoder, keep
+        self.order_weight, self.align_weight, self.detach_text = order_weight, align_weight, detach_text
+        self.temperature, self.align_chunk = temperature, align_chunk
         self.head = FrameHead(
             video_width=encoder.video.width,
             text_width=encoder.text.width,
             steps=encoder.video.steps,
             k=k,
-            depth=choice.head_depth,
-            heads=choice.head_heads,
+            depth=head_depth,
+            heads=heads_of(encoder, head_heads),
         )
+
+    @classmethod
+    def from_params(cls, encoder: Encoder, params: PretrainParams) -> FrameOrder:
+        """As `pretrain.frame_order` of params.yaml says; temperature, align_chunk and detach_text are those of
+        `pretrain.tvts`.
+
+        Raises:
+            InputError: as above; the message names the key.
+        """
+        shared = params.tvts.model_dump(include={"temperature", "align_chunk", "detach_text"})
+        with keyed("pretrain.frame_order", {"encoder": "pretrain.video"}):
+            return cls(encoder, k=params.k, keep=params.keep, **params.frame_order.model_dump(), **shared)
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """ "loss", "order_loss" and the training "order_accuracy"; "align_loss" where it has a weight."""
@@ -80,22 +120,22 @@ class FrameOrder(Objective):
         order = draw.rand(steps).argsort(-1).to(batch.frames.device)  # [B, T]: which step is shown where
         keep = draw_patches(video, batch.frames, self.keep, draw)
         sentences = sentences_of(self.encoder, batch)  # [B, K, Dt]
-        told = sentences.detach() if self.alignment.detach_text else sentences
-        logits = self._order(batch, told, order, keep).float()
+        read = sentences.detach() if self.detach_text else sentences
+        logits = self.order_logits(batch, read, order, keep).float()
         order_loss = F.cross_entropy(logits.flatten(0, 1), order.flatten())
         accuracy = (logits.argmax(-1) == order).float().mean()
         figures = {"order_loss": order_loss, "order_accuracy": accuracy}
-        loss = self.choice.order_weight * order_loss
-        if self.choice.align_weight:
+        loss = self.order_weight * order_loss
+        if self.align_weight:
             tokens = video(batch.frames, keep)  # [B, 1 + T * kept, D]
-            figures["align_loss"] = align(self.encoder, tokens, sentences, self.alignment)
-            loss = loss + self.choice.align_weight * figures["align_loss"]
+            figures["align_loss"] = align(self.encoder, tokens, sentences, self.temperature, self.align_chunk)
+            loss = loss + self.align_weight * figures["align_loss"]
         return {"loss": loss, **figures}
 
     def _steps(self, batch: Batch) -> int:
         return batch.frames.shape[1] // self.encoder.video.tubelet
 
-    def _order(self, batch: Batch, sentences: Tensor, order: Tensor, keep: Tensor | None = None) -> Tensor:
+    def order_logits(self, batch: Batch, sentences: Tensor, order: Tensor, keep: Tensor | None = None) -> Tensor:
         """Logits [B, T, T] of the positions of the steps shown in this `order` [B, T]."""
         tokens = self.encoder.video(shuffled(batch.frames, order), keep, timed=False)
         return self.head(tokens[:, 1:], in_order(sentences, batch.order), order.shape[1])
@@ -110,7 +150,7 @@ class FrameOrder(Objective):
         blank = torch.zeros_like(sentences)
         tokens = self.encoder.video(shuffled(batch.frames, order), timed=False)[:, 1:]
         predicted, unread = (
-            self.head(tokens, in_order(told, batch.order), order.shape[1]).argmax(-1) for told in (sentences, blank)
+            self.head(tokens, in_order(read, batch.order), order.shape[1]).argmax(-1) for read in (sentences, blank)
         )
         return {"v": v, "t": t, "order": order, "predicted": predicted, "blank": unread}
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scriptsight.errors import InputError
+from scriptsight.errors import ArgumentError, keyed
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Block, LayerNorm, VideoViT, sincos
-from scriptsight.params.objectives import MaskedPixelsParams
+from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.training.objective import Draw, Objective
 
@@ -49,30 +49,57 @@ class PixelDecoder(nn.Module):
 
 
 class MaskedPixels(Objective):
-    """loss = mean squared error of the masked cubes' normalised pixels. Words play no part."""
+    """loss = mean squared error of the masked cubes' normalised pixels. Words play no part.
+
+    Args:
+        encoder: one with a ViT.
+        mask: the share of the patches that are hidden, the same ones at every step (the paper's 0.9).
+        decoder_width, decoder_depth, decoder_heads: of the decoder (the paper's, of a ViT-B: 384, 4 and 6).
+
+    Raises:
+        ArgumentError: an encoder without a ViT, or heads that do not divide the decoder's width.
+    """
 
     headline = "masked_fit"
 
-    def __init__(self, encoder: Encoder, choice: MaskedPixelsParams) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        mask: float = 0.9,
+        decoder_width: int = 384,
+        decoder_depth: int = 4,
+        decoder_heads: int = 6,
+    ) -> None:
         super().__init__()
         video = encoder.video
         if not isinstance(video, VideoViT):
-            raise InputError(
-                "pretrain.objective masked_pixels leaves patches out, which needs pretrain.video.kind vit."
-            )
-        self.encoder, self.choice = encoder, choice
+            raise ArgumentError("encoder", "has no ViT, and masked pixels leave patches out: take a VideoViT")
+        if decoder_width % decoder_heads:
+            raise ArgumentError("decoder_width", f"{decoder_width} is no multiple of decoder_heads {decoder_heads}")
+        self.encoder, self.mask = encoder, mask
         self.decoder = PixelDecoder(
             video_width=video.width,
             cubes=video.steps * video.patches,
             pixels=3 * video.tubelet * video.patch**2,
-            width=choice.decoder_width,
-            depth=choice.decoder_depth,
-            heads=choice.decoder_heads,
+            width=decoder_width,
+            depth=decoder_depth,
+            heads=decoder_heads,
         )
+
+    @classmethod
+    def from_params(cls, encoder: Encoder, params: PretrainParams) -> MaskedPixels:
+        """As `pretrain.masked_pixels` of params.yaml says.
+
+        Raises:
+            InputError: as above; the message names the key.
+        """
+        with keyed("pretrain.masked_pixels", {"encoder": "pretrain.video.kind"}):
+            return cls(encoder, **params.masked_pixels.model_dump())
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """ "loss" alone."""
-        predicted, target = self._predict(batch, draw.rand(self._video.patches))
+        predicted, target = self.predict(batch, draw.rand(self._video.patches))
         return {"loss": F.mse_loss(predicted, target)}
 
     @property
@@ -80,11 +107,11 @@ class MaskedPixels(Objective):
         assert isinstance(self.encoder.video, VideoViT)
         return self.encoder.video
 
-    def _predict(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Predicted and true pixels of the masked cubes, float32 [B, T * masked, pixels], with tubes drawn by `noise`
         [B, P]."""
         video, device = self._video, batch.frames.device
-        seen, masked = (places.to(device) for places in draw_tubes(noise, self.choice.mask))  # [B, kept], [B, masked]
+        seen, masked = (places.to(device) for places in draw_tubes(noise, self.mask))  # [B, kept], [B, masked]
         cubes = video.cubes(batch.frames)  # uint8 [B, T, P, pixels]
         steps = cubes.shape[1]
         tokens = video(batch.frames, seen[:, None].expand(-1, steps, -1))  # [B, 1 + T * kept, D]
@@ -97,7 +124,7 @@ class MaskedPixels(Objective):
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over all masked pixels of the batch: the squared "error", and that of each cube's "mean"."""
         generator = torch.Generator().manual_seed(0)  # the same tubes at every validation
-        predicted, target = self._predict(
+        predicted, target = self.predict(
             batch, torch.rand(len(batch.frames), self._video.patches, generator=generator)
         )
         return {"error": (predicted - target).square().sum(), "mean": target.square().sum()}

@@ -1,4 +1,4 @@
-"""Telling N pairs apart without N scores: noise-contrastive estimation against memory banks (CPD, section 3.2).
+"""Distinguishing N pairs without N scores: noise-contrastive estimation against memory banks (CPD, section 3.2).
 
 Scores are cosines over the temperature. Letters: B anchors of this process, m noise rows, N rows of a bank, E width.
 """
@@ -115,7 +115,7 @@ def infonce_loss(positive: Tensor, negative: Tensor, same: Tensor) -> Tensor:
 
 
 def nce_figures(scores: Tensor, m: int, means: Sequence[float]) -> dict[str, float]:
-    """How well pairs that no bank knows are told apart, each with the other pairs as its noise.
+    """How well pairs that no bank knows are distinguished, each with the other pairs as its noise.
 
     Args:
         scores: float64 [n, n], of text i with video j.
@@ -124,7 +124,7 @@ def nce_figures(scores: Tensor, m: int, means: Sequence[float]) -> dict[str, flo
     Returns:
         "nce_loss", both directions summed, the noise's part scaled to m; "nce_loss_chance", that of one who
         knows only that there are m noise pairs for each true one; "nce_accuracy", the mean of the shares of true
-        pairs and of noise that are told right at even odds, p against 1 / N (at the odds of h, m to one, hardly
+        pairs and of noise that are recognised at even odds, p against 1 / N (at the odds of h, m to one, hardly
         any pair that no bank knows is taken for a true one), and its "chance".
     """
     loss, accuracy = 0.0, 0.0

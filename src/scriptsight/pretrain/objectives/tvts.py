@@ -13,12 +13,14 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from scriptsight import distributed
-from scriptsight.errors import InputError
+from scriptsight.errors import ArgumentError, keyed
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Block, LayerNorm, VideoEncoder, sample_patches, sincos
-from scriptsight.params.objectives import TvtsParams
+from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.training.objective import Draw, Objective
+
+HeadText = Literal["projected", "plain"]
 
 
 class SortingHead(nn.Module):
@@ -39,19 +41,20 @@ class SortingHead(nn.Module):
         depth: int,
         heads: int,
         temporal_embedding: bool,
-        text: Literal["projected", "plain"],
+        head_text: HeadText,
     ) -> None:
         super().__init__()
         self.k, self.steps = k, steps
         self.text_input: nn.Module
-        if text == "projected":
+        if head_text == "projected":
             self.text_input = nn.Sequential(nn.Linear(text_width, video_width), nn.LayerNorm(video_width))
         elif text_width == video_width:
             self.text_input = nn.Identity()
         else:
-            raise InputError(
-                f"pretrain.tvts.head_text: plain needs sentences as wide as video tokens, not {text_width} and "
-                f"{video_width}: take head_text: projected."
+            raise ArgumentError(
+                "head_text",
+                f"plain needs sentences as wide as video tokens, not {text_width} and {video_width}: take head_text: "
+                "projected.",
             )
         self.video_type = nn.Parameter(torch.zeros(video_width))
         self.text_type = nn.Parameter(torch.zeros(video_width))
@@ -77,40 +80,90 @@ class SortingHead(nn.Module):
 
 
 class Tvts(Objective):
-    """loss = sort_weight * sorting + align_weight * alignment; the paper has 2 and 1.
+    """loss = sort_weight * sorting + align_weight * alignment.
 
     A batch of pairs, one text a sample, is aligned only: the paper's second phase. With sort_weight 0 nothing is
     built or computed for sorting: what remains is `contrastive`, the paper's Frozen.
+
+    Args:
+        encoder: what is trained, with a ViT unless `keep` is 1.
+        k: transcripts a sample (the paper's 4).
+        keep: the share of the patches that training sees (the paper's 0.25).
+        sort_weight, align_weight: of the losses (the paper's 2 and 1).
+        temperature: of the alignment's cosines (0.05, of the official code).
+        align_chunk: rows of the similarity matrix that are held at once; None holds all.
+        head_depth: blocks of the sorting head (2).
+        head_heads: of its attention; None: one for each 64 dimensions, as in the paper.
+        head_text: how sentences come in: "plain" as they are (the paper's, for encoders of one width), or
+            "projected" to the video's width and normalised.
+        temporal_embedding: at the head's input, on video tokens. The paper has none; small models need one.
+        detach_text: sorting does not train the text encoder (the paper's).
+
+    Raises:
+        ArgumentError: both weights are 0, heads that do not divide the width, or `head_text` "plain" for encoders of
+            two widths.
     """
 
-    def __init__(self, encoder: Encoder, choice: TvtsParams, *, k: int, keep: float) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        k: int = 4,
+        keep: float = 0.25,
+        sort_weight: float = 2.0,
+        align_weight: float = 1.0,
+        temperature: float = 0.05,
+        align_chunk: int | None = None,
+        head_depth: int = 2,
+        head_heads: int | None = None,
+        head_text: HeadText = "plain",
+        temporal_embedding: bool = False,
+        detach_text: bool = True,
+    ) -> None:
         super().__init__()
-        self.encoder, self.choice, self.k, self.keep = encoder, choice, k, keep
-        self.headline = "sort_accuracy" if choice.sort_weight else "t2v_r1"
+        if not sort_weight and not align_weight:
+            raise ArgumentError("sort_weight", "and align_weight are both 0: there is nothing to learn")
+        self.encoder, self.k, self.keep = encoder, k, keep
+        self.sort_weight, self.align_weight, self.detach_text = sort_weight, align_weight, detach_text
+        self.temperature, self.align_chunk = temperature, align_chunk
+        self.headline = "sort_accuracy" if sort_weight else "t2v_r1"
         self.head = None
-        if choice.sort_weight:
+        if sort_weight:
             self.head = SortingHead(
                 video_width=encoder.video.width,
                 text_width=encoder.text.width,
                 steps=encoder.video.steps,
                 k=k,
-                depth=choice.head_depth,
-                heads=choice.head_heads,
-                temporal_embedding=choice.temporal_embedding,
-                text=choice.head_text,
+                depth=head_depth,
+                heads=heads_of(encoder, head_heads),
+                temporal_embedding=temporal_embedding,
+                head_text=head_text,
             )
+
+    @classmethod
+    def from_params(cls, encoder: Encoder, params: PretrainParams) -> Tvts:
+        """As the sections `pretrain` and `pretrain.tvts` of params.yaml say.
+
+        Raises:
+            InputError: as above; the message names the key.
+        """
+        with keyed("pretrain.tvts"):
+            objective = cls(encoder, k=params.k, keep=params.keep, **params.tvts.model_dump())
+        if next(iter(params.collections.values())).text != "script":
+            objective.headline = "t2v_r1"  # the collection that figures are about has nothing to sort
+        return objective
 
     def losses(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """ "loss" and "align_loss"; of scripts also "sort_loss" and the training "sort_accuracy"."""
         keep = draw_patches(self.encoder.video, batch.frames, self.keep, draw)
         tokens = self.encoder.video(batch.frames, keep)  # [B, 1 + T * kept, D]
         sentences = sentences_of(self.encoder, batch)  # [B, K, Dt]
-        figures = {"align_loss": align(self.encoder, tokens, sentences, self.choice)}
-        loss = self.choice.align_weight * figures["align_loss"]
+        figures = {"align_loss": align(self.encoder, tokens, sentences, self.temperature, self.align_chunk)}
+        loss = self.align_weight * figures["align_loss"]
         if batch.order is not None and self.head is not None:
             logits = self.sort(tokens, sentences).float()
             sort_loss = F.cross_entropy(logits.flatten(0, 1), batch.order.flatten())
-            loss = self.choice.sort_weight * sort_loss + loss
+            loss = self.sort_weight * sort_loss + loss
             accuracy = (logits.argmax(-1) == batch.order).float().mean()
             figures |= {"sort_loss": sort_loss, "sort_accuracy": accuracy}
         return {"loss": loss, **figures}
@@ -118,7 +171,7 @@ class Tvts(Objective):
     def sort(self, tokens: Tensor, sentences: Tensor) -> Tensor:
         """Logits [B, K, K]: row k scores the positions of transcript k."""
         assert self.head is not None
-        logits: Tensor = self.head(tokens, sentences.detach() if self.choice.detach_text else sentences)
+        logits: Tensor = self.head(tokens, sentences.detach() if self.detach_text else sentences)
         return logits
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
@@ -177,6 +230,20 @@ def draw_patches(video: VideoEncoder, frames: Tensor, share: float, draw: Draw) 
     return sample_patches(noise, share).to(frames.device)
 
 
+def heads_of(encoder: Encoder, heads: int | None) -> int:
+    """The attention heads of an objective's head over video tokens: as many as are said, else one for each 64
+    dimensions.
+
+    Raises:
+        ArgumentError: they do not divide the width of the tokens.
+    """
+    width = encoder.video.width
+    heads = heads or max(1, width // 64)
+    if width % heads:
+        raise ArgumentError("head_heads", f"{heads} does not divide the video encoder's width of {width}")
+    return heads
+
+
 def sentences_of(encoder: Encoder, batch: Batch) -> Tensor:
     """Sentence embeddings [B, K, Dt]; K is 1 in a batch of pairs."""
     ids, mask = encoder.text.tokenize(batch.texts)
@@ -191,10 +258,10 @@ def embed(encoder: Encoder, tokens: Tensor, sentences: Tensor) -> tuple[Tensor, 
     return v, t
 
 
-def align(encoder: Encoder, tokens: Tensor, sentences: Tensor, choice: TvtsParams) -> Tensor:
-    """The alignment loss of clips and scripts at the temperature of `choice`."""
+def align(encoder: Encoder, tokens: Tensor, sentences: Tensor, temperature: float, chunk: int | None) -> Tensor:
+    """The alignment loss of clips and scripts, from tokens [B, N, D] and sentences [B, K, Dt]."""
     v, t = embed(encoder, tokens, sentences)
-    return alignment_loss(v, t, choice.temperature, choice.align_chunk)
+    return alignment_loss(v, t, temperature, chunk)
 
 
 def recall(v: Tensor, t: Tensor) -> dict[str, float]:

@@ -1,0 +1,193 @@
+"""The commands of the project's checkout: what `scriptsight COMMAND` takes, and which module does it.
+
+pyproject.toml names each function here as an entry point of the group `scriptsight.commands`. The module that a
+command names has a `command(options)`. It is imported when the command runs: help must not wait for Prefect.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from flows import PROJECT
+from scriptsight.cli import describe
+from scriptsight.errors import InputError
+
+
+def run(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight run`."""
+    describe(
+        parser,
+        "Bring all stages up to date, and print the headline figures.",
+        "The stages are ingest, segment, pretrain, probe and retrieve. DVC decides what is stale, and every stage "
+        "is a Prefect flow. In the current folder, unless --workspace names another: a folder with an "
+        "overrides.yaml that says what differs from the project's params.yaml.",
+        ["scriptsight run", "scriptsight run --workspace my-videos"],
+        _late(parser, "flows.pipeline"),
+    )
+    parser.add_argument(
+        "--workspace", type=Path, metavar="DIR", help="run the pipeline of DIR, which holds an overrides.yaml"
+    )
+
+
+def sweep(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight sweep`."""
+    describe(
+        parser,
+        "Study which parameters are best, and what each is worth.",
+        "`sweep` in params.yaml says what is drawn, what it is judged by and how many trials there are in all. "
+        "Each trial is a short training on data/segments, measured on validation splits. Started again, a study "
+        "goes on where it was; started on several machines with one database, they share the work.",
+        ["scriptsight sweep", "scriptsight sweep --apply       # the best trial", "scriptsight sweep --apply 12"],
+        _late(parser, "flows.experiments.sweep.command"),
+    )
+    _params(parser)
+    parser.add_argument(
+        "--apply",
+        nargs="?",
+        const="best",
+        metavar="TRIAL",
+        help="write a trial's values into the parameters file; without a number those of the best (with two "
+        "objectives: the best first one among those with 95%% of the best second)",
+    )
+
+
+def compare(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight compare`."""
+    describe(
+        parser,
+        "Compare all objectives, trained the same way and measured alike.",
+        "They are trained on the narrated world. Interrupted, the same command goes on. What comes out is "
+        "DIR/PRESET/{table.md, table.csv, bars.png}, and an MLflow experiment. `quick` is one seed of the main "
+        "objectives; `full` is all objectives, three seeds with data of their own, at the same steps and at the "
+        "same seconds, and a second world in which order does not matter.",
+        ["scriptsight compare --preset quick", "scriptsight compare --preset full --out docs"],
+        _late(parser, "flows.experiments.compare"),
+    )
+    parser.add_argument("--preset", metavar="PRESET", default="quick", help="quick or full (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("compare"), metavar="DIR", help="where (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="trainings at a time (default: %(default)s)"
+    )
+    parser.add_argument("--table", action="store_true", help="only write the table of what is there")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="copy table and picture there as well, such as docs")
+
+
+def better(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight better`."""
+    describe(
+        parser,
+        "Is one model better than another, on the same test items?",
+        "A MODEL is an MLflow run (its id or the beginning of it), a version of the registered model or its "
+        "alias, or a folder in which stages left their outcomes (plots). One alone is compared with the champion; "
+        "with none, the newest run that was measured is. The answer and its picture also go to plots/better and "
+        "to the newer run.",
+        [
+            "scriptsight better                     # the newest model and the champion",
+            "scriptsight better 3f2a91 champion",
+            "scriptsight better old/plots plots --metric t2v/r1",
+        ],
+        _late(parser, "flows.experiments.better"),
+    )
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="two models, or one, or none")
+    parser.add_argument("--metric", help="the figure that decides (default: registry.metric of the parameters)")
+    _params(parser)
+
+
+def language(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight language`."""
+    describe(
+        parser,
+        "See how much of a corpus can be put in order by its words alone.",
+        "`ingest` and `segment` are brought up to date first. No model is needed: one that was trained is shown "
+        "beside the sorter of words (metrics/language.json, plots/language.png).",
+        ["scriptsight language --k 2 4 8", "scriptsight language --workspace my-videos --steps 3000"],
+        _late(parser, "flows.experiments.language"),
+    )
+    _params(parser)
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help="the corpus of DIR, with its overrides.yaml")
+    parser.add_argument(
+        "--k",
+        type=int,
+        nargs="+",
+        metavar="K",
+        help="transcripts of a script, beside those of pretrain.k (default: 2 to 6)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="of training, 64 scripts each (default: 300, for corpora of thousands of scripts, not of millions)",
+    )
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight register`."""
+    describe(
+        parser,
+        "Enter the model into MLflow's registry; the best is its champion.",
+        "The pipeline does this by itself with models/pretrained. A model whose figure is above chance and above "
+        "an untrained encoder becomes a version; the alias `champion` moves to it if it is better on the same "
+        "test items.",
+        ["scriptsight register"],
+        _late(parser, "flows.tracking.registry"),
+    )
+    _params(parser)
+
+
+def ui(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight ui`."""
+    describe(
+        parser,
+        "Serve the pages of Prefect and MLflow, until ctrl-C.",
+        "Prefect, http://127.0.0.1:4200, shows what ran; MLflow, http://127.0.0.1:5000, how models compare. What "
+        "is started while they are open appears on them.",
+        ["scriptsight ui"],
+        _late(parser, "flows.orchestration.ui"),
+    )
+
+
+def automations(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight automations`."""
+    describe(
+        parser,
+        "Have Prefect mark lost runs as crashed, and send notifications.",
+        "The server is that of PREFECT_API_URL, or of `scriptsight ui`. The command may be run again at any time.",
+        ["scriptsight automations --notify slack-webhook/team"],
+        _late(parser, "flows.orchestration.automations"),
+    )
+    parser.add_argument(
+        "--notify",
+        metavar="TYPE/NAME",
+        help="notify of failures and of worse models by this block of the server, as in slack-webhook/team",
+    )
+
+
+def _params(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--params", default="params.yaml", metavar="FILE", help="the parameters file (default: %(default)s)"
+    )
+
+
+def _late(parser: argparse.ArgumentParser, module: str) -> Callable[[argparse.Namespace], None]:
+    """Run `command` of a module of flows, which is imported then; an InputError ends it with one message."""
+
+    def command(options: argparse.Namespace) -> None:
+        try:
+            from flows.running.processes import exit_on_error
+
+            found = import_module(module)
+        except ModuleNotFoundError as error:
+            if (error.name or "flows").partition(".")[0] in ("flows", "scriptsight"):
+                raise  # a fault of ours
+            raise InputError(
+                f"The package {error.name!r} is not installed here: `make env` in {PROJECT} installs what this needs."
+            ) from error
+        with exit_on_error(parser.prog):
+            found.command(options)
+
+    return command
