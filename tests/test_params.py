@@ -1,8 +1,6 @@
 """params.yaml is typed: what is wrong is said with its key, its section and what is allowed."""
 
 import copy
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,14 +140,3 @@ def test_a_preset_stands_for_a_shape_and_replaces_it(values: dict[str, Any]) -> 
     found = parameters.build(merged).pretrain.video
     assert found.shape == {"kind": "vit", "width": 768, "depth": 12, "heads": 12, "patch": 16, "tubelet": 2}
     assert VitParams(**found.model_dump()) == found
-
-
-def test_the_overrides_of_the_readme_are_valid(values: dict[str, Any], tmp_path: Path) -> None:
-    """One after the other: later ones use the collections of earlier ones."""
-    blocks = re.findall(r"```yaml\n(.*?)```", Path("README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) >= 2
-    for block in blocks:
-        (tmp_path / "overrides.yaml").write_text(block)
-        values = reading.merge(values, reading.read_yaml(tmp_path / "overrides.yaml"))
-        values["segment"]["short_side"] = max(values["segment"]["short_side"], values["pretrain"]["size"])
-        parameters.build(values, "README.md")
