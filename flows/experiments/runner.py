@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess as Process
@@ -103,7 +103,7 @@ def run(
     """
     started = time.monotonic()
     (folder / EVENTS).unlink(missing_ok=True)
-    lines = _Lines(folder / EVENTS)
+    events = _events(folder / EVENTS)
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=_work, args=(work, _plain(settings), folder.resolve(), worker))
     process.start()
@@ -111,7 +111,7 @@ def run(
     try:
         while ended is None:
             over = not process.is_alive()  # before the last look, so that nothing is missed
-            for event in lines.new():
+            for event in next(events):
                 if "failure" in event:
                     ended = Attempt("failed", event["failure"])
                 elif (why := take(event["metrics"], event["step"], event["time"])) and ended is None:
@@ -119,7 +119,7 @@ def run(
             if ended is None and over:
                 ended = _over(process, folder)
             elif stopping.is_set():
-                ended = ended or Attempt("stopped", "the study was stopped")
+                ended = ended or Attempt("stopped", "its command was stopped")
             elif ended is None and time.monotonic() - started > most:
                 ended = Attempt("failed", f"over the time limit of {most:g} s")
             elif ended is None:
@@ -168,21 +168,18 @@ def _end(process: Process) -> None:
     process.join()
 
 
-class _Lines:
-    """The whole lines of a growing file that were not read yet."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._place = path, 0
-
-    def new(self) -> list[dict[str, Any]]:
-        if not self._path.is_file():
-            return []
-        with self._path.open("rb") as file:
-            file.seek(self._place)
-            text = file.read()
-        whole = text[: text.rfind(b"\n") + 1]
-        self._place += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+def _events(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """Whenever it is asked: what the growing file has got since, as far as its lines are whole."""
+    place = 0
+    while True:
+        new = b""
+        if path.is_file():
+            with path.open("rb") as file:
+                file.seek(place)
+                new = file.read()
+            new = new[: new.rfind(b"\n") + 1]
+            place += len(new)
+        yield [json.loads(line) for line in new.splitlines()]
 
 
 # --------------------------------------------------------------------------------------- in its process

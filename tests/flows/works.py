@@ -7,9 +7,12 @@ import signal
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+from flows.experiments import runner
 from flows.experiments.runner import Settings
+from flows.running import processes
 from scriptsight.errors import InputError
 from scriptsight.reporting import Reporter
 
@@ -47,3 +50,11 @@ def take_turns(settings: Settings, folder: Path, _: Reporter) -> dict[str, Any]:
                 raise
     print("a line for the log", file=sys.stderr)
     return {"turns": (folder / "turns.txt").read_text(encoding="utf-8").split()}
+
+
+if __name__ == "__main__":  # a command that has an experiment of five minutes made
+    from tests.flows import works
+
+    with processes.exit_on_error("command"):
+        runner.warm_up()
+        runner.run(works.take_turns, {"seconds": 300}, Path(sys.argv[1]), 0, stopping=Event())
