@@ -104,7 +104,7 @@ def test_the_test_command_of_the_readme_is_that_of_ci() -> None:
 
 def test_each_command_of_scriptsight_has_its_place_in_the_reference() -> None:
     page = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^    ([a-z]+)\b", generated.help_text("scriptsight"), re.MULTILINE)
+    listed = re.findall(r"^  ([a-z]+)  +", generated.help_text("scriptsight"), re.MULTILINE)
     assert len(listed) >= 2
     for name in listed:
         assert f"<!-- generated: help scriptsight {name} -->" in page
