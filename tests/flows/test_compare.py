@@ -72,7 +72,7 @@ def test_a_comparison_is_made_once_and_goes_on_where_it_was(tmp_path: Path, monk
     assert float(found["steps", "cpd"]["loop"]) == probed["loop"]["linear_top1"]
     assert float(found["steps", "cpd"]["slow_first"]) == probed["slow"]["order"]["first_frame_top1"]
     assert found["steps", "cpd"]["sorting"] == "" and found["steps", "tvts"]["sorting"] != ""
-    assert float(found["steps", "chance"]["t2v"]) == 1 / 8  # 2 films of 4 scenes
+    assert float(found["steps", "chance"]["t2v"]) == 1 / 4  # a film of 4 scenes
     assert "| CPD (NCE, memory banks) |" in table.read_text() and bars.stat().st_size > 10_000
 
     with pytest.raises(InputError, match=r"was made with other parameters .*--folder"):
