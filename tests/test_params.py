@@ -1,6 +1,7 @@
 """params.yaml is typed: what is wrong is said with its key, its section and what is allowed."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
