@@ -80,7 +80,7 @@ def _task() -> Any:
         retries=2,
         retry_delay_seconds=5,
         retry_condition_fn=may_pass,
-    )
+    )(do)
 
 
 def do(work: Work[Any], chunks: list[Chunk]) -> None:
