@@ -22,7 +22,7 @@ ui: env ## serve the pages of Prefect and MLflow on the loopback address, until 
 	@$(BIN)/scriptsight ui
 
 docs: env ## build the documentation in site/; a warning is an error
-	@$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean: ## remove what the stages made; DVC's cache can bring it back (dvc checkout)
 	@rm -rf data models plots .checkpoints .features .locks .sweeps .work
