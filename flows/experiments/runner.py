@@ -77,7 +77,7 @@ def found(folder: Path, settings: Settings) -> dict[str, Any] | None:
         return None
     if _settings(folder) != _plain(settings):
         raise InputError(
-            f"{folder} was made with other parameters, or by another version of scriptsight: remove what is to be "
+            f"{folder} was made with other parameters or by another version of scriptsight: remove what is to be "
             "made again, or give another --folder."
         )
     return read(folder / RESULT)
