@@ -15,7 +15,7 @@ from torch import Tensor
 from scriptsight import arithmetic, distributed
 from scriptsight.errors import InputError
 from scriptsight.files import digest, whole_file, write_json
-from scriptsight.models import bundle
+from scriptsight.models import bundle as bundles
 from scriptsight.params.models import HuggingFaceText, VectorText
 from scriptsight.params.pretrain import Engine, PretrainParams, Source
 from scriptsight.pictures import drawable
@@ -110,7 +110,7 @@ def run(
     return Result(outcome.val, outcome.speed)
 
 
-def _new(params: PretrainParams, learned: Sequence[tuple[Source, Segments]], reporter: Reporter) -> bundle.Encoder:
+def _new(params: PretrainParams, learned: Sequence[tuple[Source, Segments]], reporter: Reporter) -> bundles.Encoder:
     """A new encoder, its video part warm-started where `params` says from what."""
     encoder = encoders.build(params, learned)
     if params.video.init is not None:
@@ -119,11 +119,11 @@ def _new(params: PretrainParams, learned: Sequence[tuple[Source, Segments]], rep
     return encoder
 
 
-def _taken_over(params: PretrainParams) -> bundle.Encoder:
+def _taken_over(params: PretrainParams) -> bundles.Encoder:
     """The encoder of `params.start_from` with its own text encoder and vocabulary; its clips must be of the shape
     that `params` says."""
     assert params.start_from is not None
-    encoder = bundle.load(params.start_from)
+    encoder = bundles.load(params.start_from)
     kind = encoder.text.config["kind"]
     if kind != params.text.kind:
         raise InputError(
@@ -195,7 +195,7 @@ def _check_shares(params: PretrainParams) -> None:
         )
 
 
-def _set_engine(encoder: bundle.Encoder, engine: Engine) -> None:
+def _set_engine(encoder: bundles.Encoder, engine: Engine) -> None:
     encoder.video.checkpoint_blocks = engine.checkpoint_activations
     if engine.compile:
         encoder.video.compile()
@@ -219,21 +219,21 @@ def _plan(params: PretrainParams) -> TrainingPlan:
 
 
 def _write(
-    encoder: bundle.Encoder,
+    encoder: bundles.Encoder,
     outcome: Trained,
     memory: dict[str, Tensor],
     state: checkpoint.Checkpoints,
-    bundle_folder: Path,
-    best_folder: Path,
+    bundle: Path,
+    best: Path,
     metrics: Path,
     plots: Path,
     reporter: Reporter,
 ) -> None:
-    for folder, weights in ((best_folder, state.load_best()), (bundle_folder, outcome.weights)):
+    for folder, weights in ((best, state.load_best()), (bundle, outcome.weights)):
         own = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
-        bundle.save(encoder, folder, own)
+        bundles.save(encoder, folder, own)
     if memory:
-        with whole_file(bundle_folder / MEMORY) as partial:
+        with whole_file(bundle / MEMORY) as partial:
             save_file(memory, partial)
     pictures.write(outcome.history, outcome.val, plots, reporter)
     speed = {name: float(f"{value:.4g}") for name, value in outcome.speed.items()}
