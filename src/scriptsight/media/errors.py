@@ -41,6 +41,6 @@ def refusal(error: Exception) -> tuple[str, str]:
         raise error
     if isinstance(error, OSError):
         return "unreadable video", redacted(error)
-    words = redacted(f"{type(error).__name__}: {error}")[:300]
+    words = f"{type(error).__name__}: {redacted(str(error))[:300]}"
     # No table holds half a surrogate pair.
     return "unexpected error", words.encode(errors="backslashreplace").decode()
