@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ from tests.conftest import MakeVideo
 VIDEOS = 24
 MINE = {"mine": {"kind": "folder", "path": "v", "splits": {"*": "train"}}}
 SEGMENT: dict[str, Any] = small.segment_params(fps=8.0, short_side=48).model_dump()
+
+
+def late(do: Callable[[Sequence[bytes]], Any], lines: Sequence[bytes]) -> Any:
+    """Work that surely takes longer than a time limit of a millisecond, whose end is looked for now and then."""
+    time.sleep(2)
+    return do(lines)
 
 
 class Counting:
@@ -219,8 +226,9 @@ def test_a_world_is_not_rendered_again_for_other_cleaning() -> None:
 def test_a_video_that_is_not_rendered_in_time_is_a_reject_and_tried_again() -> None:
     def hasty(work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
         for number, chunk in enumerate(chunks):
-            late = work.part.__name__ == "RenderedPart" and number == 0
-            yield from parts.processes(replace(work, timeout=0.001) if late else work, [chunk], 1, workers=1)
+            first = work.part.__name__ == "RenderedPart" and number == 0
+            hurried = replace(work, timeout=0.001, do=partial(late, work.do)) if first else work
+            yield from parts.processes(hurried, [chunk], 1, workers=1)
 
     with pytest.raises(InputError, match=r"'clips': 17% was refused(.|\n)*2 x timed out(.|\n)*clips/test-00000\.mp4"):
         ingest.run(world_params(max_reject_share=0.1), mapper=hasty)
@@ -261,7 +269,7 @@ def test_the_limit_of_rejects_can_be_raised_without_doing_the_work_again() -> No
 def test_what_failed_in_passing_is_tried_again_and_nothing_else() -> None:
     def hasty(work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
         for number, chunk in enumerate(chunks):
-            hurried = replace(work, timeout=0.001) if number < 2 else work
+            hurried = replace(work, timeout=0.001, do=partial(late, work.do)) if number < 2 else work
             yield from parts.processes(hurried, [chunk], 1, workers=1)
 
     Path("v/05.mp4").write_text("no video")

@@ -8,7 +8,7 @@ import os
 from flows.running import processes
 
 os.setsid()  # a signal for the command's group is for the command, which then asks its experiments to end
-processes.die_with_parent()  # before the seconds that follow
+processes.killed_with_parent()  # before the seconds that follow
 
 import torch._dynamo  # noqa: E402 - torch's optimizers import it when they are first made
 import torch.distributed.checkpoint.state_dict  # noqa: E402, F401

@@ -31,20 +31,27 @@ def exit_on_error(name: str) -> Iterator[None]:
 
 
 def die_with_parent() -> None:
-    """Get SIGTERM when the parent ends (Linux): killing dvc would otherwise leave its stage running.
+    """Get SIGTERM once when the parent ends: killing dvc would otherwise leave its stage running.
 
-    Some shells (dash) stay between dvc and the stage and outlive dvc: then the shell's parent is watched.
+    The kernel's own signal (`killed_with_parent`) comes again for every thread of the parent that ends, and a
+    training that hears twice writes no checkpoint. So a thread watches here. Some shells (dash) stay between dvc and
+    the stage and outlive dvc: then the shell's parent is watched as well.
     """
-    if sys.platform != "linux":
-        return
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in sys/prctl.h
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
     parent = psutil.Process().parent()
     above = parent.parent() if parent and parent.name() in ("sh", "dash", "bash", "zsh") else None
-    if above:
-        threading.Thread(target=_end_with, args=(above,), daemon=True).start()
+    once = threading.Lock()
+    for process in filter(None, (parent, above)):
+        threading.Thread(target=_end_with, args=(process, once), daemon=True).start()
 
 
-def _end_with(process: psutil.Process) -> None:
+def _end_with(process: psutil.Process, once: threading.Lock) -> None:
     process.wait()
-    os.kill(os.getpid(), signal.SIGTERM)
+    if once.acquire(blocking=False):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def killed_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent ends (Linux): for a process without threads, which forks."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in sys/prctl.h
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

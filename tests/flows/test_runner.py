@@ -103,7 +103,8 @@ def test_it_ends_with_its_command_and_ctrl_c_is_for_the_command(tmp_path: Path, 
     command = subprocess.Popen(  # noqa: S603 - our own words
         [sys.executable, "-m", "tests.flows.works", str(tmp_path / "it")], cwd=PROJECT, start_new_session=True
     )
-    _until(lambda: (tmp_path / "it" / "turns.txt").is_file())
+    turns = tmp_path / "it" / "turns.txt"
+    _until(lambda: turns.is_file() and turns.read_text() == "begin\n")
     family = psutil.Process(command.pid).children(recursive=True)
     os.killpg(command.pid, how)  # ctrl-C goes to all processes of a terminal's group
     command.wait(30)

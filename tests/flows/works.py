@@ -38,9 +38,9 @@ def take_turns(settings: Settings, folder: Path, _: Reporter) -> dict[str, Any]:
     """Append a line when it begins and one when it ends, as slowly on SIGTERM as one that writes a checkpoint."""
     with (folder / "turns.txt").open("a", encoding="utf-8") as file:
         for line in ("begin", "end"):
-            file.write(f"{line}\n")
-            file.flush()
             try:
+                file.write(f"{line}\n")
+                file.flush()
                 time.sleep(settings["seconds"])
             except SystemExit:
                 time.sleep(2)
@@ -53,6 +53,7 @@ def take_turns(settings: Settings, folder: Path, _: Reporter) -> dict[str, Any]:
 if __name__ == "__main__":  # a command that has an experiment of five minutes made
     from tests.flows import works
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests may ignore ctrl-C
     with processes.exit_on_error("command"):
         runner.warm_up()
         runner.run(works.take_turns, {"seconds": 300}, Path(sys.argv[1]), 0, stopping=Event())

@@ -16,7 +16,8 @@ import pytest
 from scriptsight import catalogue, ingest, segment
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
-from scriptsight.ingest.sources import Entry
+from scriptsight.ingest.datasets import READERS
+from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.segment import SegmentParams
 from scriptsight.segments import Segments
 from tests import small
@@ -81,7 +82,10 @@ def test_a_video_may_be_a_stretch_of_its_file(make_video: MakeVideo, monkeypatch
     whole = Entry("whole", "train", "v/a.mp4", script="v/a.vtt")
     clips = [replace(whole, video_id="clip", start=2.0, end=9.5), replace(whole, video_id="gone", start=13.0)]
     clips += [replace(whole, video_id="silent", script=None, end=3.0)]
-    monkeypatch.setattr(ingest, "_source", lambda *_: iter([whole, *clips]))
+    listed = Listed()
+    for entry in (whole, *clips):
+        listed.add(entry)
+    monkeypatch.setitem(READERS, "folder", lambda *_: listed)
     ingest_folder()
     videos = list(catalogue.read("data/catalogue"))
     assert [(video.video_id, video.duration) for video in videos] == [("clip", 7.5), ("silent", 3), ("whole", 12)]
