@@ -126,11 +126,11 @@ def tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def searchable(folder: Path) -> Path:
+def searchable(folder: Path, said: str = "moves left") -> Path:
     """A model, and an index of two moments that it made, in the places where commands and README look for them."""
     made = tiny_bundle(folder / "models" / "pretrained")
     rows = [
-        segment("red", colour=(230, 0, 0), texts=["the red circle", "moves left"]),
+        segment("red", colour=(230, 0, 0), texts=["the red circle", said]),
         segment("blue", colour=(0, 0, 230), texts=["the blue square grows"]),
     ]
     write_segments(folder / "segments", "c", "test", rows)

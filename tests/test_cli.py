@@ -13,48 +13,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scriptsight import cli, retrieve
+from scriptsight import cli
 from scriptsight.cli import main
-from scriptsight.params.retrieve import RetrieveParams
 from tests import small
 from tests.conftest import MakeVideo
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    small.tiny_bundle(tmp_path / "model")
-    rows = [
-        small.segment("red", colour=(230, 0, 0), texts=["the red circle", "moves \x1b[31mleft"]),
-        small.segment("blue", colour=(0, 0, 230), texts=["the blue square grows"]),
-    ]
-    small.write_segments(tmp_path / "segments", "c", "test", rows)
-    chosen = RetrieveParams(
-        collection="c",
-        split="test",
-        protocol="segments",
-        dual_softmax=None,
-        index_splits=("test",),
-        more_collections=(),
-        search="auto",
-        map_points=0,
-        batch=2,
-        queries=(),
-        top=2,
-    )
-    retrieve.run(
-        chosen,
-        segments=tmp_path / "segments",
-        catalogue=tmp_path / "catalogue",
-        bundle=tmp_path / "model",
-        index=tmp_path / "index",
-        metrics=tmp_path / "retrieve.json",
-        plots=tmp_path / "plots",
-    )
-    return tmp_path
+    return small.searchable(tmp_path, said="moves \x1b[31mleft")
 
 
 def search(workspace: Path, *more: str) -> int:
-    return main(["search", "the red circle", "--index", f"{workspace}/index", "--model", f"{workspace}/model", *more])
+    return main(
+        [
+            "search",
+            "the red circle",
+            "--index",
+            f"{workspace}/models/index",
+            "--model",
+            f"{workspace}/models/pretrained",
+            *more,
+        ]
+    )
 
 
 def test_search_prints_a_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +56,7 @@ def test_search_prints_json(workspace: Path, capsys: pytest.CaptureFixture[str])
 
 def found(workspace: Path, capsys: pytest.CaptureFixture[str], *asked: str) -> list[str]:
     """The ids of the moments that a search prints."""
-    where = ["--index", f"{workspace}/index", "--model", f"{workspace}/model"]
+    where = ["--index", f"{workspace}/models/index", "--model", f"{workspace}/models/pretrained"]
     assert main(["search", *asked, *where, "--json"]) == 0
     return [moment["segment_id"] for moment in json.loads(capsys.readouterr().out)]
 
@@ -102,7 +83,7 @@ def test_embed_writes_vectors_of_windows(
 ) -> None:
     paths = [str(make_video(workspace / f"{name}.mp4", seconds=seconds)) for name, seconds in (("a", 2), ("b", 5))]
     out = workspace / "vectors.npz"
-    command = ["embed", *paths, "--out", str(out), "--window", "2.5", "--model", f"{workspace}/model"]
+    command = ["embed", *paths, "--out", str(out), "--window", "2.5", "--model", f"{workspace}/models/pretrained"]
     assert main(command) == 0
     assert capsys.readouterr().out == f"{out}: 3 vectors of 8 from 2 videos\n"
     with np.load(out, allow_pickle=False) as written:
@@ -117,7 +98,7 @@ def test_embed_names_the_file_that_fails(workspace: Path, capsys: pytest.Capture
     broken = workspace / "broken.mp4"
     broken.write_bytes(b"no video at all" * 100)
     out = workspace / "vectors.npz"
-    assert main(["embed", str(broken), "--out", str(out), "--model", f"{workspace}/model"]) == 1
+    assert main(["embed", str(broken), "--out", str(out), "--model", f"{workspace}/models/pretrained"]) == 1
     assert "broken.mp4" in capsys.readouterr().err and not out.exists()
 
 
@@ -131,9 +112,6 @@ def test_an_input_error_is_one_line_and_status_1(workspace: Path, capsys: pytest
 def test_defaults_are_those_of_the_workspace(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (workspace / "models").mkdir()
-    (workspace / "index").rename(workspace / "models" / "index")
-    (workspace / "model").rename(workspace / "models" / "pretrained")
     monkeypatch.chdir(workspace)
     assert main(["search", "blue"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
