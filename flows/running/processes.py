@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import sys
 import threading
@@ -45,7 +46,14 @@ def die_with_parent() -> None:
 
 
 def _end_with(process: psutil.Process, once: threading.Lock) -> None:
-    process.wait()
+    try:
+        ended = select.poll()
+        ended.register(os.pidfd_open(process.pid), select.POLLIN)  # also of a parent that nobody asks after
+        ended.poll()
+    except ProcessLookupError:  # it has ended already
+        pass
+    except (AttributeError, OSError):  # no such descriptors here
+        process.wait()
     if once.acquire(blocking=False):
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -161,7 +161,13 @@ class Servers:
         process = self._running.pop(service)
         process.send_signal(signal.SIGINT if service == "postgres" else signal.SIGTERM)  # as their images say
         patience = 120 if "stop_grace_period" in self.services[service] else 60  # the worker has two minutes
-        process.wait(timeout=patience)
+        try:
+            process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            if service != "worker":
+                raise
+            process.kill()  # as compose does then; Prefect's worker, on a busy machine, may wait for longer
+            process.wait()
 
     def kill_all(self) -> None:
         """End what was started, at once."""
