@@ -23,6 +23,7 @@ import simplejpeg
 import torch
 from torch.nn import functional as F
 
+from benchmarks.machine import processor
 from scriptsight import arithmetic, clips, features
 from scriptsight.clips import View
 from scriptsight.models.bundle import Encoder
@@ -66,7 +67,8 @@ def main() -> None:
     for name, value in best.items():
         print(f"{name:>9}: {len(segments) / value:.2f} segments a second")
     cosines = [cosine(found[kind][:, 0], expected[kind]).min() for kind in KINDS]
-    print(json.dumps({"speedup": round(best["reference"] / best["ours"], 2), "cosine_min": round(min(cosines), 6)}))
+    speedup = round(best["reference"] / best["ours"], 2)
+    print(json.dumps({"speedup": speedup, "cosine_min": round(min(cosines), 6), "processor": processor()}))
 
 
 def one_after_the_other(encoder: Encoder, segments: Segments, batch: int) -> dict[str, np.ndarray]:

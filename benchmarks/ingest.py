@@ -27,6 +27,7 @@ import av
 import numpy as np
 import psutil
 
+from benchmarks.machine import processor
 from scriptsight import ingest, segment
 from scriptsight.params import reading
 from scriptsight.params.ingest import IngestParams
@@ -61,7 +62,7 @@ def main() -> None:
         "peak_mb_1x": peaks[0],
         "peak_mb_10x": peaks[1],
     }
-    print(json.dumps(figures))
+    print(json.dumps({**figures, "processor": processor()}))
 
 
 def drawn_films(folder: Path) -> Path:

@@ -26,6 +26,7 @@ import cv2
 import decord
 import numpy as np
 
+from benchmarks.machine import processor
 from scriptsight import ingest, segment
 from scriptsight.params import reading
 from scriptsight.params.ingest import IngestParams
@@ -56,7 +57,7 @@ def main() -> None:
             for number, seconds in enumerate((45, 69)):  # three stretches each
                 draw(source / f"{number}.mp4", seconds, seed=number)
         figures = compare(cut(source), arguments.repeats)
-    print(json.dumps(figures))
+    print(json.dumps({**figures, "processor": processor()}))
 
 
 def draw(path: Path, seconds: int, seed: int) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from benchmarks.machine import processor
 from scriptsight.pretrain.objectives import nce
 from scriptsight.pretrain.objectives.nce import Bank
 
@@ -93,7 +94,7 @@ def main() -> None:
             )
         for name, figure in (("speedup", "seconds"), ("memory", "extra_mb")):
             ratios[name][f"{name}_{m}"] = round(found["per_sample"][figure] / found["shared"][figure], 1)
-    print(json.dumps(ratios["speedup"] | ratios["memory"]))
+    print(json.dumps({**ratios["speedup"], **ratios["memory"], "processor": processor()}))
 
 
 if __name__ == "__main__":

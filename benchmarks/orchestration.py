@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.machine import processor
+
 TINY = """
 ingest:
   collections:
@@ -70,7 +72,7 @@ def main() -> None:
         "stages_s": seconds,
         "imports_s": round(sum(stage["import_s"] for stage in stages.values()), 2),
     }
-    print(json.dumps(figures))
+    print(json.dumps({**figures, "processor": processor()}))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from benchmarks.machine import processor
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import scan
 from scriptsight.retrieve.index import Index
@@ -52,7 +53,7 @@ def main() -> None:
         found |= graph(vectors[: options.graph_moments], drawn(SINGLE, options.latent, seed=3))
     if options.part in ("load", "all"):
         found |= load(vectors)
-    print(json.dumps(found))
+    print(json.dumps({**found, "processor": processor()}))
 
 
 def drawn(rows: int, latent: int, seed: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from benchmarks.machine import processor
 from flows import parameters
 from scriptsight import pretrain, probe, retrieve
 
@@ -67,7 +68,7 @@ def main() -> None:
         }
         for name in next(iter(rows.values()))
     }
-    print(json.dumps({"seeds": list(rows), **figures}))
+    print(json.dumps({"seeds": list(rows), **figures, "processor": processor()}))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from benchmarks.machine import processor
 from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.text import TextEncoder
@@ -72,7 +73,8 @@ def main() -> None:
     print(f"{TITLES} titles in batches of {BATCH}: {again:.2f} s an epoch recomputed;")
     print(f"{once:.2f} s for all at once, then {1000 * looked_up:.1f} ms an epoch looked up")
     speedups = {count: count * again / (once + count * looked_up) for count in EPOCHS}
-    print(json.dumps({f"speedup_{count}_epochs": round(value, 1) for count, value in speedups.items()}))
+    found = {f"speedup_{count}_epochs": round(value, 1) for count, value in speedups.items()}
+    print(json.dumps({**found, "processor": processor()}))
 
 
 if __name__ == "__main__":

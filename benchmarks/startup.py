@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from benchmarks.machine import processor
 
 
 def main() -> None:
@@ -47,14 +48,6 @@ def main() -> None:
     for name, case in cases.items():
         print(f"{' '.join([Path(case[0]).name, *case[1:]]):32} {found[name]}")
     print(json.dumps({**found, "processor": processor()}))
-
-
-def processor() -> str:
-    """The processor's name, as Linux knows it or as Python does."""
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text(encoding="utf-8").splitlines() if known.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

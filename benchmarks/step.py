@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.machine import processor
 from scriptsight.arithmetic import deterministic
 from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
@@ -409,7 +410,7 @@ def main() -> None:
         print(f"{name}: {found['speedup']:.1f}x, MFU {found['ours']['mfu']:.2f}; kept in {kept}")
     else:
         print("No GPU here: the CPU part only.")
-    print(json.dumps(figures))
+    print(json.dumps({**figures, "processor": processor()}))
 
 
 if __name__ == "__main__":

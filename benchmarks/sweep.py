@@ -25,6 +25,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from benchmarks.machine import processor
 from flows import parameters
 from scriptsight.params import reading
 
@@ -84,7 +85,7 @@ def main() -> None:
     figures: dict[str, Any] = {"trials": options.trials, "workers": found}
     if {1, 2} <= found.keys():
         figures["speedup"] = round(found[1]["study_s"] / found[2]["study_s"], 2)
-    print(json.dumps(figures))
+    print(json.dumps({**figures, "processor": processor()}))
 
 
 if __name__ == "__main__":

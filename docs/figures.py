@@ -148,6 +148,11 @@ BENCHMARKS = {
         "{speedup:.1f}x; {cosine_min:.5f}",
         "OMP_NUM_THREADS=1 python benchmarks/features.py",
     ),
+    "startup": Benchmark(
+        "seconds, medians: Python alone, with `import scriptsight`; `scriptsight --help`",
+        "{python[median_s]:.2f}, {import[median_s]:.2f}; {help[median_s]:.2f}",
+        "python benchmarks/startup.py",
+    ),
     "orchestration": Benchmark(
         "a whole run of the default pipeline: seconds in all, seconds that are not the stages' own work, of which "
         "imports",
@@ -264,12 +269,13 @@ class Figures:
             yield [re.sub(r"{([^{}]+)}", lambda match: self.text(match[1]), cell) for cell in row]
 
     def _benchmarks(self) -> Iterator[list[str]]:
-        yield ["measured", "value", "command"]
+        yield ["measured", "value", "on", "command"]
         for name, row in BENCHMARKS.items():
             file = f"benchmarks/results/{name}.json"
             if self._results.read(file) is not None:
                 try:
-                    yield [row.what, row.value.format(**self._json(file)), f"`{row.command}`"]
+                    found = self._json(file)
+                    yield [row.what, row.value.format(**found), found["processor"], f"`{row.command}`"]
                 except (LookupError, TypeError, ValueError) as error:
                     raise InputError(f"{file} is not the JSON line of `{row.command}`: {error!r}") from None
         for file in self._results.names("benchmarks/results"):
@@ -277,7 +283,7 @@ class Figures:
             if "gpu" in found:
                 what = f"the same step on {found['gpu']}, bf16 against fp32, each at its best batch size; MFU"
                 value = f"{found['speedup']:.1f}x; {found['ours']['mfu']:.2f}"
-                yield [what, value, "`python benchmarks/step.py`"]
+                yield [what, value, "", "`python benchmarks/step.py`"]
 
     def _standing(self, world: str, budget: str) -> Standing:
         """All objectives' seeds in one world and by one budget; the reference is the same by both budgets."""

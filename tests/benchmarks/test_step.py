@@ -21,5 +21,5 @@ def test_the_step_benchmark_compares_equal_computations() -> None:
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
-    assert set(figures) == {"speedup", "max_abs_diff", "data_wait_share", "peak_mb", "reference_peak_mb"}
+    assert set(figures) == {"speedup", "max_abs_diff", "data_wait_share", "peak_mb", "reference_peak_mb", "processor"}
     assert figures["max_abs_diff"] < 1e-5
