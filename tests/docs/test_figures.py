@@ -70,11 +70,11 @@ def test_a_benchmark_has_a_row_once_its_result_is_there(project: Path) -> None:
     assert "features.py" not in (project / "README.md").read_text()
     results = project / "benchmarks/results"
     results.mkdir(parents=True)
-    (results / "features.json").write_text('{"speedup": 3.74, "cosine_min": 0.999971}')
+    (results / "features.json").write_text('{"speedup": 3.74, "cosine_min": 0.999971, "processor": "Some CPU"}')
     (results / "SOME_GPU.json").write_text('{"gpu": "Some GPU", "speedup": 7.12, "ours": {"mfu": 0.41}}')
     assert figures.main([], project) == 0
     text = (project / "README.md").read_text()
-    assert "| 3.7x; 0.99997 | `OMP_NUM_THREADS=1 python benchmarks/features.py` |" in text
+    assert "| 3.7x; 0.99997 | Some CPU | `OMP_NUM_THREADS=1 python benchmarks/features.py` |" in text
     assert "on Some GPU" in text and "| 7.1x; 0.41 |" in text
 
 
