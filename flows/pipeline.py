@@ -18,7 +18,6 @@ from flows import parameters, reachable
 from flows.orchestration import server
 from flows.running import headlines, locks, workspace
 from scriptsight import cli, files, redaction
-from scriptsight.errors import InputError
 
 if TYPE_CHECKING:
     from flows.orchestration.pipeline import PipelineRun
@@ -35,7 +34,7 @@ def command(options: argparse.Namespace) -> None:
         workspace.prepare(folder)
         os.chdir(folder)
     settings = parameters.load()
-    require()
+    workspace.require()
     from flows.running import repository
 
     with locks.lock("pipeline"):
@@ -99,16 +98,6 @@ def _run_flow(reasons: dict[str, str]) -> PipelineRun:
     if not ran.outcomes or ran.outcomes[-1].how != "failed":
         state.result()  # an error of the pipeline itself is raised with its traceback
     return ran
-
-
-def require() -> None:
-    """See that the current folder holds a pipeline.
-
-    Raises:
-        InputError: it does not.
-    """
-    if not Path("dvc.yaml").is_file() or not Path(".dvc").is_dir():
-        raise InputError(f"There is no pipeline (dvc.yaml, .dvc) in {Path.cwd()}: run in the project's folder.")
 
 
 def _report(outcomes: list[StageOutcome]) -> None:

@@ -14,10 +14,9 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows import parameters
 from flows.orchestration.pipeline import PipelineRun, bring_up_to_date
-from flows.pipeline import require
 from flows.running import locks, processes
 from flows.running.repository import RemoteFailed, pull, push, require_remote
-from flows.running.workspace import prepare
+from flows.running.workspace import prepare, require
 from scriptsight.errors import InputError
 
 StageName = Literal["ingest", "segment", "pretrain", "probe", "retrieve"]  # choices of a form, which are fixed

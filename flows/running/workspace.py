@@ -64,6 +64,16 @@ def prepare(folder: Path) -> None:
         )
 
 
+def require() -> None:
+    """See that the current folder holds a pipeline.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not Path("dvc.yaml").is_file() or not Path(".dvc").is_dir():
+        raise InputError(f"There is no pipeline (dvc.yaml, .dvc) in {Path.cwd()}: run in the project's folder.")
+
+
 def _pipeline(folder: Path, merged: dict[str, Any]) -> dict[str, Any]:
     """The project's dvc.yaml, its code dependencies re-rooted and the folders of videos added.
 

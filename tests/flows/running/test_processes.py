@@ -37,3 +37,29 @@ def test_a_stage_dies_with_dvc(shell: str) -> None:
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
     dvc.stdout.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="a parent that nobody asks after is seen on Linux only")
+def test_a_killed_parent_of_many_threads_is_heard_of_once(tmp_path: Path) -> None:
+    """Also while nobody has asked after it, as when whoever started it reads what its children still write."""
+    heard = tmp_path / "heard"
+    child = (
+        "import signal, time; from flows.running.processes import die_with_parent\n"
+        f"def hear(*_): open({str(heard)!r}, 'a').write('x')\n"
+        "signal.signal(signal.SIGTERM, hear); die_with_parent(); print(1, flush=True)\n"
+        "end = time.monotonic() + 3\n"
+        "while time.monotonic() < end: time.sleep(0.1)"
+    )
+    parent = (
+        "import subprocess, sys, threading, time\n"
+        "for _ in range(8): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "threading.Thread(target=subprocess.Popen, args=([sys.executable, '-c', sys.argv[1]],)).start()\n"
+        "time.sleep(60)"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", parent, child], stdout=subprocess.PIPE)  # noqa: S603
+    assert starter.stdout and starter.stdout.readline() == b"1\n"
+    starter.kill()
+    assert starter.stdout.read() == b""  # to the end of the child, which holds the other end
+    starter.wait()
+    starter.stdout.close()
+    assert heard.read_text() == "x"
