@@ -28,12 +28,14 @@ class Script:
         dropped: entries whose times can't be read.
         language: as the file itself states it, e.g. "en".
         kind: only "captions" is speech.
+        doubts: what of it may have been read wrongly and why, a sentence each; a person should look.
     """
 
     cues: list[Cue]
     dropped: int
     language: str | None = None
     kind: Kind = "captions"
+    doubts: tuple[str, ...] = ()
 
 
 class CaptionError(InputError):

@@ -21,7 +21,9 @@ from scriptsight.redaction import redacted
 
 TRANSCRIPTS = Path(".transcripts")  # what was heard is kept from run to run: hearing takes hours
 # Reasons that refuse nothing, or a part only: neither a video nor a whole file of captions.
-FINDINGS = frozenset({"cues dropped", "cues seem shifted", "cues seem stretched", OTHER_LANGUAGES})
+FINDINGS = frozenset(
+    {"captions in doubt", "cues dropped", "cues seem shifted", "cues seem stretched", OTHER_LANGUAGES}
+)
 
 
 def describe(
@@ -135,11 +137,12 @@ def _cleaned(
     cleaned: Counter[str],
 ) -> list[Cue]:
     """The cues after cleaning, with what was found in `rejects` and `cleaned`."""
+    source = entry.script or entry.uri
+    rejects += [Reject(collection, source, "captions in doubt", doubt) for doubt in script.doubts]
     if not script.cues and not script.dropped:
         return []
     found = cleaning.clean(script.cues, choice.cleaning, duration or None)
     cleaned.update({**found.counts, "unreadable_times": script.dropped})
-    source = entry.script or entry.uri
     if wrong := found.wrong_times + script.dropped:
         late = found.counts.get("late_times", 0)
         detail = f"{wrong} with wrong times, {late} of them after the video's end at {duration:.2f} s"
