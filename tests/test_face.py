@@ -133,6 +133,8 @@ def test_a_model_is_built_saved_and_loaded(tmp_path: Path) -> None:
         (lambda: scriptsight.Tvts(tiny(), head_heads=3), "^head_heads 3 does not divide .* width of 32"),
         (lambda: scriptsight.Tvts(tiny()), "^head_text plain needs sentences as wide as video tokens, not 16 and 32"),
         (lambda: scriptsight.Tvts(tiny(), sort_weight=0, align_weight=0), "^sort_weight and align_weight are both 0"),
+        (lambda: scriptsight.Tvts(resnet()), "^keep 0.25 leaves patches out, which only a ViT can"),
+        (lambda: scriptsight.Cpd(resnet(), keep=0.5), "^keep 0.5 leaves patches out"),
         (lambda: scriptsight.Cpd(tiny(), noise=0), "^noise 0 is under 1"),
         (lambda: scriptsight.Cpd(tiny(), estimator="nce"), "^estimator 'nce' is none of shared, per_sample, infonce"),  # type: ignore[arg-type]
         (lambda: scriptsight.MaskedPixels(tiny(), decoder_width=10), "^decoder_width 10 is no multiple"),
@@ -141,6 +143,11 @@ def test_a_model_is_built_saved_and_loaded(tmp_path: Path) -> None:
 def test_what_can_not_be_built_is_named_by_its_argument(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         build()
+
+
+def resnet() -> scriptsight.Encoder:
+    text = scriptsight.TextEncoder.words([small.WORDS], width=16)
+    return scriptsight.Encoder(scriptsight.ResNet3d(depth=18, size=32, frames=4), text, embed_dim=8)
 
 
 def vit(**changes: int) -> scriptsight.VideoViT:

@@ -110,7 +110,8 @@ def test_each_command_of_scriptsight_has_its_place_in_the_reference() -> None:
         assert f"<!-- generated: help scriptsight {name} -->" in page
 
 
-def _plain(block: str) -> dict[str, Any]:
+def plain(block: str) -> dict[str, Any]:
+    """The values of a block of YAML."""
     values: dict[str, Any] = YAML(typ="safe", pure=True).load(block)
     return values
 
@@ -118,7 +119,7 @@ def _plain(block: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("page", "block"), list(blocks("yaml")))
 def test_a_block_of_yaml_fits_the_parameters(page: str, block: str) -> None:
     """As overrides of a workspace, or as collections where it has no section."""
-    base, values = reading.read_yaml(ROOT / "params.yaml"), _plain(block)
+    base, values = reading.read_yaml(ROOT / "params.yaml"), plain(block)
     if not values.keys() <= base.keys():
         collections: Mapping[str, Any] = base["ingest"]["collections"] | values
         values = {"ingest": {"collections": collections}}

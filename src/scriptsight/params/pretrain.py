@@ -17,7 +17,7 @@ from scriptsight.params.objectives import (
     ObjectiveName,
     TvtsParams,
 )
-from scriptsight.params.optimization import Optimizer, Schedule
+from scriptsight.params.optimization import Milestones, Optimizer, Schedule
 
 
 class Source(Section):
@@ -128,6 +128,14 @@ class PretrainParams(Section):
     def objectives(self) -> list[str]:
         """What `objective` comes to: its own name, or those of `joint`."""
         return list(self.joint.objectives) if self.objective == "joint" else [self.objective]
+
+    @model_validator(mode="after")
+    def _milestones_come(self) -> PretrainParams:
+        if isinstance(self.schedule, Milestones) and max(self.schedule.at, default=0) >= self.steps:
+            raise ValueError(
+                f"schedule.at {max(self.schedule.at)} never comes in {self.steps} steps: lower it, or raise steps"
+            )
+        return self
 
     @model_validator(mode="after")
     def _objectives_fit(self) -> PretrainParams:

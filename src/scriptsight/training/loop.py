@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +35,6 @@ REMEDY = (
 
 class NonFiniteLoss(InputError):
     """The loss or its gradient is no number any more; nothing was updated with it."""
-
-
-class AnyBatch(Protocol):
-    """What the loop itself needs of a batch."""
-
-    @property
-    def segment_ids(self) -> list[str]: ...
-
-    def to(self, device: torch.device) -> Any: ...
 
 
 @dataclass(frozen=True)

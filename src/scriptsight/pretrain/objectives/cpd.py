@@ -18,7 +18,7 @@ from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.pretrain.objectives import nce
 from scriptsight.pretrain.objectives.nce import Bank
-from scriptsight.pretrain.objectives.tvts import draw_patches, embed, recall
+from scriptsight.pretrain.objectives.tvts import draw_patches, embed, recall, share_of
 from scriptsight.training.objective import Draw, Objective
 
 CHUNK = 256  # texts that are encoded together when a frozen text encoder's sentences are computed once
@@ -46,7 +46,7 @@ class Cpd(Objective):
         seed: of the banks' first rows.
 
     Raises:
-        ArgumentError: no such estimator, or less than one noise pair.
+        ArgumentError: no such estimator, less than one noise pair, or a ResNet and `keep` under 1.
     """
 
     headline = "t2v_r1"
@@ -69,7 +69,7 @@ class Cpd(Objective):
             raise ArgumentError("estimator", f"{estimator!r} is none of {', '.join(get_args(Estimator))}")
         if noise < 1:
             raise ArgumentError("noise", f"{noise} is under 1: the estimator needs pairs to compare with")
-        self.encoder, self.keep, self.seed = encoder, keep, seed
+        self.encoder, self.keep, self.seed = encoder, share_of(encoder, keep), seed
         self.estimator, self.noise, self.temperature, self.momentum = estimator, noise, temperature, momentum
         self.joint_from, self.patience = joint_from, patience
         self.stage = 2
@@ -225,10 +225,10 @@ class Cpd(Objective):
         parts = []
         for first in range(rank * CHUNK, len(padded), CHUNK * world):
             found = self("encode", padded[first : first + CHUNK])["sentences"]
-            parts.append(distributed.gather(found.half()).cpu())
+            parts.append(distributed.gather(found.half()).cpu().numpy())  # autocast to bf16 joins no float16
         known = nce.keys((text, None) for text in texts).numpy()
         order = np.argsort(known)
-        return known[order], torch.cat(parts)[torch.from_numpy(order)]
+        return known[order], torch.from_numpy(np.concatenate(parts)[order])
 
     # -------------------------------------------------------------------------------------- the figures
 

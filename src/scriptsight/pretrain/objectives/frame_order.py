@@ -15,7 +15,7 @@ from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import Block, LayerNorm
 from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
-from scriptsight.pretrain.objectives.tvts import align, draw_patches, embed, heads_of, recall, sentences_of
+from scriptsight.pretrain.objectives.tvts import align, draw_patches, embed, heads_of, recall, sentences_of, share_of
 from scriptsight.training.objective import Draw, Objective
 
 
@@ -68,7 +68,7 @@ class FrameOrder(Objective):
         detach_text: ordering does not train the text encoder.
 
     Raises:
-        ArgumentError: heads that do not divide the width, or clips of one step.
+        ArgumentError: heads that do not divide the width, clips of one step, or a ResNet and `keep` under 1.
     """
 
     headline = "order_accuracy"
@@ -90,7 +90,7 @@ class FrameOrder(Objective):
         super().__init__()
         if encoder.video.steps < 2:
             raise ArgumentError("encoder", "sees clips of one step in time, which has no order")
-        self.encoder, self.keep = encoder, keep
+        self.encoder, self.keep = encoder, share_of(encoder, keep)
         self.order_weight, self.align_weight, self.detach_text = order_weight, align_weight, detach_text
         self.temperature, self.align_chunk = temperature, align_chunk
         self.head = FrameHead(

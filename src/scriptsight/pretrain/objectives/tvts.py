@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from scriptsight import distributed
 from scriptsight.errors import ArgumentError, keyed
 from scriptsight.models.bundle import Encoder
-from scriptsight.models.video import Block, LayerNorm, VideoEncoder, sample_patches, sincos
+from scriptsight.models.video import Block, LayerNorm, VideoEncoder, VideoViT, sample_patches, sincos
 from scriptsight.params.pretrain import PretrainParams
 from scriptsight.pretrain.batches import Batch
 from scriptsight.training.objective import Draw, Objective
@@ -100,8 +100,8 @@ class Tvts(Objective):
         detach_text: sorting does not train the text encoder (the paper's).
 
     Raises:
-        ArgumentError: both weights are 0, heads that do not divide the width, or `head_text` "plain" for encoders of
-            two widths.
+        ArgumentError: both weights are 0, a ResNet and `keep` under 1, heads that do not divide the width, or
+            `head_text` "plain" for encoders of two widths.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Tvts(Objective):
         super().__init__()
         if not sort_weight and not align_weight:
             raise ArgumentError("sort_weight", "and align_weight are both 0: there is nothing to learn")
-        self.encoder, self.k, self.keep = encoder, k, keep
+        self.encoder, self.k, self.keep = encoder, k, share_of(encoder, keep)
         self.sort_weight, self.align_weight, self.detach_text = sort_weight, align_weight, detach_text
         self.temperature, self.align_chunk = temperature, align_chunk
         self.headline = "sort_accuracy" if sort_weight else "t2v_r1"
@@ -228,6 +228,17 @@ def draw_patches(video: VideoEncoder, frames: Tensor, share: float, draw: Draw) 
         return None
     noise = draw.rand(frames.shape[1] // video.tubelet, video.patches)
     return sample_patches(noise, share).to(frames.device)
+
+
+def share_of(encoder: Encoder, keep: float) -> float:
+    """`keep`, for an encoder that can leave patches out.
+
+    Raises:
+        ArgumentError: the encoder is no ViT, and `keep` is under 1.
+    """
+    if keep < 1 and not isinstance(encoder.video, VideoViT):
+        raise ArgumentError("keep", f"{keep} leaves patches out, which only a ViT can: take 1.0")
+    return keep
 
 
 def heads_of(encoder: Encoder, heads: int | None) -> int:
