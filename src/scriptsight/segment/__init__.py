@@ -303,6 +303,9 @@ def _decoded(video: Video, path: Path, params: SegmentParams, rejects: list[Reje
         if frame is None or index == len(cuts):
             break
         if frame.time >= cuts[index][0]:
+            if not frames and shown is not None and frame.time > cuts[index][0]:
+                # What is on screen when a stretch begins belongs to it, as long as a slide may have stood there.
+                times, frames = [shown.time], [_jpeg(shown, params)]
             times.append(frame.time)
             frames.append(_jpeg(frame, params))
         shown = frame
@@ -338,11 +341,12 @@ def _changed(video: Video, path: Path) -> Reject | None:
 
 
 def _ended(cut: Stretch, at: float) -> Stretch | None:
-    """The part of a stretch before `at` seconds, if there is one."""
+    """The part of a stretch before `at` seconds, if there is one; a cue that is not over by then goes, as its words
+    have no pictures."""
     start, end, cues = cut
     if start >= at:
         return None
-    return start, min(end, at), tuple(replace(cue, end=min(cue.end, at)) for cue in cues if cue.start < at)
+    return start, min(end, at), tuple(cue for cue in cues if cue.end <= at)
 
 
 def _jpeg(frame: Frame, params: SegmentParams) -> bytes:
