@@ -65,7 +65,7 @@ class Clock:
 
     origin: float  # seconds of the file that are time 0
     parts: tuple[_Part, ...] = ()
-    end: float | None = None  # seconds until when joined recordings show pictures; None where nothing was joined
+    end: float | None = None  # seconds until when there are pictures; None where the packets were not looked at
 
     def part(self, position: int, time: float) -> int:
         """The number of the recording to which a packet belongs that begins at byte `position` and has this time."""
@@ -179,14 +179,14 @@ def _joined(seen: Sequence[_Seen], lead: int, origin: float, jumps: bool) -> Clo
     """
     leading = [one for one in seen if one.stream == lead]
     usual = float(np.median(np.abs(np.diff([one.decoded for one in leading])))) if len(leading) > 1 else 0.0
-    parts = _parts(seen, lead, usual, jumps)
-    if not parts:
+    parts, wild = _parts(seen, lead, usual, jumps)
+    if not leading or not (parts or jumps):
         return Clock(origin)
     raw = Clock(origin, tuple(parts))
     starts, ends = np.full(len(parts) + 1, inf), np.full(len(parts) + 1, -inf)
     numbers = [raw.part(one.position, one.decoded) for one in seen]
     for one, number in zip(seen, numbers, strict=True):
-        if one.stream == lead:
+        if one.stream == lead and one not in wild:
             starts[number] = min(starts[number], one.shown)
             ends[number] = max(ends[number], one.shown + usual)
     pictures_end = ends[-1]
@@ -203,12 +203,14 @@ def _joined(seen: Sequence[_Seen], lead: int, origin: float, jumps: bool) -> Clo
     return Clock(origin, tuple(moved), float(pictures_end + shifts[-1]) - origin)
 
 
-def _parts(seen: Sequence[_Seen], lead: int, usual: float, jumps: bool) -> list[_Part]:
-    """Where the clock of the leading stream goes back or jumps ahead, with no other stream that fills the gap.
+def _parts(seen: Sequence[_Seen], lead: int, usual: float, jumps: bool) -> tuple[list[_Part], set[_Seen]]:
+    """Where the clock of the leading stream goes back or jumps ahead, with no other stream that fills the gap; and
+    single packets of it with a wild time, which are no recording.
 
     `usual` is the time in seconds from one of its packets to the next.
     """
     parts: list[_Part] = []
+    wild = set()
     back, ahead = max(_BACK, 2 * usual), max(_AHEAD, 10 * usual)
     following = iter([one.decoded for one in seen if one.stream == lead][1:])
     last: _Seen | None = None
@@ -222,11 +224,12 @@ def _parts(seen: Sequence[_Seen], lead: int, usual: float, jumps: bool) -> list[
         if last is not None and (
             one.decoded < last.decoded - back or (jumps and one.decoded > max(reached, last.decoded) + ahead)
         ):
-            # A single packet with a wild time is no recording: the next one goes on from the one before it.
+            # The next one goes on from the one before it.
             if after is not None and abs(after - one.decoded - usual) > abs(after - last.decoded - 2 * usual):
+                wild.add(one)
                 continue
             parts.append(_Part(one.position, last.position, one.decoded, last.decoded))
             reached = one.decoded
         reached = max(reached, one.decoded)
         last = one
-    return parts
+    return parts, wild

@@ -27,6 +27,7 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from scriptsight.media.container import UNREADABLE, Clock, clock_of, open_media, packets, video_stream, words
@@ -37,6 +38,9 @@ STILL_SECONDS = 0.04  # how long a still picture lasts; not 0, so that it is a s
 
 _ROUNDED = 4e-4  # seconds that a time may be off by its rounding
 _RESTART = 1.0  # seconds that a time may go back; more is a clock that starts again
+_ENDS_AT = ("matroska,", "flv")  # formats that announce when they end, not how long they are
+# Formats in which pictures have no times of their own: they are shown at the times at which they are decoded.
+_UNTIMED = {"asf", "avi", "cavsvideo", "dirac", "evc", "h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "vc1", "vvc"}
 _OBLONG = 4.0  # pixels longer or wider than this are an error of the header
 _LONGEST = 50  # sides of the longest picture
 _SLANTED = 0.01  # share of a display matrix that may be off a quarter of a turn
@@ -288,22 +292,24 @@ def announced_duration(container: InputContainer, stream: Any, origin: float) ->
     # Matroska: 00:00:05.120000000; a tag is free text, so anything else may be in it.
     if tag := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d*)?)", stream.metadata.get("DURATION", "").strip(), re.ASCII):
         return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) - origin
-    return (container.duration or 0) / av.time_base
+    length = (container.duration or 0) / av.time_base
+    return length - origin if length and container.format.name.startswith(_ENDS_AT) else length
 
 
 def _scanned_duration(path: str | Path) -> float:
     """Where the last packet ends, for streams that announce no duration; reads the whole file."""
-    last = 0.0
+    last = 0
     with open_media(path, "video") as container:
-        clock = clock_of(path, container)
+        stream = video_stream(container)
+        untimed = container.format.name in _UNTIMED
         try:
-            for packet in container.demux(video_stream(container)):
-                if packet.pts is not None and packet.time_base is not None:
-                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                    last = max(last, end - clock.origin)
+            for packet in container.demux(stream):
+                time = packet.dts if untimed else packet.pts
+                if packet.size:
+                    last = max(last, (last if time is None else time) + (packet.duration or 0))
         except UNREADABLE:  # as decoding will say, too
             pass
-    return last
+        return float(last * stream.time_base) - (container.start_time or 0) / av.time_base
 
 
 def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) -> Iterator[av.VideoFrame]:
@@ -311,6 +317,7 @@ def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) ->
     over: it often starts in the middle of a group of pictures."""
     end: float | None = None
     begun = False
+    following = 0  # ticks, when a picture without a time is shown
     try:
         for anew, decode in _steps(container, stream, clock):
             begun = begun and not anew
@@ -321,11 +328,13 @@ def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) ->
                     raise
                 continue
             for frame in frames:
-                if frame.pts is None or (not begun and frame.is_corrupt):
+                if not begun and frame.is_corrupt:
                     continue
                 if frame.is_corrupt:
                     raise MediaError(path, "broken stretch", f"damaged picture after {end:.2f} s", time=end)
                 begun = True
+                frame.pts = following if frame.pts is None else frame.pts
+                following = frame.pts + (frame.duration or 0)
                 end = clock.seconds(frame) + float((frame.duration or 0) * stream.time_base)
                 yield frame
     except UNREADABLE as error:
@@ -343,13 +352,39 @@ def _steps(
     The decoder forgets the recording before: its pictures are none that the first ones of the next may refer to.
     """
     last = 0
+    slots = _Slots(stream) if container.format.name in _UNTIMED else None
     for number, packet in packets(container, stream, clock):
         anew = number != last and packet.is_keyframe
         if anew:
             yield False, partial(_drained, stream)
             stream.codec_context.flush_buffers()
         last = number
-        yield anew, packet.decode
+        yield anew, partial(slots.decode, packet) if slots else packet.decode
+
+
+class _Slots:
+    """Times of pictures in formats that say only when packets are decoded, or not even that.
+
+    A decoder that puts pictures in order gives each so many packets late; the picture belongs to the packet that was
+    so many before.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._times: deque[int] = deque(maxlen=64)  # ticks of the last packets
+        self._following = 0  # where the next one is that has no time
+
+    def decode(self, packet: Packet[Any]) -> list[av.VideoFrame]:
+        """The pictures that follow from a packet, with their times."""
+        if packet.size:
+            self._times.append(self._following if packet.dts is None else packet.dts)
+            self._following = self._times[-1] + (packet.duration or 0)
+        frames: list[av.VideoFrame] = packet.decode()
+        place = len(self._times) - self._stream.codec_context.reorder_depth - (1 if packet.size else 0)
+        for index, frame in enumerate(frames, max(0, place)):
+            beyond = index - len(self._times)
+            frame.pts = self._times[index] if beyond < 0 else self._following + beyond * (frame.duration or 0)
+        return frames
 
 
 def _drained(stream: Any) -> list[av.VideoFrame]:
