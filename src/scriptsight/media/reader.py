@@ -28,6 +28,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from scriptsight.media.container import UNREADABLE, Clock, clock_of, open_media, packets, video_stream, words
@@ -258,12 +259,23 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         yield _Opened(path, container, stream, frames, clock, duration, still, view, transfer, width, height)
 
 
+def _unnamed(cls: type[Type], number: int) -> Type:
+    """A kind of side data that PyAV has no name for: EXIF, views of stereoscopic films, what FFmpeg adds next."""
+    kind = object.__new__(cls)
+    kind._name_, kind._value_ = f"NUMBER_{number}", number
+    return kind
+
+
+# PyAV 18 gives no side data at all of a frame that has one of such a kind, and raises ValueError instead.
+Type._missing_ = classmethod(_unnamed)  # type: ignore[assignment]
+
+
 def _view(frame: av.VideoFrame) -> _View:
     """What the frame's display matrix says (ISO/IEC 14496-12, 6.2.2): where a step to the right and one down lead.
 
     Only whole quarters of a turn count, with or without a mirror, as in players.
     """
-    data = next((one for one in frame.side_data.keys() if one.type.name == "DISPLAYMATRIX"), None)
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return _View()
     a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
