@@ -11,8 +11,8 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
+from scriptsight.media.container import UNREADABLE, Clock, clock_of, open_media, packets, words
 from scriptsight.media.errors import MediaError
-from scriptsight.media.reader import UNREADABLE, open_media, presentation_time, words
 
 SAMPLE_RATE = 16_000  # samples a second
 
@@ -91,11 +91,11 @@ class _Run:
         return samples[cut:].astype(np.float32) / 32768
 
 
-def _frames(container: InputContainer, stream: Any, path: str | Path) -> Iterator[av.AudioFrame]:
+def _frames(container: InputContainer, stream: Any, clock: Clock, path: str | Path) -> Iterator[av.AudioFrame]:
     """The frames that can be decoded; unlike pictures they don't depend on those before them."""
     good, damaged, end = 0, 0, 0.0
     try:
-        for packet in container.demux(stream):
+        for _, packet in packets(container, stream, clock):
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -106,7 +106,7 @@ def _frames(container: InputContainer, stream: Any, path: str | Path) -> Iterato
                     damaged += 1
                 elif frame.pts is not None and frame.samples:
                     good += 1
-                    end = presentation_time(frame, container) + frame.samples / frame.sample_rate
+                    end = clock.seconds(frame) + frame.samples / frame.sample_rate
                     yield frame
     except UNREADABLE as error:
         if not good:
@@ -132,8 +132,9 @@ def _pieces(path: str | Path) -> Iterator[np.ndarray]:
         given = 0  # samples so far
         silent = 0  # those of them that stand for gaps
         run: _Run | None = None
-        for frame in _frames(container, stream, path):
-            time = presentation_time(frame, container)
+        clock = clock_of(path, container)
+        for frame in _frames(container, stream, clock, path):
+            time = clock.seconds(frame)
             if run is None or abs(time - run.time) > _APART or run.setup != _setup(frame):
                 if run is not None:
                     rest = run.feed(None)

@@ -1,46 +1,50 @@
-"""What a video file holds, and its frames at a low rate or at given times: decord first, PyAV where it refuses.
+"""What a video file holds, and its frames at a low rate or at given times, by PyAV.
 
 A still picture (JPEG, PNG, WebP, ...) is a video of one frame that lasts `STILL_SECONDS`; an animated GIF or PNG
 is a video. FFmpeg reads no animated WebP. Transparency is dropped. Pictures of high dynamic range are shown as
-standard ones (see `hdr`), oblong pixels as square ones.
+standard ones (see `hdr`), oblong pixels as square ones, turned and mirrored ones as they are meant to be seen.
+
+**Damage** is what the decoder says of it: an error, or a picture that it marks as concealed. No option of FFmpeg finds
+more of it in H.264, VP9, AV1 and MPEG-4: their bits carry no check sum, and a run of wrong bits that still means
+something is shown as wrong pictures until the next key frame. HEVC may carry check sums, and they are checked.
+Packets that lie in a damaged part of a Matroska file or a transport stream are passed over by FFmpeg: a gap in the
+times of frames.
 """
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from itertools import chain
-from math import inf
+from math import floor, inf
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.stream import Disposition
+from av.packet import Packet
+from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from scriptsight.media.container import UNREADABLE, Clock, clock_of, open_media, packets, video_stream, words
 from scriptsight.media.errors import MediaError
 from scriptsight.media.hdr import as_standard
 
 STILL_SECONDS = 0.04  # how long a still picture lasts; not 0, so that it is a stretch of time like any other
 
 _ROUNDED = 4e-4  # seconds that a time may be off by its rounding
+_RESTART = 1.0  # seconds that a time may go back; more is a clock that starts again
+_ENDS_AT = ("matroska,", "flv")  # formats that announce when they end, not how long they are
+# Formats in which pictures have no times of their own: they are shown at the times at which they are decoded.
+_UNTIMED = {"asf", "avi", "cavsvideo", "dirac", "evc", "h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "vc1", "vvc"}
 _OBLONG = 4.0  # pixels longer or wider than this are an error of the header
 _LONGEST = 50  # sides of the longest picture
-
-# What PyAV raises of a file that it can't read on: a stream that turns up late is out of its list of streams.
-UNREADABLE = (av.FFmpegError, IndexError)
-
-# Containers in which decord and PyAV were seen to give the same frames. In transport streams, program streams
-# and FLV decord gives wrong ones, without an error.
-_DECORD_FORMATS = ("mov,", "matroska,")
+_SLANTED = 0.01  # share of a display matrix that may be off a quarter of a turn
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,31 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class _View:
+    """How a stored picture becomes the one that is seen: its axes are swapped, then it is mirrored."""
+
+    swapped: bool = False
+    left_right: bool = False
+    up_down: bool = False
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """[H, W, 3] as stored -> as seen."""
+        seen = image.swapaxes(0, 1) if self.swapped else image
+        return seen[:: -1 if self.up_down else 1, :: -1 if self.left_right else 1]
+
+
+@dataclass(frozen=True)
 class _Opened:
-    """A container whose first frame was decoded: proof that there is a picture, and how it is turned."""
+    """A container whose first frame was decoded: proof that there is a picture, and how it is to be seen."""
 
     path: str
     container: InputContainer
     stream: Any
     frames: Iterator[av.VideoFrame]  # all of them, the first included
-    origin: float  # seconds, the container's start
-    duration: float  # seconds from there to the announced end of the video
+    clock: Clock
+    duration: float  # seconds from its start to the announced end of the video
     still: bool
-    quarter_turns: int  # counter-clockwise, as numpy.rot90 counts
+    view: _View
     transfer: int  # how light is coded, as ITU-T H.273 counts
     width: int  # as shown
     height: int
@@ -109,11 +127,11 @@ def frames_at_rate(path: str | Path, fps: float, short_side: int) -> Iterator[Fr
     """Yield about `fps` frames a second of the whole video, their short side scaled to `short_side` pixels.
 
     Time is divided into cells of 1/fps seconds and the first frame of each cell is taken, so the choice
-    depends on presentation times alone, whichever decoder runs. A video with fewer frames gives all it has.
+    depends on presentation times alone. A video with fewer frames gives all it has.
 
-    Times count from the start of the *container*, as players count and as captions are timed: a transport
-    stream that starts at 1.4 s is moved to 0, and a picture that starts after the sound stays late. Counting
-    from the first frame instead would move such a picture against its captions.
+    Times count from the start of the *container*, as players count and as captions are timed (see `container`):
+    a picture that starts after the sound stays late. Counting from the first frame instead would move such a
+    picture against its captions. Frames before time 0, which an edit list hides, are not shown.
 
     Raises:
         MediaError: nothing can be decoded; or, after the good frames were yielded, "broken stretch" where
@@ -122,18 +140,12 @@ def frames_at_rate(path: str | Path, fps: float, short_side: int) -> Iterator[Fr
             video is good.
     """
     with _opened(path) as opened:
-        size = opened.scaled(short_side)
+        draw = _drawing(opened, opened.scaled(short_side))
         cell, end = -1, 0.0
-        for frame in _decord_frames(opened, fps, size):
-            cell, end = _cell(frame.time, fps), frame.end
-            yield frame
-        if cell >= 0 and not _ends_early(end, opened.duration, fps):
-            return
-        # decord refused the file, or stopped in it: PyAV takes over after the last cell that was given.
-        for frame in _pyav_frames(opened, fps, size):
-            end = max(end, frame.end)
-            if _cell(frame.time, fps) > cell:
-                yield frame
+        for time, end, frame in _in_order(opened):  # noqa: B007 - the last end is used below
+            if _cell(time, fps) > cell:
+                cell = _cell(time, fps)
+                yield Frame(time, end, draw(frame))
         if _ends_early(end, opened.duration, fps):
             raise _early(path, end, opened.duration)
 
@@ -173,12 +185,11 @@ def frames_at(path: str | Path, times: Sequence[float], short_side: int) -> list
 
 def _cell(time: float, fps: float) -> int:
     # Sums of times are rounded: that must not move a frame on the edge of two cells to either side.
-    return int((time + _ROUNDED) * fps)
+    return floor((time + _ROUNDED) * fps)
 
 
 def _ends_early(end: float, announced: float, fps: float) -> bool:
-    """`end` is that of the last chosen frame: others of its cell may follow. Headers are a little wrong in many
-    good files; only a plain gap counts."""
+    """Headers are a little wrong in many good files; only a plain gap counts."""
     return end < announced - max(1 / fps, min(5.0, max(1.0, announced / 20)))
 
 
@@ -187,13 +198,22 @@ def _early(path: str | Path, end: float, announced: float) -> MediaError:
 
 
 def _in_order(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """(start, end, frame) of the frames whose time does not go backwards."""
+    """(start, end, frame) of the frames that are shown: their time is not before 0 and does not go back.
+
+    Raises:
+        MediaError: none is shown, or the clock starts again in a format in which recordings can't be joined.
+    """
     last = -inf
     for frame in opened.frames:
-        time = presentation_time(frame, opened.container)
-        if time > last:
+        time = opened.clock.seconds(frame)
+        if time < last - _RESTART:
+            detail = f"after {last:.2f} s: the times start again at {time:.2f} s; join such files with FFmpeg instead"
+            raise MediaError(opened.path, "broken stretch", detail, time=last)
+        if time > last and time > -_ROUNDED:
             last = time
             yield time, time + float((frame.duration or 0) * opened.stream.time_base), frame
+    if last == -inf:
+        raise MediaError(opened.path, "unreadable video", "all its frames lie before its start")
 
 
 def _show(
@@ -210,21 +230,11 @@ def _show(
         shown[waiting.popleft()] = frame
 
 
-def open_media(path: str | Path, kind: str) -> InputContainer:
-    """Open a file, to be closed by the caller; `kind`, "video" or "audio", is what its error says is unreadable."""
-    try:
-        if Path(path).stat().st_size == 0:
-            raise MediaError(path, "empty file", "the file has no bytes")
-        return av.open(str(path), metadata_errors="replace")
-    except (av.FFmpegError, OSError) as error:
-        raise MediaError(path, f"unreadable {kind}", words(error)) from error
-
-
 @contextmanager
 def _opened(path: str | Path) -> Iterator[_Opened]:
     path = str(path)
     with open_media(path, "video") as container:
-        stream = _video_stream(container)
+        stream = video_stream(container)
         if stream is None:
             raise MediaError(path, "no video stream", f"a file of format {container.format.name}")
         if stream.codec_context is None:
@@ -234,20 +244,49 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         still = container.format.name == "image2" or container.format.name.endswith("_pipe")
         if still:  # half a photograph would pass for a whole one with a grey lower part
             stream.codec_context.options = {"err_detect": "explode"}
-        frames = _decoded(container, stream, path)
+        elif stream.codec_context.name == "hevc":  # where its encoder wrote check sums, they find all damage
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        clock = clock_of(path, container)
+        frames = _decoded(container, stream, clock, path)
         first = next(frames, None)
         if first is None:
             raise MediaError(path, "unreadable video", "no frame of it can be decoded")
-        turns = round(first.rotation / 90) % 4 if first.rotation % 90 == 0 else 0
-        width, height = _shown_size(path, first, stream, turns)
-        origin = (container.start_time or 0) / av.time_base
-        duration = STILL_SECONDS if still else announced_duration(container, stream, origin)
+        view = _view(first)
+        width, height = _shown_size(path, first, stream, view)
+        duration = STILL_SECONDS if still else clock.end or announced_duration(container, stream, clock.origin)
         frames = chain([first], frames)
         transfer = int(first.color_trc or 0)
-        yield _Opened(path, container, stream, frames, origin, duration, still, turns, transfer, width, height)
+        yield _Opened(path, container, stream, frames, clock, duration, still, view, transfer, width, height)
 
 
-def _shown_size(path: str, first: av.VideoFrame, stream: Any, turns: int) -> tuple[int, int]:
+def _unnamed(cls: type[Type], number: int) -> Type:
+    """A kind of side data that PyAV has no name for: EXIF, views of stereoscopic films, what FFmpeg adds next."""
+    kind = object.__new__(cls)
+    kind._name_, kind._value_ = f"NUMBER_{number}", number
+    return kind
+
+
+# PyAV 18 gives no side data at all of a frame that has one of such a kind, and raises ValueError instead.
+Type._missing_ = classmethod(_unnamed)  # type: ignore[assignment]
+
+
+def _view(frame: av.VideoFrame) -> _View:
+    """What the frame's display matrix says (ISO/IEC 14496-12, 6.2.2): where a step to the right and one down lead.
+
+    Only whole quarters of a turn count, with or without a mirror, as in players.
+    """
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return _View()
+    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
+    if abs(b) + abs(c) < _SLANTED * (abs(a) + abs(d)):
+        return _View(False, a < 0, d < 0)
+    if abs(a) + abs(d) < _SLANTED * (abs(b) + abs(c)):
+        return _View(True, c < 0, b < 0)
+    return _View()
+
+
+def _shown_size(path: str, first: av.VideoFrame, stream: Any, view: _View) -> tuple[int, int]:
     """Width and height in square pixels, upright: oblong pixels are as wide as their height asks."""
     shape = float(stream.sample_aspect_ratio or 1)
     if not 1 / _OBLONG <= shape <= _OBLONG:
@@ -255,14 +294,7 @@ def _shown_size(path: str, first: av.VideoFrame, stream: Any, turns: int) -> tup
     width, height = max(1, round(first.width * shape)), first.height
     if max(width, height) > _LONGEST * min(width, height):  # scaled by the short side, the long one is endless
         raise MediaError(path, "odd shape", f"{width} x {height} pixels")
-    return (height, width) if turns % 2 else (width, height)
-
-
-def _video_stream(container: InputContainer) -> Any | None:
-    """FFmpeg's choice among the video streams; the cover of a record is none."""
-    streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
-    best = container.streams.best("video")
-    return best if best in streams else next(iter(streams), None)
+    return (height, width) if view.swapped else (width, height)
 
 
 def announced_duration(container: InputContainer, stream: Any, origin: float) -> float:
@@ -272,41 +304,50 @@ def announced_duration(container: InputContainer, stream: Any, origin: float) ->
     # Matroska: 00:00:05.120000000; a tag is free text, so anything else may be in it.
     if tag := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d*)?)", stream.metadata.get("DURATION", "").strip(), re.ASCII):
         return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) - origin
-    return (container.duration or 0) / av.time_base
+    length = (container.duration or 0) / av.time_base
+    return length - origin if length and container.format.name.startswith(_ENDS_AT) else length
 
 
 def _scanned_duration(path: str | Path) -> float:
     """Where the last packet ends, for streams that announce no duration; reads the whole file."""
-    last = 0.0
+    last = 0
     with open_media(path, "video") as container:
-        origin = (container.start_time or 0) / av.time_base
+        stream = video_stream(container)
+        untimed = container.format.name in _UNTIMED
         try:
-            for packet in container.demux(_video_stream(container)):
-                if packet.pts is not None and packet.time_base is not None:
-                    last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base) - origin)
+            for packet in container.demux(stream):
+                time = packet.dts if untimed else packet.pts
+                if packet.size:
+                    last = max(last, (last if time is None else time) + (packet.duration or 0))
         except UNREADABLE:  # as decoding will say, too
             pass
-    return last
+        return float(last * stream.time_base) - (container.start_time or 0) / av.time_base
 
 
-def _decoded(container: InputContainer, stream: Any, path: str) -> Iterator[av.VideoFrame]:
-    """Decode to the first bad stretch. What can't be decoded before the first good frame is passed over:
-    a recording often starts in the middle of a group of pictures."""
+def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) -> Iterator[av.VideoFrame]:
+    """Decode to the first bad stretch. What can't be decoded before the first good frame of a recording is passed
+    over: it often starts in the middle of a group of pictures."""
     end: float | None = None
+    begun = False
+    following = 0  # ticks, when a picture without a time is shown
     try:
-        for packet in container.demux(stream):
+        for anew, decode in _steps(container, stream, clock):
+            begun = begun and not anew
             try:
-                frames = packet.decode()
+                frames = decode()
             except av.FFmpegError:
-                if end is not None:
+                if begun:
                     raise
                 continue
             for frame in frames:
-                if frame.pts is None or (end is None and frame.is_corrupt):
+                if not begun and frame.is_corrupt:
                     continue
                 if frame.is_corrupt:
                     raise MediaError(path, "broken stretch", f"damaged picture after {end:.2f} s", time=end)
-                end = presentation_time(frame, container) + float((frame.duration or 0) * stream.time_base)
+                begun = True
+                frame.pts = following if frame.pts is None else frame.pts
+                following = frame.pts + (frame.duration or 0)
+                end = clock.seconds(frame) + float((frame.duration or 0) * stream.time_base)
                 yield frame
     except UNREADABLE as error:
         if end is not None:
@@ -315,27 +356,60 @@ def _decoded(container: InputContainer, stream: Any, path: str) -> Iterator[av.V
         raise MediaError(path, "unreadable video", words(error)) from error
 
 
-def presentation_time(frame: av.VideoFrame | av.AudioFrame, container: InputContainer) -> float:
-    """Seconds from the container's start to the frame."""
-    assert frame.pts is not None and frame.time_base is not None
-    return float(frame.pts * frame.time_base) - (container.start_time or 0) / av.time_base
+def _steps(
+    container: InputContainer, stream: Any, clock: Clock
+) -> Iterator[tuple[bool, Callable[[], list[av.VideoFrame]]]]:
+    """(whether a recording begins, what decodes) packet by packet.
+
+    The decoder forgets the recording before: its pictures are none that the first ones of the next may refer to.
+    """
+    last = 0
+    slots = _Slots(stream) if container.format.name in _UNTIMED else None
+    for number, packet in packets(container, stream, clock):
+        anew = number != last and packet.is_keyframe
+        if anew:
+            yield False, partial(_drained, stream)
+            stream.codec_context.flush_buffers()
+        last = number
+        yield anew, partial(slots.decode, packet) if slots else packet.decode
 
 
-def _pyav_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterator[Frame]:
-    """The first frame of each cell; `size` is width and height as shown, in pixels."""
-    draw = _drawing(opened, size)
-    cell = -1
-    for frame in opened.frames:
-        time = presentation_time(frame, opened.container)
-        if _cell(time, fps) <= cell:  # also a time that goes backwards
-            continue
-        cell = _cell(time, fps)
-        yield Frame(time, time + float((frame.duration or 0) * opened.stream.time_base), draw(frame))
+class _Slots:
+    """Times of pictures in formats that say only when packets are decoded, or not even that.
+
+    A decoder that puts pictures in order gives each so many packets late; the picture belongs to the packet that was
+    so many before.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._times: deque[int] = deque(maxlen=64)  # ticks of the last packets
+        self._following = 0  # where the next one is that has no time
+
+    def decode(self, packet: Packet[Any]) -> list[av.VideoFrame]:
+        """The pictures that follow from a packet, with their times."""
+        if packet.size:
+            self._times.append(self._following if packet.dts is None else packet.dts)
+            self._following = self._times[-1] + (packet.duration or 0)
+        frames: list[av.VideoFrame] = packet.decode()
+        place = len(self._times) - self._stream.codec_context.reorder_depth - (1 if packet.size else 0)
+        for index, frame in enumerate(frames, max(0, place)):
+            beyond = index - len(self._times)
+            frame.pts = self._times[index] if beyond < 0 else self._following + beyond * (frame.duration or 0)
+        return frames
+
+
+def _drained(stream: Any) -> list[av.VideoFrame]:
+    """What the decoder still holds."""
+    frames: list[av.VideoFrame] = stream.codec_context.decode(None)
+    for frame in frames:
+        frame.time_base = stream.time_base
+    return frames
 
 
 def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame], np.ndarray]:
     """What makes RGB uint8 [H, W, 3] of a decoded frame; `size` is width and height as shown, in pixels."""
-    width, height = reversed(size) if opened.quarter_turns % 2 else size
+    width, height = reversed(size) if opened.view.swapped else size
     reformatter = VideoReformatter()  # one for all: a frame's own would set up its scaling tables each time
 
     def draw(frame: av.VideoFrame) -> np.ndarray:
@@ -344,83 +418,6 @@ def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame]
         except av.FFmpegError as error:
             detail = f"its pixels ({frame.format.name}) can't be converted: {words(error)}"
             raise MediaError(opened.path, "unreadable video", detail) from error
-        image = np.ascontiguousarray(np.rot90(scaled.to_ndarray(), opened.quarter_turns))
-        return as_standard(image, opened.transfer)
+        return as_standard(np.ascontiguousarray(opened.view(scaled.to_ndarray())), opened.transfer)
 
     return draw
-
-
-def _decord_frames(opened: _Opened, fps: float, size: tuple[int, int]) -> Iterator[Frame]:
-    """The same by decord; it ends, without an error, where decord refuses: PyAV then says what is wrong."""
-    decord = load_decord()
-    if decord is None or opened.stream.start_time is None:
-        return
-    if not opened.container.format.name.startswith(_DECORD_FORMATS):
-        return
-    # decord counts from the first frame, not from the start of the container.
-    offset = float(opened.stream.start_time * opened.stream.time_base) - opened.origin
-    complaints = _complaints[0]
-    try:
-        reader = decord.VideoReader(opened.path, width=size[0], height=size[1], num_threads=1)
-        times = reader.get_frame_timestamp(range(len(reader))).astype(np.float64)  # [F, 2]
-    except (decord.DECORDError, RuntimeError):
-        return
-    tick = float(opened.stream.time_base)
-    times = np.rint(times / tick) * tick + offset  # decord keeps float32
-    if not (np.diff(times[:, 0]) > 0).all():  # hidden frames that decord counts as shown
-        return
-    if opened.duration:  # an edit list may cut frames off that decord still counts
-        times = times[times[:, 0] < opened.duration - 1e-3]
-    cells = [_cell(time, fps) for time in times[:, 0]]
-    wanted = [i for i, cell in enumerate(cells) if cell >= 0 and (i == 0 or cell > cells[i - 1])]
-    upcoming = 0
-    for i in wanted:
-        try:
-            # Every frame is read: `skip_frames` seeks, which may land on a wrong frame and misses damage.
-            for _ in range(upcoming, i):
-                reader.next()
-            image = reader.next().asnumpy()
-        except (decord.DECORDError, RuntimeError, StopIteration):
-            return
-        if _complaints[0] != complaints:  # of this frame or of one soon after it
-            return
-        upcoming = i + 1
-        # Where padding makes a row as long as four channels, decord hands the padding out as channels.
-        image = image.reshape(size[1], -1)[:, : 3 * size[0]].reshape(size[1], size[0], 3)
-        yield Frame(float(times[i, 0]), float(times[i, 1]), as_standard(image, opened.transfer))
-
-
-_ERROR = 16  # FFmpeg's AV_LOG_ERROR; what is worse is lower
-_complaints = [0]  # how often the FFmpeg inside decord logged an error in this process
-
-
-def _heard(_source: int, level: int, _format: int, _arguments: int) -> None:
-    if level & 0xFF <= _ERROR:
-        _complaints[0] += 1
-
-
-_LISTENER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(_heard)
-
-
-@cache
-def load_decord() -> ModuleType | None:
-    """decord, listened to: it has wheels for one platform only, and None is returned elsewhere.
-
-    decord shows damaged pictures as if they were good; that they are damaged is said only in the log of the
-    FFmpeg in its wheel. Decoding every video a second time to find out would take longer than PyAV alone.
-    """
-    try:
-        import decord
-    except ImportError:
-        return None
-    library = next((Path(decord.__file__).parents[1] / "decord.libs").glob("libavutil*"), None)
-    if library is None:
-        return None
-    ctypes.CDLL(str(library)).av_log_set_callback(_LISTENER)
-    module: ModuleType = decord
-    return module
-
-
-def words(error: Exception) -> str:
-    """FFmpeg's own words, without the path that they repeat."""
-    return getattr(error, "strerror", None) or str(error)

@@ -26,8 +26,8 @@ from scriptsight.captions.decoding import decode
 from scriptsight.captions.languages import language as language_of
 from scriptsight.captions.script import clock
 from scriptsight.catalogue import Cue, Word
+from scriptsight.media.container import UNREADABLE, Clock, clock_of, packets, words
 from scriptsight.media.errors import MediaError
-from scriptsight.media.reader import UNREADABLE, words
 
 _TEXT = {"ass", "mov_text", "ssa", "srt", "subrip", "text", "webvtt"}  # FFmpeg's decoders that give text
 _WVTT_BOXES = {b"vttc", b"vtte", b"vtta", b"vttx", b"iden", b"sttg", b"payl", b"vsid", b"ctim"}
@@ -131,20 +131,22 @@ def _script(path: str | Path, index: int) -> Script:
         stream: Any = container.streams[index]
         # A file of subtitles alone starts with its first cue: that is not the start of its video.
         with_media = container.streams.video or container.streams.audio
-        origin = (container.start_time or 0) / av.time_base if with_media else 0.0
+        clock = clock_of(path, container) if with_media else Clock(0.0)
         decoder = "" if stream.codec_context is None else stream.codec_context.name
         if decoder in ("mov_text", "text"):
-            samples = list(_samples(container, stream, lambda packet: _decoded(stream, packet)))
+            samples = list(_samples(container, stream, clock, lambda packet: _decoded(stream, packet)))
             script = Script([Cue(one.start, one.end, one.data.decode()) for one in samples], 0)
         else:
             in_mp4 = container.format.name.startswith("mov,")
-            script = _parsed(decoder, stream.type, in_mp4, list(_samples(container, stream, bytes)))
-    return replace(script, cues=[_moved(cue, -origin) for cue in captions.ordered(script.cues)])
+            script = _parsed(decoder, stream.type, in_mp4, list(_samples(container, stream, clock, bytes)))
+    return replace(script, cues=[_moved(cue, -clock.origin) for cue in captions.ordered(script.cues)])
 
 
-def _samples(container: InputContainer, stream: Any, content: Callable[[Any], bytes]) -> Iterable[_Sample]:
+def _samples(
+    container: InputContainer, stream: Any, clock: Clock, content: Callable[[Any], bytes]
+) -> Iterable[_Sample]:
     """The packets of a track that are on the screen for some time."""
-    for packet in container.demux(stream):
+    for _, packet in packets(container, stream, clock):
         if packet.pts is None or not packet.duration or packet.time_base is None:
             continue
         start, end = packet.pts * packet.time_base, (packet.pts + packet.duration) * packet.time_base

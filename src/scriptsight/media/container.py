@@ -1,0 +1,235 @@
+"""Opening a media file, and its clock: seconds from the start of its presentation, the same for pictures, sound and
+captions.
+
+Time 0 is the start of the *container*, as players count: a transport stream that starts at 1.4 s is moved to 0, and a
+picture that starts after the sound stays late. In MP4 and Matroska it is never before the file's own 0: what lies there
+is hidden by an edit list, or is what a sound decoder needs to begin with.
+
+Recordings that were joined byte by byte (transport and program streams, FLV, Ogg) have a clock that starts again, or
+jumps, where the next one begins. Each is moved to where the one before it ends. Whether there are several is known only
+when all packets were seen, so files of these formats are read once more; nothing is decoded for that.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+
+from scriptsight.media.errors import MediaError
+
+# What PyAV raises of a file that it can't read on: a stream that turns up late is out of its list of streams.
+UNREADABLE = (av.FFmpegError, IndexError)
+
+_JOINED = ("mpegts", "mpeg", "flv", "live_flv", "ogg")  # formats in which the clock may start again
+_JUMPS = ("mpegts", "mpeg")  # those of them in which it may also jump ahead: others have no broadcasts
+_FROM_ZERO = ("mov,", "matroska,")  # formats in which what lies before 0 is not shown
+
+_BACK = 0.1  # seconds that a time may go back without being another recording's: players' own packets do that
+_AHEAD = 10.0  # seconds that it may leave out, as FFmpeg's `-dts_delta_threshold`
+
+
+class _Seen(NamedTuple):
+    """A packet: its stream, the byte where it begins, its times in seconds of the file."""
+
+    stream: int
+    position: int
+    decoded: float
+    shown: float
+    end: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A recording within a file, the first one excepted."""
+
+    begins: int  # byte of its first packet of the leading stream
+    before: int  # byte of the last packet before that
+    first: float  # seconds of the file, when its first packet is decoded
+    last: float  # and the last one before it
+    shift: float = 0.0  # seconds that its times are moved
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What a file's times mean."""
+
+    origin: float  # seconds of the file that are time 0
+    parts: tuple[_Part, ...] = ()
+    end: float | None = None  # seconds until when there are pictures; None where the packets were not looked at
+
+    def part(self, position: int, time: float) -> int:
+        """The number of the recording to which a packet belongs that begins at byte `position` and has this time."""
+        number = bisect_right(self.parts, position, key=lambda part: part.begins)
+        if number < len(self.parts):
+            following = self.parts[number]
+            # Between the last packet of one and the first of the next lie packets of both.
+            if position > following.before and abs(time - following.first) < abs(time - following.last):
+                return number + 1
+        return number
+
+    def shift(self, number: int) -> float:
+        """Seconds that the times of a recording are moved."""
+        return self.parts[number - 1].shift if number else 0.0
+
+    def seconds(self, frame: av.VideoFrame | av.AudioFrame) -> float:
+        """When a frame that was decoded from `packets` is shown."""
+        assert frame.pts is not None and frame.time_base is not None
+        return float(frame.pts * frame.time_base) - self.origin
+
+
+def open_media(path: str | Path, kind: str) -> InputContainer:
+    """Open a file, to be closed by the caller; `kind`, "video" or "audio", is what its error says is unreadable."""
+    try:
+        if Path(path).stat().st_size == 0:
+            raise MediaError(path, "empty file", "the file has no bytes")
+        return av.open(str(path), metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(path, f"unreadable {kind}", words(error)) from error
+
+
+def words(error: Exception) -> str:
+    """FFmpeg's own words, without the path that they repeat."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def video_stream(container: InputContainer) -> Any | None:
+    """FFmpeg's choice among the video streams; the cover of a record is none."""
+    streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    return best if best in streams else next(iter(streams), None)
+
+
+def clock_of(path: str | Path, container: InputContainer) -> Clock:
+    """The clock of an open file; where recordings may have been joined, the file is read for it.
+
+    Raises:
+        MediaError: the file can't be opened a second time.
+    """
+    origin = (container.start_time or 0) / av.time_base
+    if container.format.name.startswith(_FROM_ZERO):
+        return Clock(max(0.0, origin))
+    if container.format.name not in _JOINED:
+        return Clock(origin)
+    with open_media(path, "video") as again:
+        lead = video_stream(again) or next(iter(again.streams.audio), None)
+        if lead is None:
+            return Clock(origin)
+        seen = list(_seen(again))
+        return _joined(seen, lead.index, origin, again.format.name in _JUMPS)
+
+
+def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tuple[int, Packet[Any]]]:
+    """The packets of a stream, on one clock, each with the number of its recording."""
+    position, number = 0, 0
+    for packet in container.demux(stream):
+        time = _decoding_time(packet) if clock.parts else None
+        if time is not None and packet.time_base is not None:
+            position = position if packet.pos is None else packet.pos
+            number = clock.part(position, time)
+            moved = round(clock.shift(number) / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + moved
+            packet.dts = None if packet.dts is None else packet.dts + moved
+        yield number, packet
+
+
+def _seen(container: InputContainer) -> Iterator[_Seen]:
+    """The packets of pictures and sound that have a time, as far as the file can be read."""
+    positions: dict[int, int] = {}
+    try:
+        for packet in container.demux(*container.streams.video, *container.streams.audio):
+            time = _decoding_time(packet)
+            if time is None or packet.time_base is None:
+                continue
+            tick = float(packet.time_base)
+            index = packet.stream_index
+            # Of several frames in one packet of the container only the first has a position.
+            positions[index] = positions.get(index, 0) if packet.pos is None else packet.pos
+            shown = time if packet.pts is None else packet.pts * tick
+            yield _Seen(index, positions[index], time, shown, shown + (packet.duration or 0) * tick)
+    except UNREADABLE:  # as decoding will say, too
+        return
+
+
+def _decoding_time(packet: Packet[Any]) -> float | None:
+    """Seconds of the file. Where recordings meet, FFmpeg may give the next one's first packet a time to be decoded that
+    goes on from the one before: then the time at which it is shown is the right one."""
+    if packet.time_base is None or (packet.dts is None and packet.pts is None):
+        return None
+    if packet.dts is None or packet.pts is None:
+        return float((packet.pts if packet.dts is None else packet.dts) * packet.time_base)
+    decoded, shown = float(packet.dts * packet.time_base), float(packet.pts * packet.time_base)
+    return decoded if decoded <= shown <= decoded + _AHEAD else shown
+
+
+def _joined(seen: Sequence[_Seen], lead: int, origin: float, jumps: bool) -> Clock:
+    """The clock that moves each recording to the end of the one before it; `lead` is the stream that tells them apart.
+
+    Sound may last longer than pictures, or begin earlier: nothing of it may lie over the next recording. But a single
+    wild time of it must not tear them apart, so only what is near the pictures counts.
+    """
+    leading = [one for one in seen if one.stream == lead]
+    usual = float(np.median(np.abs(np.diff([one.decoded for one in leading])))) if len(leading) > 1 else 0.0
+    parts, wild = _parts(seen, lead, usual, jumps)
+    if not leading or not (parts or jumps):
+        return Clock(origin)
+    raw = Clock(origin, tuple(parts))
+    starts, ends = np.full(len(parts) + 1, inf), np.full(len(parts) + 1, -inf)
+    numbers = [raw.part(one.position, one.decoded) for one in seen]
+    for one, number in zip(seen, numbers, strict=True):
+        if one.stream == lead and one not in wild:
+            starts[number] = min(starts[number], one.shown)
+            ends[number] = max(ends[number], one.shown + usual)
+    pictures_end = ends[-1]
+    near = starts - _AHEAD, ends + _AHEAD
+    for one, number in zip(seen, numbers, strict=True):
+        if near[0][number] < one.shown and one.end < near[1][number]:
+            starts[number] = min(starts[number], one.shown)
+            ends[number] = max(ends[number], one.end)
+    shifts = np.concatenate([[0.0], np.cumsum(ends[:-1] - starts[1:])])
+    moved = [
+        _Part(part.begins, part.before, part.first, part.last, float(shift))
+        for part, shift in zip(parts, shifts[1:], strict=True)
+    ]
+    return Clock(origin, tuple(moved), float(pictures_end + shifts[-1]) - origin)
+
+
+def _parts(seen: Sequence[_Seen], lead: int, usual: float, jumps: bool) -> tuple[list[_Part], set[_Seen]]:
+    """Where the clock of the leading stream goes back or jumps ahead, with no other stream that fills the gap; and
+    single packets of it with a wild time, which are no recording.
+
+    `usual` is the time in seconds from one of its packets to the next.
+    """
+    parts: list[_Part] = []
+    wild = set()
+    back, ahead = max(_BACK, 2 * usual), max(_AHEAD, 10 * usual)
+    following = iter([one.decoded for one in seen if one.stream == lead][1:])
+    last: _Seen | None = None
+    reached = -inf  # the latest time of any stream
+    for one in seen:
+        if one.stream != lead:
+            if reached == -inf or one.decoded <= reached + ahead:
+                reached = max(reached, one.decoded)
+            continue
+        after = next(following, None)
+        if last is not None and (
+            one.decoded < last.decoded - back or (jumps and one.decoded > max(reached, last.decoded) + ahead)
+        ):
+            # The next one goes on from the one before it.
+            if after is not None and abs(after - one.decoded - usual) > abs(after - last.decoded - 2 * usual):
+                wild.add(one)
+                continue
+            parts.append(_Part(one.position, last.position, one.decoded, last.decoded))
+            reached = one.decoded
+        reached = max(reached, one.decoded)
+        last = one
+    return parts, wild
