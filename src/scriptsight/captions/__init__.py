@@ -32,13 +32,14 @@ from scriptsight.captions import (
     webvtt,
 )
 from scriptsight.captions.by_content import parse_json, parse_xml
-from scriptsight.captions.script import CaptionError, Kind, NotCaptions, Script
+from scriptsight.captions.script import CaptionError, Kind, NotCaptions, NotRead, Script
 from scriptsight.catalogue import Cue, Word
 
 __all__ = [
     "PARSERS",
     "CaptionError",
     "NotCaptions",
+    "NotRead",
     "Script",
     "howto100m",
     "ordered",
@@ -47,6 +48,31 @@ __all__ = [
 
 Parser = Callable[[bytes], Script]
 
+_NOT_READ = {
+    ".scc": "Scenarist closed captions (CEA-608)",
+    ".mcc": "MacCaption closed captions",
+    ".stl": "EBU or Spruce subtitles",
+    ".sup": "pictures of subtitles (Blu-ray)",
+    ".idx": "the index of pictures of subtitles (VobSub)",
+    ".ttxt": "GPAC's timed text",
+    ".usf": "the Universal Subtitle Format",
+    ".rt": "RealText",
+}
+
+
+def _not_read(data: bytes) -> Script:
+    """What can't be read as anything else.
+
+    Raises:
+        ValueError: always.
+    """
+    raise _Unread
+
+
+class _Unread(ValueError):
+    """No parser is there for this suffix, and the content is not that of another."""
+
+
 # By suffix, for content that says nothing; where a video has several, the first is taken. A parser raises ValueError
 # for what it can't read.
 PARSERS: dict[str, Parser] = {
@@ -54,6 +80,7 @@ PARSERS: dict[str, Parser] = {
     ".srt": subrip.parse,
     ".ttml": parse_xml,
     ".dfxp": parse_xml,
+    ".itt": parse_xml,
     ".srv3": parse_xml,
     ".srv2": parse_xml,
     ".srv1": parse_xml,
@@ -72,6 +99,7 @@ PARSERS: dict[str, Parser] = {
     ".csv": tables.parse_csv,
     ".tsv": tables.parse_tsv,
     ".txt": stamped.parse,
+    **{suffix: _not_read for suffix in _NOT_READ},
 }
 
 # A file name that says what it is for, with or without a language: clip.chapters.vtt, clip_descriptions_en.vtt.
@@ -121,12 +149,13 @@ def parse(
 
     Raises:
         NotCaptions: a JSON, XML, table or text of something else.
+        NotRead: captions in a format that is known, and not read here.
         CaptionError: unknown suffix, unknown encoding, or nothing in the file looks like a format that is known.
     """
     suffix = PurePath(name).suffix.lower()
     if suffix not in PARSERS:
         raise CaptionError(f"{name} is in no caption format that is read here: {', '.join(PARSERS)}.")
-    for mark, meaning in _BINARY.items():
+    for mark, meaning in _BINARY.items() if suffix not in _NOT_READ else ():
         if data.startswith(mark):
             raise CaptionError(f"{name} is {meaning}.")
     try:
@@ -137,6 +166,8 @@ def parse(
             raise ValueError("none of its times can be read; its encoding is not known either")
     except NotCaptions as error:
         raise NotCaptions(f"{name}: {error}") from error
+    except _Unread:
+        raise NotRead(f"{name} is {_NOT_READ[suffix]}, which is not read here: convert it to SubRip or WebVTT.") from None
     except (ValueError, LookupError) as error:
         raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
     named = _KIND.search(PurePath(name).stem)
@@ -158,7 +189,7 @@ def _by_content(text: str, fps: float | None, language: str | None) -> Parser | 
     if head.startswith("<"):
         if _SAMI.search(head):
             return lambda data: sami.parse(data, language)
-        return parse_xml if _XML.match(head) else None
+        return (lambda data: parse_xml(data, language)) if _XML.match(head) else None
     if microdvd.FRAMES.match(first):
         return lambda data: microdvd.parse_frames(data, fps)
     if microdvd.TENTHS.match(first):

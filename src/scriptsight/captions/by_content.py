@@ -60,8 +60,9 @@ def _values(text: str) -> Any:
     return found
 
 
-def parse_xml(data: bytes) -> Script:
-    """TTML, and YouTube's srv1, srv2 and srv3. Document types are refused, so that no entity is ever resolved.
+def parse_xml(data: bytes, wanted: str | None = None) -> Script:
+    """TTML, and YouTube's srv1, srv2 and srv3. Document types are refused, so that no entity is ever resolved. Of
+    several languages the `wanted` one is read.
 
     Raises:
         NotCaptions: it is none of them.
@@ -90,7 +91,7 @@ def parse_xml(data: bytes) -> Script:
         raise ValueError("it has a document type, which captions do not need")
     name = root.tag.rpartition("}")[2]
     if name == "tt":
-        return ttml.parse(root)
+        return ttml.parse(root, wanted)
     if name == "transcript":
         return youtube.srv1(root)
     if name == "timedtext":

@@ -119,6 +119,8 @@ def decode(data: bytes, named: str | None = None) -> str:
 def lines(data: bytes) -> list[str]:
     """The lines of a caption file without their ends; NUL becomes U+FFFD, as WebVTT says."""
     text = decode(data).replace("\0", "\ufffd")
+    if "\r\r\n" in text and text.count("\r\r\n") == text.count("\n"):  # a line end that was translated twice
+        text = text.replace("\r\r\n", "\n")
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 

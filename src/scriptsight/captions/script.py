@@ -49,6 +49,10 @@ class NotCaptions(CaptionError):
     description, labels and more."""
 
 
+class NotRead(CaptionError):
+    """Captions in a format that is known and not read here; the message says what to do."""
+
+
 def seconds(value: Any, unit: float = 1.0) -> float | None:
     """A number of a JSON, XML or CSV, in `unit`s of a second, or None where it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -177,22 +177,22 @@ def _as_words(one: _Said) -> tuple[Heard, ...]:
 
 
 def _unit(said: Iterable[_Said]) -> tuple[float, str | None]:
-    """The unit of plain numbers: seconds, unless nobody speaks like that, and then the one that fits best."""
-    paces = []
-    whole_numbers = True
-    for one in said:
-        if not one.counted or one.start is None or one.end is None:
-            continue
-        whole_numbers = whole_numbers and one.start == int(one.start)
-        if (letters := pace(one.start, one.end, one.text)) is not None:
-            paces.append(letters)
+    spans = [(one.start, one.end, one.text) for one in said if one.counted and one.start is not None]
+    return unit_of([(start, end, text) for start, end, text in spans if end is not None])
+
+
+def unit_of(spans: Sequence[tuple[float, float, str]]) -> tuple[float, str | None]:
+    """The unit of the plain numbers that (start, end, text) have, in seconds, and what is doubtful about it: seconds,
+    unless nobody speaks like that, and then the one that fits best."""
+    paces = [letters for span in spans if (letters := pace(*span)) is not None]
     if not paces or SLOW <= (usual := median(paces)) <= FAST * 5:
         return 1.0, None
     fitting = {name: usual / unit for name, unit in UNITS.items()}
     name = min(fitting, key=lambda name: abs(math.log(fitting[name] / COMMON)))
+    whole_numbers = all(start == int(start) and end == int(end) for start, end, _ in spans)
     if not whole_numbers or not SLOW * 5 <= fitting[name] <= FAST:
         slow = "slowly" if usual < SLOW else "fast"
-        return 1.0, f"its times were read as seconds, but nobody speaks as {slow} as {usual:.3g} letters a second"
+        return 1.0, f"its times were read as seconds, but nobody speaks as {slow} as {usual:.2g} letters a second"
     doubt = f"its times were read as {name}, which it does not say: as seconds they make {usual:.2g} letters a second"
     return UNITS[name], doubt
 

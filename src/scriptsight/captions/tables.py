@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+import re
+from dataclasses import replace
+from typing import Any, Literal
 
 from scriptsight.captions import fields, spoken
 from scriptsight.captions.decoding import decode
@@ -13,6 +15,7 @@ from scriptsight.captions.script import NotCaptions, Script
 from scriptsight.captions.spoken import Entries
 
 _DELIMITERS = ",;\t|"
+_FRAMES = re.compile(r"\d{1,3}:\d\d:\d\d[:;]\d{1,3}", re.ASCII)
 
 
 def parse_csv(data: bytes) -> Script:
@@ -37,6 +40,8 @@ def _script(data: bytes, usual: str) -> Script:
     rows = _rows(text.lstrip("\ufeff\r\n"), delimiter)
     if not rows:
         return Script([], 0)
+    if _is_row(list(rows[0])):
+        return _without_names(text, delimiter)
     names = {fields.plain(name): name for name in rows[0] if isinstance(name, str)}
     starts, texts = (
         [name for name in names if name in known] for known in ({**fields.STARTS, "timestamp": None}, fields.TEXTS)
@@ -53,11 +58,32 @@ def _script(data: bytes, usual: str) -> Script:
     return spoken.script(Entries([_item(row) for row in rows], unit=unit))
 
 
+def _is_row(cells: list[Any]) -> bool:
+    """Whether the line that should name the columns is one of times and text itself."""
+    times = [cell for cell in cells[:2] if fields.moment(cell) is not None or _FRAMES.fullmatch(str(cell).strip())]
+    return len(cells) >= 3 and len(times) == 2 and any(isinstance(cell, str) and " " in cell for cell in cells[2:])
+
+
+def _without_names(text: str, delimiter: str) -> Script:
+    """Start, end and text in columns without names."""
+    rows = [[cell.strip() for cell in row] for row in _reader(text, delimiter) if any(map(str.strip, row))]
+    if frames := next((row for row in rows if any(map(_FRAMES.fullmatch, row[:2]))), None):
+        raise ValueError(f"its times count frames ({frames[0]}), and it does not say how many a second has: write seconds")
+    items = [{"start": row[0], "end": row[1], "text": " ".join(row[2:])} for row in rows if len(row) >= 3]
+    short = len(rows) - len(items)
+    found = spoken.script(Entries(items))
+    return replace(found, dropped=found.dropped + short)
+
+
 def _rows(text: str, delimiter: str) -> list[dict[Any, Any]]:
-    file = io.StringIO(text, newline="")
-    quoting = csv.QUOTE_NONE if delimiter == "\t" and '\t"' not in text else csv.QUOTE_MINIMAL
+    names, *rows = _reader(text, delimiter) or [[]]
+    return [dict(zip(names, row, strict=False)) for row in rows if row] or ([dict.fromkeys(names)] if names else [])
+
+
+def _reader(text: str, delimiter: str) -> list[list[str]]:
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     try:
-        return list(csv.DictReader(file, delimiter=delimiter, quoting=quoting))  # type: ignore[arg-type]
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting))
     except csv.Error as error:
         raise ValueError(str(error)) from None
 

@@ -73,7 +73,8 @@ def filled(start: float, end: float, heard: Sequence[Heard]) -> tuple[Word, ...]
         following[i] = following[i + 1] if later is None else later
     for word, later in zip(heard, following, strict=True):
         first = word.start if word.start is not None else words[-1].end if words else min(start, later)
-        words.append(Word(first, max(first, later if word.end is None else word.end), word.text))
+        last = later if word.end is None or word.end < first else word.end
+        words.append(Word(first, max(first, last), word.text))
     return tuple(words)
 
 
