@@ -1,4 +1,4 @@
-"""Caption files -> cues: one parser a format, chosen by suffix, for JSON and XML by their content.
+"""Caption files -> cues. In which of the formats a file is, its content says; its suffix, where that does not.
 
 **Which library does what.** Of the 267 files of Mozilla's WebVTT suite, webvtt-py gives number, times and text of
 the cues as the standard has them on 244, pycaption on 236, pysubs2 on 228 (character references, ruby; pysubs2 also
@@ -6,8 +6,8 @@ takes files without a signature), and none of them keeps the times of words. Of 
 pysubs2 stops at 9 (columns in another order, a time it can't read). Of the TTML files ttconv finds no cue in two that
 have some, ends a time with a comma wrongly, stops at an unknown attribute value and takes ruby for speech; pycaption
 keeps only the last `div` of several. So these parsers are our own, and libraries do what lies beneath: lxml reads XML
-(entities and network off), rapidfuzz measures the distances of words. `tests/captions/test_conformance.py` has the
-table.
+(entities and network off), rapidfuzz measures the distances of words, chardet tells encodings. `tests/captions/
+test_conformance.py` has the table.
 """
 
 from __future__ import annotations
@@ -18,27 +18,69 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from scriptsight.captions import records, subrip, substation, tables, webvtt
+from scriptsight.captions import (
+    decoding,
+    lyrics,
+    microdvd,
+    records,
+    sami,
+    stamped,
+    substation,
+    subrip,
+    subviewer,
+    tables,
+    webvtt,
+)
 from scriptsight.captions.by_content import parse_json, parse_xml
-from scriptsight.captions.script import CaptionError, Kind, NotCaptions, Script
+from scriptsight.captions.script import CaptionError, Kind, NotCaptions, NotRead, Script
 from scriptsight.catalogue import Cue, Word
 
 __all__ = [
     "PARSERS",
     "CaptionError",
     "NotCaptions",
+    "NotRead",
     "Script",
     "howto100m",
     "ordered",
     "parse",
 ]
 
-# By suffix; where a video has several, the first is taken. A parser raises ValueError for what it can't read.
-PARSERS: dict[str, Callable[[bytes], Script]] = {
+Parser = Callable[[bytes], Script]
+
+_NOT_READ = {
+    ".scc": "Scenarist closed captions (CEA-608)",
+    ".mcc": "MacCaption closed captions",
+    ".stl": "EBU or Spruce subtitles",
+    ".sup": "pictures of subtitles (Blu-ray)",
+    ".idx": "the index of pictures of subtitles (VobSub)",
+    ".ttxt": "GPAC's timed text",
+    ".usf": "the Universal Subtitle Format",
+    ".rt": "RealText",
+}
+
+
+def _not_read(data: bytes) -> Script:
+    """What can't be read as anything else.
+
+    Raises:
+        ValueError: always.
+    """
+    raise _Unread
+
+
+class _Unread(ValueError):
+    """No parser is there for this suffix, and the content is not that of another."""
+
+
+# By suffix, for content that says nothing; where a video has several, the first is taken. A parser raises ValueError
+# for what it can't read.
+PARSERS: dict[str, Parser] = {
     ".vtt": webvtt.parse,
     ".srt": subrip.parse,
     ".ttml": parse_xml,
     ".dfxp": parse_xml,
+    ".itt": parse_xml,
     ".srv3": parse_xml,
     ".srv2": parse_xml,
     ".srv1": parse_xml,
@@ -46,41 +88,129 @@ PARSERS: dict[str, Callable[[bytes], Script]] = {
     ".json3": parse_json,
     ".ass": substation.parse,
     ".ssa": substation.parse,
+    ".sbv": subviewer.parse,
+    ".lrc": lyrics.parse,
+    ".smi": sami.parse,
+    ".sami": sami.parse,
+    ".sub": subviewer.parse,
     ".xml": parse_xml,
     ".json": parse_json,
+    ".jsonl": parse_json,
     ".csv": tables.parse_csv,
     ".tsv": tables.parse_tsv,
+    ".txt": stamped.parse,
+    **{suffix: _not_read for suffix in _NOT_READ},
 }
 
 # A file name that says what it is for, with or without a language: clip.chapters.vtt, clip_descriptions_en.vtt.
 _KIND = re.compile(r"[._-](chapters|descriptions?|metadata)(?:[._-][A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)?)?$")
 
+# What is no text at all begins with these bytes.
+_BINARY = {
+    b"\x00\x00\x01\xba": "subtitles of a DVD (VobSub), which are pictures: no words can be read from them",
+    b"\x1f\x8b": "packed with gzip: unpack it",
+    b"PK\x03\x04": "a ZIP archive: unpack it",
+    b"Rar!": "a RAR archive: unpack it",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
+    b"%PDF": "a PDF",
+    b"{\\rtf": "rich text (RTF): save it as plain text",
+    b"\x1aE\xdf\xa3": "a Matroska file: it is no caption file, but may be read as a video",
+}
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
-def parse(data: bytes, name: str) -> Script:
-    """The script in the bytes of a caption file called `name`, whose suffix says how to read it.
+_SIGNATURE = re.compile(r"WEBVTT(?![A-Za-z0-9])")
+_SUBSTATION = re.compile(r"^[ \t]*(?:\[(?:Script Info|V4\+? Styles|Events)\]|Dialogue:[^,\n]{0,60},\d)", re.I | re.M)
+_SAMI = re.compile(r"<(?:sami|sync\b[^>]{0,200}\bstart)", re.IGNORECASE)
+_XML = re.compile(r"<(?:\?xml|!DOCTYPE (?!html)|(?:\w{1,20}:)?(?:tt|transcript|timedtext)[\s>])", re.IGNORECASE)
+_CLOCK = r"-?(?:\d{1,9}[ ]?:[ ]?){1,2}\d{1,3}(?:[ ]?[.,:,][ ]?\d{0,9})?"  # noqa: RUF001
+_ARROW = re.compile(rf"^[ \t]*{_CLOCK}[ \t]*(?:-{{1,3}}[ ]?-?>|[—–→])[ \t>]*{_CLOCK}", re.M)  # noqa: RUF001
+_COMMA = re.compile(rf"^{subviewer.TIMING.pattern}\r*$", re.M | re.ASCII)
+_LYRICS = re.compile(rf"^{lyrics.STAMP.pattern}", re.M | re.ASCII)
+_HEAD = 4096  # characters in which a format shows
+
+
+def parse(
+    data: bytes,
+    name: str,
+    *,
+    encoding: str | None = None,
+    fps: float | None = None,
+    language: str | None = None,
+) -> Script:
+    """The script in the bytes of a caption file called `name`, in whatever format they are.
 
     Texts are without the format's mark-up, with one space between words; entries without text are left out, and
     those whose times can't be read are counted. The rest is in order of time, but not yet cleaned.
 
+    Args:
+        encoding: of the text where neither its mark nor UTF-8 says it; None is found out.
+        fps: frames a second of the video, for a format that counts frames.
+        language: the one wanted of a file that has several.
+
     Raises:
-        NotCaptions: a JSON, XML or table of something else.
-        CaptionError: unknown suffix, unknown encoding, or nothing in the file looks like this format.
+        NotCaptions: a JSON, XML, table or text of something else.
+        NotRead: captions in a format that is known, and not read here.
+        CaptionError: unknown suffix, unknown encoding, or nothing in the file looks like a format that is known.
     """
     suffix = PurePath(name).suffix.lower()
-    parser = PARSERS.get(suffix)
-    if parser is None:
+    if suffix not in PARSERS:
         raise CaptionError(f"{name} is in no caption format that is read here: {', '.join(PARSERS)}.")
+    for mark, meaning in _BINARY.items() if suffix not in _NOT_READ else ():
+        if data.startswith(mark):
+            raise CaptionError(f"{name} is {meaning}.")
     try:
-        script = parser(data)
+        decoded = decoding.read(data, encoding)
+        parser = _by_content(decoded.text, fps, language) or PARSERS[suffix]
+        script = parser(decoded.text.encode())
+        if decoded.guessed and script.dropped and not script.cues:
+            raise ValueError("none of its times can be read; its encoding is not known either")
     except NotCaptions as error:
         raise NotCaptions(f"{name}: {error}") from error
-    except ValueError as error:
+    except _Unread:
+        raise NotRead(f"{name} is {_NOT_READ[suffix]}, which is not read here: convert it to SubRip or WebVTT.") from None
+    except (ValueError, LookupError) as error:
         raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
     named = _KIND.search(PurePath(name).stem)
     if script.kind == "captions" and named:
         kinds: dict[str, Kind] = {"chapters": "chapters", "metadata": "metadata"}
         script = replace(script, kind=kinds.get(named[1], "descriptions"))
-    return replace(script, cues=ordered(script.cues))
+    doubts = (*decoded.doubts, *script.doubts)
+    return replace(script, cues=ordered(script.cues), doubts=doubts, legacy=decoded.legacy)
+
+
+def _by_content(text: str, fps: float | None, language: str | None) -> Parser | None:
+    """The parser for a text that shows its format, None where it does not."""
+    head = text[:_HEAD].lstrip("\ufeff \t\r\n")
+    first = head.partition("\n")[0]
+    if len(_CONTROL.findall(head)) > 0.1 * len(head) > 0:
+        raise ValueError("it is no text: a tenth of it are control characters")
+    if _SIGNATURE.match(head):
+        return lambda data: webvtt.parse(data.lstrip(b" \t\r\n"))
+    if head.startswith("<"):
+        if _SAMI.search(head):
+            return lambda data: sami.parse(data, language)
+        return (lambda data: parse_xml(data, language)) if _XML.match(head) else None
+    if microdvd.FRAMES.match(first):
+        return lambda data: microdvd.parse_frames(data, fps)
+    if microdvd.TENTHS.match(first):
+        return microdvd.parse_tenths
+    if _SUBSTATION.search(head):
+        return substation.parse
+    if head.startswith(("{", "[")) and not _LYRICS.match(head) and re.match(r"[{\[]\s*[\"{\[\]}\d-]", head):
+        return parse_json
+    return _by_lines(text, head)
+
+
+def _by_lines(text: str, head: str) -> Parser | None:
+    """The parser for a text whose lines have times."""
+    found = _ARROW.search(text)
+    if found:
+        return subrip.parse
+    if _COMMA.search(head) or _COMMA.search(text):
+        return subviewer.parse
+    if len(_LYRICS.findall(head)) > 1 or (_LYRICS.search(head) and not re.search(r"^[^\[\s]", head, re.M)):
+        return lyrics.parse
+    return None
 
 
 def howto100m(record: Any) -> tuple[Cue, ...]:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from scriptsight.captions import records, ttml, whisper, youtube
+from scriptsight.captions import records, services, spoken, ttml, youtube
 from scriptsight.captions.decoding import decode
 from scriptsight.captions.script import NotCaptions, Script
 from scriptsight.errors import needs
@@ -14,37 +14,55 @@ from scriptsight.errors import needs
 with needs("data", "Reading captions"):
     from lxml import etree
 
+_BETWEEN = re.compile(r"[\s,\x1e]*")  # values of a list of lines
+
 
 def parse_json(data: bytes) -> Script:
-    """json3, Whisper in its varieties, YT-Temporal, one video of HowTo100M, lists of {start, end, text}.
+    """json3, YT-Temporal, one video of HowTo100M, and what `services` reads: nearly all that has times and texts.
+
+    Several values one after the other, a line each or not, are a list.
 
     Raises:
-        NotCaptions: it is none of them.
-        ValueError: it is no JSON, or it is nested too deeply.
+        NotCaptions: it is none of them, and does not look like it.
+        ValueError: it is no JSON, it is nested too deeply, or it looks like captions and is not understood.
     """
     try:
-        value = json.loads(decode(data))
+        value = _values(decode(data))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if isinstance(value, list):
-        if all(isinstance(item, dict) and {"start", "end"} <= item.keys() for item in value):
-            return whisper.segments(value)
-    elif isinstance(value, dict):
-        if isinstance(value.get("events"), list):
+    if isinstance(value, dict):
+        if _events(value.get("events")):
             return youtube.json3(value["events"])
         if isinstance(value.get("subtitles"), list) and ("denoised" in value or _heard(value["subtitles"])):
             return records.yt_temporal(value)
-        if isinstance(value.get("transcription"), list):
-            return whisper.cpp(value["transcription"], value.get("result"))
-        if isinstance(value.get("segments"), list):
-            return whisper.segments(value["segments"], value.get("language"))
-        if {"start", "end", "text"} <= value.keys():
+        if {"start", "end", "text"} <= value.keys() and isinstance(value["text"], list):
             return records.howto100m(value)
-    raise NotCaptions("this JSON holds no captions in a form that is read here")
+    if (found := services.entries(value)) is not None:
+        return spoken.script(found)
+    if value == [] or any(value.get(name) == [] for name in services.SPOKEN if isinstance(value, dict)):
+        return Script([], 0)
+    names = ", ".join(sorted(map(str, value))[:12]) if isinstance(value, dict) else ""
+    raise NotCaptions(f"this JSON holds no captions in a form that is read here{names and ': it has ' + names}")
 
 
-def parse_xml(data: bytes) -> Script:
-    """TTML, and YouTube's srv1, srv2 and srv3. Document types are refused, so that no entity is ever resolved.
+def _values(text: str) -> Any:
+    """The value of a JSON, or the list of its values."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if not error.msg.startswith("Extra data"):
+            raise
+    decoder, found, place = json.JSONDecoder(), [], 0
+    while place < len(text):
+        value, place = decoder.raw_decode(text, place)
+        found.append(value)
+        place = gap.end() if (gap := _BETWEEN.match(text, place)) else place
+    return found
+
+
+def parse_xml(data: bytes, wanted: str | None = None) -> Script:
+    """TTML, and YouTube's srv1, srv2 and srv3. Document types are refused, so that no entity is ever resolved. Of
+    several languages the `wanted` one is read.
 
     Raises:
         NotCaptions: it is none of them.
@@ -73,19 +91,21 @@ def parse_xml(data: bytes) -> Script:
         raise ValueError("it has a document type, which captions do not need")
     name = root.tag.rpartition("}")[2]
     if name == "tt":
-        return ttml.parse(root)
+        return ttml.parse(root, wanted)
     if name == "transcript":
         return youtube.srv1(root)
     if name == "timedtext":
         return youtube.srv3(root)
+    timed = sum(1 for element in root.iter("*") if _timed(element))
+    if timed > 1:
+        raise ValueError(f"{timed} of its elements have times and text, but its root {name} is no format read here")
     raise NotCaptions(f"this XML holds no captions in a form that is read here: its root is {name}")
 
 
 def _utf8(data: bytes) -> bytes:
     """XML without its declaration, in UTF-8 whatever it was in."""
-    declaration = re.match(rb"""\s*<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)""", data[:200])
     try:
-        text = decode(data, declaration[1].decode() if declaration else "cp1252")
+        text = decode(data)
     except LookupError as error:
         raise ValueError(str(error)) from None
     return re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1).encode()
@@ -94,6 +114,20 @@ def _utf8(data: bytes) -> bytes:
 def _harmless(error: Any) -> bool:
     """Tools forget to declare prefixes and use an id twice; neither is looked at here."""
     return bool(error.domain == etree.ErrorDomains.NAMESPACE or error.type == etree.ErrorTypes.DTD_ID_REDEFINED)
+
+
+def _timed(element: Any) -> bool:
+    """Whether an element says something at a time."""
+    names = {str(name).lower() for name in element.attrib}
+    said = " " in " ".join(element.itertext()).strip()
+    return said and bool(names & {"start", "begin", "t", "in", "starttime", "timestamp"})
+
+
+def _events(value: Any) -> bool:
+    """Whether this is the list of a json3."""
+    return isinstance(value, list) and (
+        not value or any(isinstance(one, dict) and one.keys() & {"segs", "tStartMs"} for one in value)
+    )
 
 
 def _heard(items: list[Any]) -> bool:

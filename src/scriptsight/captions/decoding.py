@@ -1,8 +1,21 @@
-"""Bytes -> text, by rule and not by guess: a caption file is too short for statistics to be trusted."""
+"""Bytes -> text: by mark, by rule, and only where nothing says it by a guess, which is never silent.
+
+What a caption file's bytes mean is stated by its mark, by the zero bytes of UTF-16, by being UTF-8 (which other text
+is not by accident), by whoever made the collection, or by the file itself. For the rest chardet is asked: of 178
+subtitle files of one to three entries in 30 languages and 40 encodings it reads 177 rightly, uchardet 149,
+charset-normalizer 102. A guess is a doubt of the script.
+"""
 
 from __future__ import annotations
 
 import codecs
+import re
+from dataclasses import dataclass
+
+from scriptsight.errors import needs
+
+with needs("data", "Reading captions"):
+    import chardet
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -13,32 +26,186 @@ _MARKS = (
 )
 _SAMPLE = 4096  # bytes
 _ZEROS = 0.3  # of every other byte: time stamps and line ends are ASCII, whatever the language
+_STRAY = re.compile("[\udc80-\udcff]")  # a byte that is no UTF-8, as Python's surrogateescape has it
+# Bytes that other tools paste into UTF-8: the quotation marks, dashes and dots of Windows.
+_PASTED = re.compile("[\udc85\udc91-\udc97]")
+_CUT = re.compile("[\udcc2-\udcf4][\udc80-\udcbf]{0,2}$")  # a character that lacks its last bytes
+_DECLARED = (
+    re.compile(rb"""\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]+)"""),
+    re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?([A-Za-z0-9._-]+)""", re.IGNORECASE),
+)
+
+# What subtitles are written in, by language family, the more usual first: of equals the first is taken.
+_USUAL = (
+    *("cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874"),
+    *("cp932", "gb18030", "big5hkscs", "cp949", "euc-jp", "koi8-r", "koi8-u"),
+    *("iso8859-2", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-8", "iso8859-9", "iso8859-13", "iso8859-15"),
+    *("cp866", "cp850", "cp852", "mac-roman", "mac-cyrillic"),
+)
+_OLD = {codecs.lookup(name).name for name in ("cp850", "cp852", "mac-roman")}  # looked for where cp1252 makes no words
+_RANK = {codecs.lookup(name).name: place for place, name in enumerate(_USUAL)}
+_WESTERN = codecs.lookup("cp1252").name
+_CLEARLY = 1.2  # times the score of the Windows code page of the West must another have,
+_OF_FEW = 0.8  # and more so of few letters: this much divided by their number
+_EQUAL = 0.999  # of the best score: as good, so the more usual encoding is taken
+_LOOKED_AT = 1 << 20  # bytes of a text
+_WORD = re.compile(r"[^\W\d_]+")
+_INSIDE = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f](?=[a-z])")
+_JOINING = "\u2019\u2018\xad\u2013\xb7"
 
 
-def decode(data: bytes, declared: str = "cp1252") -> str:
-    """The text of a caption file: by its mark; UTF-16 without one by its zero bytes; UTF-8; else what the file itself
-    declares, and without that cp1252, the Windows code page of old subtitle tools.
+@dataclass(frozen=True)
+class Decoded:
+    """The text of a caption file.
 
-    A declaration comes last: tools copy it along and write UTF-8.
+    Attributes:
+        encoding: what it was read as, a name that Python knows.
+        guessed: nothing said so but its letters.
+        doubts: what may have been read wrongly, a sentence each.
+    """
+
+    text: str
+    encoding: str
+    guessed: bool = False
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def legacy(self) -> bool:
+        """Whether it was written in something else than Unicode: what looks like broken UTF-8 in it is no such."""
+        return not self.encoding.startswith("utf")
+
+
+def read(data: bytes, named: str | None = None) -> Decoded:
+    """The text of a caption file.
+
+    In this order counts: its mark; UTF-16 by its zero bytes; UTF-8; what is `named` by whoever knows the file; what
+    the file itself declares; UTF-8 with a few stray bytes; and a guess. A declaration does not come first, as tools
+    copy it along and write UTF-8.
 
     Raises:
-        UnicodeError: none of them fits.
-        LookupError: there is no such encoding as is declared.
+        UnicodeError: it is not in the encoding that is named or declared, or in none at all.
+        LookupError: there is no such encoding as is named or declared.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            return data.decode(encoding)
+            return _unicode(data, encoding)
     sample = data[:_SAMPLE]
     for encoding, high, low in (("utf-16-le", sample[1::2], sample[::2]), ("utf-16-be", sample[::2], sample[1::2])):
         if high and high.count(0) > _ZEROS * len(high) and low.count(0) < 0.1 * high.count(0):
-            return data.decode(encoding)
+            return _unicode(data, encoding)
+    if named is None and b"\x1b$" in data and data.isascii():  # Japanese in seven bits; no other text has escapes
+        return _guess(data, ["iso2022_jp_ext"])
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
+        if named is None or not data.isascii():
+            return _told(text, "utf-8")
     except UnicodeDecodeError:
-        return data.decode(declared)
+        pass
+    if named is not None:
+        return Decoded(data.decode(named), codecs.lookup(named).name)
+    for pattern in _DECLARED:
+        if match := pattern.search(sample):
+            declared = match[1].decode()
+            if not codecs.lookup(declared).name.startswith("utf") or declared.lower().startswith("utf-16"):
+                return Decoded(data.decode(declared), codecs.lookup(declared).name)
+    return _nearly_utf8(data) or _guess(data, _candidates(data))
+
+
+def decode(data: bytes, named: str | None = None) -> str:
+    """The text of `read`, for those who can't pass a doubt on."""
+    return read(data, named).text
 
 
 def lines(data: bytes) -> list[str]:
     """The lines of a caption file without their ends; NUL becomes U+FFFD, as WebVTT says."""
     text = decode(data).replace("\0", "\ufffd")
+    if "\r\r\n" in text and text.count("\r\r\n") == text.count("\n"):  # a line end that was translated twice
+        text = text.replace("\r\r\n", "\n")
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _unicode(data: bytes, encoding: str) -> Decoded:
+    """What says that it is Unicode; a file that was cut in the middle of a character lacks that one only."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    if encoding == "utf-8-sig":
+        text = data[len(codecs.BOM_UTF8) :].decode("utf-8", errors="surrogateescape")
+        if _STRAY.search(text):
+            return _mended(text)
+        return _told(text, "utf-8")
+    text = decoder.decode(data)
+    cut = decoder.getstate()[0] != b""
+    found = _told(text, encoding)
+    return Decoded(text, encoding, doubts=(*found.doubts, _ENDS_EARLY)) if cut else found
+
+
+_ENDS_EARLY = "it ends in the middle of a character, so it may lack its end"
+
+
+def _told(text: str, encoding: str) -> Decoded:
+    """Text that is sound; what was lost before it was written is told."""
+    lost = text.count("\ufffd")
+    doubts = (f"{lost} of its characters were lost before it was written (U+FFFD stands for them)",) if lost else ()
+    return Decoded(text.lstrip("\ufeff"), encoding, doubts=doubts)
+
+
+def _nearly_utf8(data: bytes) -> Decoded | None:
+    """UTF-8 into which other bytes were pasted, or that was cut; None where more speaks against it than for it."""
+    text = data.decode("utf-8", errors="surrogateescape")
+    strays = len(_STRAY.findall(text)) - len(_PASTED.findall(text))
+    sound = sum(not character.isascii() for character in _STRAY.sub("", text))
+    return _mended(text) if sound and strays <= sound else None
+
+
+def _mended(text: str) -> Decoded:
+    """Text with `surrogateescape`s: stray bytes are taken for those of Windows, what they can't be is U+FFFD."""
+    whole = _CUT.sub("", text)
+    doubts = (_ENDS_EARLY,) if whole != text else ()
+    if strays := _STRAY.findall(whole):
+        named = ", ".join(sorted({f"0x{ord(stray) - 0xDC00:02x}" for stray in strays})[:5])
+        doubts += (f"{len(strays)} of its bytes ({named}) are no UTF-8, as the rest is: they were read as {_WESTERN}",)
+    said = _STRAY.sub(lambda stray: bytes([ord(stray[0]) - 0xDC00]).decode(_WESTERN, errors="replace"), whole)
+    return Decoded(said.lstrip("\ufeff"), "utf-8", doubts=doubts)
+
+
+def _candidates(data: bytes) -> list[str]:
+    """Encodings that the letters of a text speak for, the likeliest first."""
+    found: dict[str, float] = {}
+    for guess in chardet.detect_all(data, ignore_threshold=True, include_encodings=_USUAL, compat_names=False):
+        if guess["encoding"]:
+            found[codecs.lookup(guess["encoding"]).name] = guess["confidence"]
+    letters = sum(byte > 127 for byte in data)
+    western = found.get(_WESTERN, 0.0) if _plausible(data, _WESTERN) else 0.0
+    floor = western * (_CLEARLY + _OF_FEW / max(letters, 1))
+    clear = {
+        name: score
+        for name, score in found.items()
+        if score >= floor and not (western and name in _OLD) and _plausible(data, name)
+    }
+    best = _EQUAL * max(clear.values(), default=0.0)
+    return [*sorted(clear, key=lambda name: (-min(clear[name], best), _RANK.get(name, len(_RANK)))), _WESTERN]
+
+
+def _plausible(data: bytes, encoding: str) -> bool:
+    """Whether it fits, and makes words that could be some: most have letters of one script ("Beyoncι" ends in a Greek
+    one), and no capitals or signs inside ("GŠste", "f‚r")."""
+    try:
+        text = data[:_LOOKED_AT].decode(encoding)
+    except UnicodeDecodeError as error:
+        # A long text may have been cut inside a character just now.
+        return len(data) > _LOOKED_AT and error.start > _LOOKED_AT - 4
+    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    mixed = sum(bool(re.search("[A-Za-z]", word)) and max(word) > "\u024f" for word in words)
+    inside = [match[0] for match in _INSIDE.finditer(text)]
+    odd = sum(sign.isupper() or not (sign.isalpha() or sign in _JOINING) for sign in inside)
+    return 2 * mixed <= len(words) and 2 * odd <= max(len(inside), len(words))
+
+
+def _guess(data: bytes, candidates: list[str]) -> Decoded:
+    for encoding in candidates:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        doubt = f"it does not say its encoding and was read as {encoding}: where its letters are wrong, name the"
+        return Decoded(text, encoding, True, (f"{doubt} right one as `encoding` of the collection",))
+    raise UnicodeError("its bytes are text in no encoding that is known here: convert it to UTF-8")

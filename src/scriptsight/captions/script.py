@@ -29,6 +29,7 @@ class Script:
         language: as the file itself states it, e.g. "en".
         kind: only "captions" is speech.
         doubts: what of it may have been read wrongly and why, a sentence each; a person should look.
+        legacy: it was written in an encoding older than Unicode: nothing in it is broken UTF-8.
     """
 
     cues: list[Cue]
@@ -36,6 +37,7 @@ class Script:
     language: str | None = None
     kind: Kind = "captions"
     doubts: tuple[str, ...] = ()
+    legacy: bool = False
 
 
 class CaptionError(InputError):
@@ -43,8 +45,12 @@ class CaptionError(InputError):
 
 
 class NotCaptions(CaptionError):
-    """A sound JSON, XML or table that holds no captions in a form that is known here: beside a video lie its
+    """A sound JSON, XML, table or text that holds no captions in a form that is known here: beside a video lie its
     description, labels and more."""
+
+
+class NotRead(CaptionError):
+    """Captions in a format that is known and not read here; the message says what to do."""
 
 
 def seconds(value: Any, unit: float = 1.0) -> float | None:

@@ -1,44 +1,102 @@
-"""Cues as a table: HowTo100M's CSV of a video (seconds), Whisper's TSV (milliseconds)."""
+"""Cues as a table: HowTo100M's CSV of a video (seconds), Whisper's TSV (milliseconds), and what else has columns of
+times and text, under whatever names producers give them."""
 
 from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+import re
+from dataclasses import replace
+from typing import Any, Literal
 
+from scriptsight.captions import fields, spoken
 from scriptsight.captions.decoding import decode
-from scriptsight.captions.records import howto100m
-from scriptsight.captions.script import NotCaptions, Script, seconds
+from scriptsight.captions.script import NotCaptions, Script
+from scriptsight.captions.spoken import Entries
+
+_DELIMITERS = ",;\t|"
+_FRAMES = re.compile(r"\d{1,3}:\d\d:\d\d[:;]\d{1,3}", re.ASCII)
 
 
 def parse_csv(data: bytes) -> Script:
-    """Columns start, end (seconds) and text, in any order and among others.
+    """Columns of start, end (seconds or 00:00:01.000) and text, in any order and among others.
 
     Raises:
-        NotCaptions: a column is missing.
-        ValueError: it is no CSV.
+        NotCaptions: they are none of these.
+        ValueError: it is no CSV, or it has times under names that are not known here.
     """
-    return howto100m(_columns(data, ","))
+    return _script(data, ",")
 
 
 def parse_tsv(data: bytes) -> Script:
-    """The same, separated by tabs, in milliseconds."""
-    columns = _columns(data, "\t")
-    for key in ("start", "end"):
-        columns[key] = [seconds(value, 1e-3) for value in columns[key]]
-    return howto100m(columns)
+    """The same, separated by tabs; whole numbers are milliseconds, as Whisper has them."""
+    return _script(data, "\t")
 
 
-def _columns(data: bytes, delimiter: str) -> dict[str, list[Any]]:
+def _script(data: bytes, usual: str) -> Script:
     text = decode(data).replace("\0", "\ufffd")
-    file = io.StringIO(text, newline="")
+    first = text.lstrip("\ufeff\r\n").partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=lambda sign: (first.count(sign), sign == usual))
+    rows = _rows(text.lstrip("\ufeff\r\n"), delimiter)
+    if not rows:
+        return Script([], 0)
+    if _is_row(list(rows[0])):
+        return _without_names(text, delimiter)
+    names = {fields.plain(name): name for name in rows[0] if isinstance(name, str)}
+    starts, texts = (
+        [name for name in names if name in known] for known in ({**fields.STARTS, "timestamp": None}, fields.TEXTS)
+    )
+    ends = [name for name in names if name in fields.ENDS or name in fields.LENGTHS]
+    if not starts or not texts:
+        columns = ", ".join(names.values())
+        if (starts and ends) or (starts and _wordy(rows)) or (ends and texts):
+            raise ValueError(f"its columns are {columns[:300]}: name those of times and text start, end and text")
+        raise NotCaptions(f"its first line does not name columns start, end and text; they are {columns[:300]}")
+    unit = None
+    if usual == "\t" and delimiter == "\t" and starts[0] == "start" and all(_whole(row, names["start"]) for row in rows):
+        unit = fields.MILLISECOND
+    return spoken.script(Entries([_item(row) for row in rows], unit=unit))
+
+
+def _is_row(cells: list[Any]) -> bool:
+    """Whether the line that should name the columns is one of times and text itself."""
+    times = [cell for cell in cells[:2] if fields.moment(cell) is not None or _FRAMES.fullmatch(str(cell).strip())]
+    return len(cells) >= 3 and len(times) == 2 and any(isinstance(cell, str) and " " in cell for cell in cells[2:])
+
+
+def _without_names(text: str, delimiter: str) -> Script:
+    """Start, end and text in columns without names."""
+    rows = [[cell.strip() for cell in row] for row in _reader(text, delimiter) if any(map(str.strip, row))]
+    if frames := next((row for row in rows if any(map(_FRAMES.fullmatch, row[:2]))), None):
+        raise ValueError(f"its times count frames ({frames[0]}), and it does not say how many a second has: write seconds")
+    items = [{"start": row[0], "end": row[1], "text": " ".join(row[2:])} for row in rows if len(row) >= 3]
+    short = len(rows) - len(items)
+    found = spoken.script(Entries(items))
+    return replace(found, dropped=found.dropped + short)
+
+
+def _rows(text: str, delimiter: str) -> list[dict[Any, Any]]:
+    names, *rows = _reader(text, delimiter) or [[]]
+    return [dict(zip(names, row, strict=False)) for row in rows if row] or ([dict.fromkeys(names)] if names else [])
+
+
+def _reader(text: str, delimiter: str) -> list[list[str]]:
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     try:
-        if delimiter == "\t":
-            rows = list(csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE))
-        else:
-            rows = list(csv.DictReader(file))
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting))
     except csv.Error as error:
         raise ValueError(str(error)) from None
-    if rows and not {"start", "end", "text"} <= rows[0].keys():
-        raise NotCaptions("its first line does not name columns start, end and text")
-    return {key: [row[key] for row in rows] for key in ("start", "end", "text")}
+
+
+def _item(row: dict[Any, Any]) -> dict[str, Any]:
+    """A row as an entry; a text with separators that was not quoted is whole again."""
+    return {str(key): value for key, value in row.items() if key is not None and value is not None}
+
+
+def _whole(row: dict[Any, Any], name: str) -> bool:
+    return str(row.get(name) or "").strip().isdigit()
+
+
+def _wordy(rows: list[dict[Any, Any]]) -> bool:
+    """Whether some column has sentences."""
+    return sum(any(str(value).count(" ") > 2 for value in row.values()) for row in rows) > len(rows) / 2

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from scriptsight.captions import languages
 from scriptsight.captions.script import Piece, Script, clock, cue
+from scriptsight.captions.spoken import unit_of
 from scriptsight.catalogue import Cue
 
-_CLOCK = re.compile(r"(\d{2,9}):(\d\d):(\d\d)(?:[.,](\d{1,9})|:(\d{2,9})(?:\.\d+)?)?", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,2})(?:[.,](\d{1,9})|[:;](\d{1,9})(?:\.\d+)?)?", re.ASCII)
+_BARE = re.compile(r"\d{1,15}(?:[.,]\d{1,15})?", re.ASCII)  # no time of TTML, and found in the field
 _OFFSET = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)(h|m|s|ms|f|t)", re.ASCII)
 _UNSPOKEN = ("text", "delimiter", "textContainer")  # values of tts:ruby: the reading aid, not what is read
 _CONTAINERS = ("body", "div", "p")
+_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,31 @@ class _Run:
     own: bool
 
 
-def parse(root: Any) -> Script:
+def parse(root: Any, wanted: str | None = None) -> Script:
     """Cues of the paragraphs of a `tt` element (lxml). A paragraph without times whose spans have some is one cue a
     span. What is never shown, or for ever, has no readable times: it is dropped.
+
+    Numbers without a unit are seconds, unless nobody speaks like that. Of versions in several languages that are shown
+    at the same times one is read, the one in the `wanted` language if there is one.
 
     Raises:
         ValueError: the frame or tick rate is no positive number.
     """
     document = _Document(root)
-    cues: list[Cue] = []
+    found, dropped = _said(document)
+    unit, doubt = unit_of([(cue.start, cue.end, cue.text) for cue, _ in found]) if document.counted else (1.0, None)
+    if unit != 1.0:
+        document.bare = unit
+        found, dropped = _said(document)
+    taken, languages_doubt = _one_language(found, wanted)
+    doubts = tuple(one for one in (doubt, languages_doubt) if one)
+    cues = [one for one, language in found if taken is None or language == taken]
+    return Script(cues, dropped, taken or root.get(_LANG) or None, doubts=doubts)
+
+
+def _said(document: _Document) -> tuple[list[tuple[Cue, str]], int]:
+    """Cues with the languages that their paragraphs are in, and how many were dropped."""
+    cues: list[tuple[Cue, str]] = []
     dropped = 0
     for paragraph, start, end in document.paragraphs():
         runs = list(document.runs(paragraph, start, end, own=False))
@@ -49,8 +69,30 @@ def parse(root: Any) -> Script:
             spans = [cue(run.start, run.end, [(None, run.text)]) for run in runs if run.own and run.end < inf]
         sound = [span for span in spans if span.start < span.end]
         dropped += max(1, len(spans)) - len(sound)
-        cues += sound
-    return Script(cues, dropped, root.get("{http://www.w3.org/XML/1998/namespace}lang") or None)
+        language = next((tag for one in (paragraph, *paragraph.iterancestors()) if (tag := one.get(_LANG))), "")
+        cues += [(span, language) for span in sound]
+    return cues, dropped
+
+
+def _one_language(found: list[tuple[Cue, str]], wanted: str | None) -> tuple[str | None, str | None]:
+    """The language to be read where there are versions in several, else None; and what is doubtful about it."""
+    times: dict[str, set[float]] = {}
+    for one, language in found:
+        times.setdefault(language, set()).add(one.start)
+    if len(times) < 2:
+        return None, None
+    most = max(times, key=lambda language: len(times[language]))
+    fitting = [language for language in times if wanted and languages.fits(language, wanted)]
+    taken = (fitting or [most])[0]
+    others = [language for language in times if language != taken]
+    if any(2 * len(times[other] & times[taken]) < len(times[other]) for other in others):
+        return None, None  # what is said in several languages one after the other is one version
+    if fitting:
+        return taken, None
+    return taken, (
+        f"it is in several languages and was read in {taken or 'the one without a name'}, not in {', '.join(others)}: "
+        "name `language` in the collection"
+    )
 
 
 class _Document:
@@ -63,6 +105,7 @@ class _Document:
         self.frames = _positive(stated.get("frameRate", "30")) * multiplier
         ticks = stated.get("tickRate")
         self.ticks = _positive(ticks) if ticks else self.frames if "frameRate" in stated else 1.0
+        self.bare, self.counted = 1.0, False  # the unit of numbers without one, and whether there are any
         self.root = root
         self.ruby = {
             key: value
@@ -118,6 +161,8 @@ class _Document:
     def interval(self, element: Any, reference: float, end: float) -> tuple[float, float]:
         """Begin and end in seconds: `begin` and `end` count from `reference`, and nothing outlasts its container."""
         begin, until, length = (self.time(element.get(key)) for key in ("begin", "end", "dur"))
+        if begin is None and (element.get("begin") or "").strip():
+            return reference, inf  # a time that can't be read is not 0
         first = reference + (begin or 0.0)
         stops = [end]
         stops += [reference + until] if until is not None else []
@@ -132,6 +177,9 @@ class _Document:
         if match := _OFFSET.fullmatch((expression or "").strip()):
             unit = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "f": 1 / self.frames, "t": 1 / self.ticks}
             return float(match[1]) * unit[match[2]]
+        if match := _BARE.fullmatch((expression or "").strip()):
+            self.counted = True
+            return float(match[0].replace(",", ".")) * self.bare
         return None
 
 

@@ -1,0 +1,78 @@
+"""LRC, lyrics with the time at which each line begins, and with `<00:12.50>` before words (enhanced LRC)."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+from scriptsight.captions.decoding import lines
+from scriptsight.captions.script import Piece, Script, clock, cue, seconds
+from scriptsight.captions.spoken import until
+from scriptsight.catalogue import Cue
+
+_TIME = r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,2})(?:[.:,](\d{1,9}))?"
+STAMP = re.compile(rf"[ \t]*\[{_TIME}\]", re.ASCII)
+_WORD = re.compile(rf"[<\[]{_TIME}[>\]]", re.ASCII)
+_TAG = re.compile(r"[ \t]*\[([A-Za-z#][A-Za-z_ ]{0,20}):([^\]\n]*)\][ \t]*")
+_SINGER = re.compile(r"[FMD]:\s*")  # who sings, in some players
+
+
+def parse(data: bytes) -> Script:
+    """A line may have several times, and is sung at each. It lasts until the next line begins (an empty one ends it),
+    or as long as slow speech takes. `[offset:+500]` moves all by so many milliseconds, a positive one back.
+
+    Raises:
+        ValueError: no line in it begins with a time.
+    """
+    sung: list[tuple[float, str]] = []
+    loose: list[str] = []
+    language, move = None, 0.0
+    for line in lines(data):
+        rest, times = line, []
+        while match := STAMP.match(rest):
+            hours, minutes, whole, fraction = match.groups()
+            times.append(clock(hours, minutes, whole, fraction))
+            rest = rest[match.end() :]
+            if len(times) > 1000:
+                break
+        if times:
+            sung += [(time, _SINGER.sub("", rest.strip(), count=1)) for time in times]
+        elif tag := _TAG.fullmatch(line):
+            name, value = tag[1].lower(), tag[2].strip()
+            language = value if name in ("la", "lang", "language") and value else language
+            move = seconds(value, 1e-3) or 0.0 if name == "offset" else move
+        elif line.strip():
+            loose.append(line.strip())
+    if not sung:
+        raise ValueError("no line in it begins with a time as [00:01.00]")
+    sung = sorted(((round(max(0.0, time - move), 6), text) for time, text in sung), key=lambda one: one[0])
+    starts = [time for time, _ in sung]
+    cues = [_cue(start, _next(starts, start), text, move) for start, text in sung if text]
+    doubts = (f"{len(loose)} of its lines have no time and were left out: {loose[0][:80]}",) if loose else ()
+    return Script(cues, 0, language, doubts=doubts)
+
+
+def _next(starts: list[float], start: float) -> float | None:
+    place = bisect_right(starts, start)
+    return starts[place] if place < len(starts) else None
+
+
+def _cue(start: float, following: float | None, text: str, move: float) -> Cue:
+    """The cue of a line; a time behind its last word is where it ends."""
+    pieces: list[Piece] = []
+    at: float | None = None
+    place = 0
+    for match in _WORD.finditer(text):
+        if text[place : match.start()].strip() or not pieces:
+            pieces.append((at, text[place : match.start()]))
+        hours, minutes, whole, fraction = match.groups()
+        at, place = round(clock(hours, minutes, whole, fraction) - move, 6), match.end()
+    if text[place:].strip():
+        pieces.append((at, text[place:]))
+        at = None
+    said = "".join(part for _, part in pieces)
+    end = at if at is not None and at > start else until(start, following, said)
+    latest = max((time for time, _ in pieces if time is not None), default=start)
+    if latest > end:  # the words say more of the end than the pace
+        end = until(latest, following, pieces[-1][1])
+    return cue(start, end, [(time, part) for time, part in pieces if part])
