@@ -6,7 +6,7 @@ import html
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from scriptsight.catalogue import Cue, Word
@@ -29,6 +29,8 @@ class Script:
         language: as the file itself states it, e.g. "en".
         kind: only "captions" is speech.
         doubts: what of it may have been read wrongly and why, a sentence each; a person should look.
+        resolved: its parser has taken out the format's mark-up and resolved its escapes, so all that stands in its
+            texts was spoken. JSON and tables have neither, and may hold what a tool left in them.
     """
 
     cues: list[Cue]
@@ -36,6 +38,7 @@ class Script:
     language: str | None = None
     kind: Kind = "captions"
     doubts: tuple[str, ...] = ()
+    resolved: bool = field(default=False, compare=False)  # how it was read, not what it says
 
 
 class CaptionError(InputError):

@@ -50,7 +50,7 @@ def parse(root: Any) -> Script:
         sound = [span for span in spans if span.start < span.end]
         dropped += max(1, len(spans)) - len(sound)
         cues += sound
-    return Script(cues, dropped, root.get("{http://www.w3.org/XML/1998/namespace}lang") or None)
+    return Script(cues, dropped, root.get("{http://www.w3.org/XML/1998/namespace}lang") or None, resolved=True)
 
 
 class _Document:
