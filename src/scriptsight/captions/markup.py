@@ -21,6 +21,7 @@ _FREE = {"c", "lang", "v"}  # what follows their name is no `key=value`
 _TAG = re.compile(rf"<([ ]?)(/?)([ ]?)({_NAMES})(\.[^\s<>]*)?(\s[^<>]*)?/?>|<[\d:.,]+>", re.IGNORECASE)
 _OVERRIDE = re.compile(r"\{\\[^{}]*\}")  # of SubStation, as {\an8}
 _PLACE = re.compile(r"\{\\an?\d{1,2}\}|\{\\pos\([^{}()]*\)\}")  # the overrides that other formats take over
+_NO_WIDTH = re.compile("(?<!\\S)[\u200b\u2060\ufeff]+|(?<![\u200b\u2060\ufeff])[\u200b\u2060\ufeff]+(?!\\S)")
 _MICRODVD = re.compile(r"\{[yYcCfFsSpPhHoO]:[^{}]{0,40}\}")  # {y:i}: italics
 
 
@@ -32,7 +33,7 @@ def spoken(text: str) -> str:
 
 def leftovers(text: str) -> str:
     """The text without what is surely mark-up, its references resolved: tags that are opened and closed in it, have
-    attributes, or stand around all of it; overrides of a place. A lone `<div>` is what is talked about."""
+    attributes, or stand around all of it; and what goes `everywhere`. A lone `<div>` is what is talked about."""
     tags = [tag for tag in _TAG.finditer(text) if _is_tag(tag)]
     opened = {_name(tag) for tag in tags if not tag[2]}
     closed = {_name(tag) for tag in tags if tag[2]}
@@ -43,12 +44,13 @@ def leftovers(text: str) -> str:
         around = text[tag.end() :] if tag[2] else text[: tag.start()]
         return re.fullmatch(_STYLES, _name(tag)) is not None and not around.strip()
 
-    return unescape(_cut(_PLACE.sub("", text), sure))
+    return everywhere(unescape(_cut(text, sure)))
 
 
-def without_places(text: str) -> str:
-    """The text without overrides such as {\\an8}, which belong to SubStation and are found in every format."""
-    return _PLACE.sub("", text)
+def everywhere(text: str) -> str:
+    """The text without what is mark-up in no format but found in all: overrides of a place, as {\\an8}, and spaces of
+    no width at a word's ends, which animated captions are held apart with. Inside of a word they are spelling."""
+    return _NO_WIDTH.sub("", _PLACE.sub("", text))
 
 
 def _cut(text: str, gone: Callable[[re.Match[str]], bool]) -> str:

@@ -48,7 +48,7 @@ class _Event:
 def json3(events: list[Any]) -> Script:
     """The `events` of a json3. Those without segments place a window, those that append often hold only a line
     break."""
-    return _script([_json3_event(event) for event in events if isinstance(event, dict) and "id" not in event])
+    return _script([_json3_event(event) for event in events if isinstance(event, dict) and not _defines(event)])
 
 
 def srv3(root: Any) -> Script:
@@ -65,6 +65,11 @@ def srv1(root: Any) -> Script:
         events.append(_Event(start, duration, "dur" in element.keys(), None, False, texts))  # noqa: SIM118, of lxml
     script = _script(events)
     return Script(script.cues, script.dropped, doubts=script.doubts, resolved=True)
+
+
+def _defines(event: dict[str, Any]) -> bool:
+    """Whether an event is that of a window that comes to be."""
+    return "id" in event and "segs" not in event
 
 
 def _json3_event(event: dict[str, Any]) -> _Event:
@@ -116,7 +121,7 @@ def _script(events: list[_Event]) -> Script:
         if not length or (length == PLACEHOLDER and event.automatic and event.window in live):
             following = _next(begins[event.window], event.start)
             assumed += following is None and not length
-            length = PLACEHOLDER if following is None else following - event.start
+            length = max(PLACEHOLDER, _last_offset(event)) if following is None else following - event.start
         cues.append(_cue(event.start, length, event.texts))
     doubts = [
         f"{assumed} of its captions state no duration and none follows them: they were taken to last "
@@ -135,6 +140,11 @@ def _live_windows(events: Iterable[_Event]) -> set[Any]:
     return {window for window, found in lengths.items() if 2 * sum(found) >= len(found)}
 
 
+def _last_offset(event: _Event) -> float:
+    """Seconds after its start at which the last word of an event begins."""
+    return max((seconds(offset, MILLISECOND) or 0.0 for offset, _ in event.texts), default=0.0)
+
+
 def _next(starts: list[float], start: float) -> float | None:
     """The first of sorted seconds that is later."""
     place = bisect_right(starts, start)
@@ -143,7 +153,7 @@ def _next(starts: list[float], start: float) -> float | None:
 
 def _cue(first: float, length: float, texts: list[tuple[Any, str]]) -> Cue:
     """A cue of texts with offsets in milliseconds. The first word of an automatic caption has none: it begins with
-    the cue. Where words are spoken after its end, it lasts to the last of them."""
+    the cue."""
     if not any(offset for offset, _ in texts):
         parts: list[Piece] = [(None, text) for _, text in texts]
     else:
