@@ -44,7 +44,7 @@ ableplayer_media_vtt/itaccess_subtitles_es.vtt | 94
 ableplayer_media_vtt/itaccess_subtitles_zh-cn.vtt | 76
 ableplayer_media_vtt/k_chapters_en.vtt | 4 descriptions
 ableplayer_media_vtt/k_descriptions_en.vtt | 16 descriptions
-ableplayer_media_vtt/paulallen_de.vtt | 37
+ableplayer_media_vtt/paulallen_de.vtt | 38
 ableplayer_media_vtt/paulallen_en.vtt | 38
 ableplayer_media_vtt/paulallen_meta.vtt | 6 dropped 1
 ableplayer_media_vtt/wwa_captions_de.vtt | 15
@@ -119,7 +119,7 @@ exoplayer/ttml/text_emphasis.xml | 17
 exoplayer/ttml/vertical_text.xml | 3
 exoplayer/webvtt/empty | refused: does not begin with WEBVTT
 exoplayer/webvtt/typical | 2
-exoplayer/webvtt/typical_with_bad_timestamps | 0 dropped 4
+exoplayer/webvtt/typical_with_bad_timestamps | 1 dropped 3
 exoplayer/webvtt/typical_with_comments | 2
 exoplayer/webvtt/typical_with_identifiers | 2
 exoplayer/webvtt/with_bad_cue_header | 2 dropped 1
@@ -156,7 +156,7 @@ mantas_done_formats/utf16.srt | 1
 mantas_done_formats/vtt.vtt | 2
 mantas_done_formats/vtt_with_html.vtt | 1
 mantas_done_formats/vtt_with_missing_text.vtt | 2
-mantas_done_formats/vtt_with_multiple_new_lines.vtt | 0
+mantas_done_formats/vtt_with_multiple_new_lines.vtt | 2
 mantas_done_formats/vtt_with_name.vtt | 1
 mantas_done_formats/vtt_with_styles.vtt | 1
 mantas_done_formats/vtt_without_hours_in_timestamp.vtt | 1

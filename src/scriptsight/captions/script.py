@@ -6,7 +6,7 @@ import html
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from scriptsight.catalogue import Cue, Word
@@ -30,6 +30,8 @@ class Script:
         kind: only "captions" is speech.
         doubts: what of it may have been read wrongly and why, a sentence each; a person should look.
         legacy: it was written in an encoding older than Unicode: nothing in it is broken UTF-8.
+        resolved: its parser has taken out the format's mark-up and resolved its escapes, so all that stands in its
+            texts was spoken. JSON and tables have neither, and may hold what a tool left in them.
     """
 
     cues: list[Cue]
@@ -38,6 +40,7 @@ class Script:
     kind: Kind = "captions"
     doubts: tuple[str, ...] = ()
     legacy: bool = False
+    resolved: bool = field(default=False, compare=False)  # how it was read, not what it says
 
 
 class CaptionError(InputError):

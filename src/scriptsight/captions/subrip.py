@@ -1,56 +1,164 @@
-"""SubRip, which has no standard: a number, times, text, a blank line, and each of them may be missing."""
+"""SubRip, which has no standard: a number, times, text, a blank line, and each of them may be missing, doubled or
+written in a way of its own. Only times are sure to be there: an entry is what stands between two lines of times."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 from scriptsight.captions.decoding import lines
-from scriptsight.captions.script import Script, clock, cue, unescape
+from scriptsight.captions.markup import spoken
+from scriptsight.captions.script import Script, clock, cue
 from scriptsight.catalogue import Cue
 
-_STAMP = r"(-?)(?:(\d{1,9}):)?(\d{1,9}):(\d{1,3})(?:[.,:](\d{1,9}))?"
-_TIMING = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?!\S)", re.ASCII)
-_ARROW = re.compile(r"[\s\d:.,-]*-->")  # meant as times: no letter stands before it
-_TAGS = re.compile(r"</?[A-Za-z][^<>]*>|<[\d:.]+>|\{\\[^{}]*\}|\\[Nnh]")
+# People and tools write "00: 00: 01, 000", "0:01", a wide comma, "->", a dash for the two hyphens.
+_COLON, _POINT = "[ \t]{0,2}[:\uff1a][ \t]{0,2}", "[ \t]{0,2}[.,:;\uff0c\uff0e][ \t]{0,2}"
+_STAMP = rf"(-?)(?:(\d{{1,9}}){_COLON})?(\d{{1,9}}){_COLON}(\d{{1,3}})(?:{_POINT}(\d{{1,9}}))?"
+_ARROW = "(?:[-\u2010-\u2015\u2212\u2500=]{1,3}[ \t]{0,2}[-\u2010-\u2015]{0,2}(?:>|&gt;)|[\u2192\u21d2\u2794])"
+TIMING = re.compile(rf"\s*{_STAMP}\s*{_ARROW}\s*{_STAMP}[:.,;]?(?!\S)", re.ASCII)
+_MEANT = re.compile(r"[\s\d:.,-]*-->")  # meant as times: no letter stands before it
+_PLACES = re.compile(r"(?:\s*(?:[A-Za-z]\w*[:=]\S+|\{\S*\}))*\s*")  # behind the times: "X1:100 Y1:20", "align:left"
+
+
+@dataclass
+class _Entry:
+    """Times in seconds (None: they can't be read), lines of text, and the number in front, where there is one."""
+
+    times: tuple[float, float] | None
+    text: list[str]
+    number: int | None
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """The line before an entry's times, blank ones left out, if it is only a number.
+
+    Attributes:
+        line: where it stands.
+        touches: no blank line is between it and the times.
+        apart: a blank line, or nothing, is before it.
+    """
+
+    line: int
+    number: int
+    touches: bool
+    apart: bool
 
 
 def parse(data: bytes) -> Script:
-    """A SubRip file. A text may hold blank lines and lines that are only a number: one belongs to an entry where
-    times follow, or where it stands after a blank line and is the next in the count.
+    """A SubRip file. A text may hold blank lines and lines that are only a number: `_numbers` says which of those
+    are the next entry's, and an entry without times is one that is the next in the count.
 
     Raises:
         ValueError: no line in it has times.
     """
-    found = lines(data)
-    if any(found) and not any("-->" in line for line in found):
+    found = [line.lstrip("\ufeff") for line in lines(data)]
+    timed = [i for i, line in enumerate(found) if _MEANT.match(line) or TIMING.match(line)]
+    if any(found) and not timed:
         raise ValueError("no line in it has times")
-    entries: list[tuple[float, float, list[str]]] = []
-    inside, dropped, number = False, 0, 0
-    for i, line in enumerate(found):
-        before, after = found[i - 1] if i else "", found[i + 1] if i + 1 < len(found) else ""
-        if _ARROW.match(line):
-            own = _number(before)
-            if inside and own is not None and entries[-1][2]:
-                entries[-1][2].pop()
-            number = number + 1 if own is None else own
-            match = _TIMING.match(line)
-            inside = match is not None
-            dropped += not inside
-            if match:
-                parts = match.groups()
-                entries.append((_seconds(*parts[:5]), _seconds(*parts[5:]), []))
-        elif not before.strip() and _number(line) == number + 1 and after.strip() and not _ARROW.match(after):
-            inside = False  # an entry that lacks its times
-            number += 1
-            dropped += 1
-        elif inside and line:
-            entries[-1][2].append(line)
-    return Script([cue_of("\n".join(text), start, end) for start, end, text in entries], dropped)
+    numbers = _numbers(found, timed)
+    entries, dropped, number = [], 0, 0
+    for k, at in enumerate(timed):
+        own = numbers.get(k)
+        number = number + 1 if own is None else own.number
+        following = numbers.get(k + 1)
+        until = following.line if following else timed[k + 1] if k + 1 < len(timed) else len(found)
+        last = following.number if following else None
+        text, untimed = _split(found, at + 1, until, number, last)
+        number += untimed
+        dropped += untimed
+        entry = _entry(found[at], text, own.number if own else None)
+        dropped += entry.times is None
+        entries.append(entry)
+    cues = [cue_of("\n".join(entry.text), *entry.times) for entry in entries if entry.times is not None]
+    return Script(cues, dropped, doubts=tuple(_doubts(entries)), resolved=True)
 
 
 def cue_of(text: str, start: float, end: float) -> Cue:
     """The cue of the lines of an entry below its times."""
-    return cue(start, end, [(None, unescape(_TAGS.sub(lambda tag: " " if tag[0][0] == "\\" else "", text)))])
+    return cue(start, end, [(None, spoken(re.sub(r"\\[Nnh]", " ", text)))])
+
+
+def _entry(timing: str, text: list[str], number: int | None) -> _Entry:
+    match = TIMING.match(timing)
+    if match is None:
+        return _Entry(None, text, number)
+    parts = match.groups()
+    beside = timing[match.end() :]
+    text = text if _PLACES.fullmatch(beside) else [beside.strip(), *text]
+    return _Entry((_seconds(*parts[:5]), _seconds(*parts[5:])), text, number)
+
+
+def _numbers(found: list[str], timed: list[int]) -> dict[int, _Candidate]:
+    """By entry, the line that numbers it.
+
+    A number that stands between a blank line and the times is one. So is one that touches the text before it, where
+    the file numbers its entries or the count goes on; and one with a blank line on both sides in a file whose lines
+    are all doubled (which the first entry shows), or where the count goes on and something else is said before it.
+    What is left was spoken.
+    """
+    candidates = {k: made for k in range(len(timed)) if (made := _candidate(found, timed, k))}
+    first = candidates.get(0)
+    touching = sum(one.touches for one in candidates.values())
+    numbered = (first is not None and first.touches) or 2 * touching > len(timed)
+    doubled = first is not None and not first.touches
+    numbers: dict[int, _Candidate] = {}
+    for k, one in candidates.items():
+        before = numbers.get(k - 1)
+        counted = before is not None and one.number == before.number + 1
+        if one.touches:
+            sure = one.apart or numbered or counted
+        else:
+            alone = k > 0 and not any(line.strip() for line in found[timed[k - 1] + 1 : one.line])
+            sure = doubled or (counted and not alone)
+        if sure:
+            numbers[k] = one
+    return numbers
+
+
+def _candidate(found: list[str], timed: list[int], k: int) -> _Candidate | None:
+    at, previous = timed[k], timed[k - 1] if k else -1
+    line = at - 1
+    while line > previous and not found[line].strip():
+        line -= 1
+    number = _number(found[line]) if line > previous else None
+    if number is None:
+        return None
+    apart = line == 0 or not found[line - 1].strip()
+    return _Candidate(line, number, touches=line == at - 1, apart=apart)
+
+
+def _split(found: list[str], first: int, until: int, number: int, last: int | None) -> tuple[list[str], int]:
+    """The text of the entry called `number`, between its times and the next entry, and how many entries without
+    times follow: those go on with the count, which must not reach the next entry's number (`last`) too early."""
+    text: list[str] = []
+    untimed = 0
+    for i in range(first, until):
+        line = found[i]
+        expected = number + untimed + 1
+        parted = i > first and not found[i - 1].strip() and i + 1 < until and found[i + 1].strip()
+        if parted and _number(line) == expected and (last is None or last > expected):
+            untimed += 1
+        elif not untimed and line.strip():
+            text.append(line)
+    return text, untimed
+
+
+def _doubts(entries: list[_Entry]) -> Iterator[str]:
+    again = sum(_begins_anew(one, two) for one, two in pairwise(entry for entry in entries if entry.times))
+    if again:
+        yield (
+            f"its numbers and times start again {again} times, as where files were joined end to end: if so, all but "
+            "the first part lie too early; write it with times that go on"
+        )
+
+
+def _begins_anew(one: _Entry, two: _Entry) -> bool:
+    if one.times is None or two.times is None or one.number is None or two.number is None:
+        return False
+    return two.number <= one.number and two.times[0] < one.times[0]
 
 
 def _number(line: str) -> int | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from scriptsight.captions.decoding import lines
+from scriptsight.captions.markup import spoken
 from scriptsight.captions.script import Piece, Script, clock, cue
 from scriptsight.catalogue import Cue
 
@@ -43,7 +44,7 @@ def parse(data: bytes) -> Script:
                 cues.append(cue_of(fields["text"], first, clock(*end.groups())))
     if any(found) and not known:
         raise ValueError("it has neither a section nor a line of dialogue")
-    return Script(cues, dropped)
+    return Script(cues, dropped, resolved=True)
 
 
 def cue_of(text: str, start: float, end: float) -> Cue:
@@ -70,7 +71,7 @@ def _pieces(text: str, start: float) -> Iterator[Piece]:
     at: float | None = None
     for override in _OVERRIDE.finditer(text):
         if not drawing and (part := text[position : override.start()]):
-            yield at, re.sub(r"\\[Nnh]", " ", part)
+            yield at, spoken(re.sub(r"\\[Nnh]", " ", part))
             at = None
         position = override.end()
         if mode := _DRAWING.search(override[1]):
@@ -79,4 +80,4 @@ def _pieces(text: str, start: float) -> Iterator[Piece]:
             at = now
             now += sum(map(int, lengths)) / 100
     if not drawing and text[position:]:
-        yield at, re.sub(r"\\[Nnh]", " ", text[position:])
+        yield at, spoken(re.sub(r"\\[Nnh]", " ", text[position:]))

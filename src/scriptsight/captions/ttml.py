@@ -51,7 +51,7 @@ def parse(root: Any, wanted: str | None = None) -> Script:
     taken, languages_doubt = _one_language(found, wanted)
     doubts = tuple(one for one in (doubt, languages_doubt) if one)
     cues = [one for one, language in found if taken is None or language == taken]
-    return Script(cues, dropped, taken or root.get(_LANG) or None, doubts=doubts)
+    return Script(cues, dropped, taken or root.get(_LANG) or None, doubts=doubts, resolved=True)
 
 
 def _said(document: _Document) -> tuple[list[tuple[Cue, str]], int]:

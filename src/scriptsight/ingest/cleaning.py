@@ -1,13 +1,15 @@
 """Cues as a source has them -> cues worth learning from. Each rule is one function of `RULES`, switched by the
 parameter of its name and counted: how many cues it changed or dropped. What a cue said before stays in `Cue.raw`.
 
-Rules on times come first, overlaps last, when repeats are gone. A script that is shifted or stretched as a whole is
-reported, never corrected: only a person can know what is right.
+Rules on times come first, overlaps last, when repeats are gone. No rule resolves references or takes tags out of what
+comes from a parser that did so: what looks like a tag there was spoken. A script that is shifted or stretched as a
+whole is reported, never corrected: only a person can know what is right.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -15,7 +17,8 @@ from itertools import pairwise
 from math import inf
 from typing import Any, TypeAlias
 
-from scriptsight.captions.script import UNSPACED, unescape
+from scriptsight.captions import markup
+from scriptsight.captions.script import UNSPACED
 from scriptsight.catalogue import Cue, Word
 from scriptsight.errors import needs
 from scriptsight.params.ingest import Cleaning
@@ -26,8 +29,12 @@ with needs("data", "Cleaning captions"):
 HOUR = 3600.0
 # Frame rates that are taken for one another: 24 / 23.976 (and 30 / 29.97), 25 / 24, 25 / 23.976.
 RATE_RATIOS = (1001 / 1000, 25 / 24, 25025 / 24000)
+TOUCH = 0.05  # seconds between cues that follow each other without a break: a frame at 24 a second
+STACKED = 20  # cues at the very same time that are compared with each other
+TYPED = 2  # words at most by which a text that is typed out grows from cue to cue
 ROLL_GAP = 1.0  # seconds: after a longer silence a line has left the screen
 ROLL_SHARE = 0.25  # of the cues that follow another at once and go on from its text, in a script that rolls
+ROLL_WORDS = 4  # of a cue that the next one begins with, at least, where that alone shows that a script rolls
 LANGUAGE_LETTERS = 20  # fewer say nothing about their language
 LANGUAGE_SAMPLE = 20_000  # characters
 
@@ -37,15 +44,39 @@ SOUNDS = (
     "musique|música|noise|scream(?:s|ing)?|sighs?|silence|singing|sniffs?|sobbing|sound effect|static|"
     "upbeat music|whistl(?:es|ing)"
 )
-# Capitals and a colon that are no name of a speaker.
-NO_SPEAKERS = {"ANSWER", "CAUTION", "EXAMPLE", "HINT", "IMPORTANT", "NOTE", "QUESTION", "STEP", "TIP", "WARNING"}
+# What stands before a colon and is no name of a speaker, alone, with a number, or as the first word of several.
+NO_SPEAKERS = {
+    *("ANSWER", "ATTENTION", "BONUS", "CAUTION", "CHAPTER", "DAY", "DISCLAIMER", "EXAMPLE", "EXERCISE", "EPISODE"),
+    *("FACT", "FINALLY", "FIRST", "FOURTH", "FYI", "HINT", "HTML", "HTTP", "HTTPS", "IMPORTANT", "INGREDIENTS"),
+    *("LESSON", "LEVEL", "METHOD", "NB", "NEXT", "NOTE", "NUMBER", "OPTION", "PART", "PLUS", "PROBLEM", "PS", "P.S."),
+    *("QUESTION", "REASON", "RECIPE", "REMEMBER", "RESULT", "ROUND", "RULE", "SECOND", "SECRET", "SOLUTION"),
+    *("SPOILER", "STEP", "SUMMARY", "THIRD", "TIP", "TIPS", "TODO", "TRICK", "UPDATE", "URL", "VERSE", "WARNING"),
+}
+# Words of sentences: what holds one is no name either.
+NO_NAMES = {
+    *("A", "ADD", "ALSO", "ALWAYS", "AN", "AND", "ARE", "AT", "BE", "BEST", "BUT", "BY", "CAN", "DID", "DO", "DOES"),
+    *("DON", "FOR", "FROM", "GET", "GO", "HAVE", "HERE", "HOW", "I", "IF", "IN", "IS", "IT", "JUST", "KEEP", "LAST"),
+    *("LET", "LIKE", "LOOK", "MAKE", "MORE", "MY", "NEVER", "NOT", "NOW", "OF", "OK", "OKAY", "ON", "OR", "OUR"),
+    *("SAID", "SAY", "SEE", "SO", "THAT", "THEN", "THERE", "THESE", "THING", "THINGS", "THIS", "TO", "TODAY", "USE"),
+    *("WAS", "WAY", "WE", "WELL", "WHAT", "WHEN", "WHERE", "WHO", "WHY", "WILL", "WITH", "YES", "YOU", "YOUR"),
+}
+# Speakers that are counted: elsewhere a number before a colon is a time, a verse, a step.
+ROLES = {
+    *("ACTOR", "ANCHOR", "AUDIENCE", "BOY", "CALLER", "CHILD", "CREW", "FEMALE", "GIRL", "GUEST", "HOST"),
+    *("INTERVIEWEE", "INTERVIEWER", "KID", "MALE", "MAN", "MEMBER", "NARRATOR", "OFFICER", "P", "PARTICIPANT"),
+    *("PERSON", "PLAYER", "REPORTER", "S", "SPEAKER", "SPK", "STUDENT", "TEACHER", "USER", "VOICE", "WOMAN"),
+}
+CAPITALS = 0.9  # of a script's letters, in one that is all in capitals
+LABELLED = 0.5  # of the cues, in a script whose every cue begins with who speaks
 FILLERS = "a+h+|ä+h+m*|e+h+|e+r+m*|eu+h+|h+m+|m+-?h+m+|mm+|u+h+m*|u+m+"
 
-_TAGS = "a|b|big|br|c|center|div|em|font|i|lang|p|rt|ruby|s|small|span|strike|strong|sub|sup|tt|u|v"
-_TAG = re.compile(rf"</?(?:{_TAGS})(?:[\s.][^<>]*)?/?>|\{{\\[^{{}}]*\}}", re.IGNORECASE)
 _BRACKETS = re.compile(r"(?:\[[^\[\]]{1,80}\]|［[^［］]{1,80}］|【[^【】]{1,80}】):?")  # noqa: RUF001
-_NAMED_SOUND = re.compile(rf"\((?:[^()]{{0,40}}\b)?(?:{SOUNDS})\b[^()]{{0,40}}\)|\*(?:{SOUNDS})\*", re.IGNORECASE)
+_FEW = r"(?:[^\s()]{1,20}\s+){0,3}"  # words beside the sound: "(right before the bell of the tower rings)" is said
+_NAMED_SOUND = re.compile(
+    rf"\(\s*{_FEW}(?:{SOUNDS})\b[^\s()]{{0,2}}(?:\s+[^\s()]{{1,20}}){{0,3}}\s*\)|\*(?:{SOUNDS})\*", re.IGNORECASE
+)
 _ASIDE = re.compile(r"\([^()]{1,80}\)|（[^（）]{1,80}）")  # noqa: RUF001
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 _NOTES = re.compile(r"[♩♪♫♬]")
 _SPEAKER = re.compile(
     r"(?:(?P<turn>(?:>>+|^[-–—]+(?!\d))\s*)|^)"  # noqa: RUF001
@@ -81,19 +112,26 @@ class Cleaned:
 
 @dataclass(frozen=True)
 class _Context:
-    """What a rule may need to know besides the cues; `duration` in seconds, infinite where unknown."""
+    """What a rule may need to know besides the cues; `duration` in seconds, infinite where unknown; `resolved` as in
+    `Script`."""
 
     duration: float
     languages: tuple[str, ...]
+    resolved: bool
 
 
 Rule: TypeAlias = Callable[[list[Cue], _Context], tuple[list[Cue], int]]
 
 
-def clean(cues: Sequence[Cue], choice: Cleaning, duration: float | None) -> Cleaned:
-    """Apply the rules that `choice` switches on to one script; `duration` of its video in seconds, if known."""
+def clean(cues: Sequence[Cue], choice: Cleaning, duration: float | None, resolved: bool = False) -> Cleaned:
+    """Apply the rules that `choice` switches on to one script.
+
+    Args:
+        duration: of its video in seconds, if known.
+        resolved: whether its parser has taken out all mark-up, as `Script.resolved` says.
+    """
     length = duration or inf
-    context = _Context(length, choice.languages)
+    context = _Context(length, choice.languages, resolved)
     kept = sorted(cues, key=lambda cue: (cue.start, cue.end))
     offset, drift = _offset(kept, length), _drift(kept, length)
     counts = {}
@@ -139,7 +177,7 @@ def late_times(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
 
 def late_ends(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
     """What outlasts the video ends with it, and so do its words."""
-    return _each(cues, lambda cue: _until(cue, context.duration))
+    return _each(cues, lambda cue: _until(cue, context.duration) if cue.start < context.duration else cue)
 
 
 def overlaps(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
@@ -170,10 +208,12 @@ def mojibake(text: str) -> str:
     return text if text.isascii() else ftfy.fix_encoding(text)
 
 
-def entities_and_tags(text: str) -> str:
-    """Character references are resolved, tags of HTML and of captions go, and so does {\\an8}. What merely stands
-    between < and > is text."""
-    return _TAG.sub("", unescape(text))
+def entities_and_tags(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
+    """What a tool left in a text of JSON or a table: character references are resolved, tags of HTML and of captions
+    go, if they are opened and closed, have attributes or stand around the text; a lone <div> is what is talked about.
+    Where the parser of a format has done so, only what is found in every format goes: {\\an8} and the like, and
+    spaces of no width around a word."""
+    return _texts(markup.everywhere if context.resolved else markup.leftovers)(cues, context)
 
 
 def sounds(text: str) -> str:
@@ -181,19 +221,6 @@ def sounds(text: str) -> str:
     signs of music. What is sung stays."""
     text = _NAMED_SOUND.sub(" ", _BRACKETS.sub(" ", _NOTES.sub(" ", text)))
     return "" if _ASIDE.fullmatch(text.strip()) else text
-
-
-def speaker_labels(text: str) -> str:
-    """Who speaks: ">> Anna:", "ANNA:", "[SPEAKER_01]:", "(Anna):" and the dash before a turn. Without ">>", dash or
-    brackets a name counts only in capitals."""
-
-    def label(match: re.Match[str]) -> str:
-        turn, name, plain = match["turn"], match["name"], match["plain"]
-        if name and plain and (plain.split()[0].upper() in NO_SPEAKERS or not (turn or plain.isupper())):
-            return name
-        return ""
-
-    return _SPEAKER.sub(label, text.strip())
 
 
 def filler_runs(text: str) -> str:
@@ -204,18 +231,157 @@ def filler_runs(text: str) -> str:
 # ------------------------------------------------------------------------------------------ whole scripts
 
 
+def speaker_labels(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
+    """Who speaks: ">> Anna:", "ANNA:", "[SPEAKER_01]:", "(Anna):" and the dash before a turn.
+
+    Without ">>", dash or brackets a name counts only in capitals, or where most cues begin with one that returns, as
+    in "Speaker One:" of a meeting's transcript. In a script that is all in capitals they say nothing: there a name
+    must return as well. What holds a word of a sentence, a number that counts no speakers, or is one of `NO_SPEAKERS`
+    is no name.
+    """
+    names = Counter(match["plain"] for cue in cues if (match := _SPEAKER.match(cue.text.strip())) and match["plain"])
+    returning = {name for name, count in names.items() if count > 1 and _is_name(name)}
+    labelled = sum(names[name] for name in returning) >= LABELLED * len(cues)
+    capitals = _in_capitals([_SPEAKER.sub("", cue.text.strip(), count=1) for cue in cues])
+
+    def label(match: re.Match[str]) -> str:
+        turn, name, plain = match["turn"], match["name"], match["plain"]
+        if not name or not plain:
+            return ""
+        if not _is_name(plain):
+            return name
+        if turn:
+            return "" if all(word[0].isupper() or word[0].isdecimal() for word in plain.split()) else name
+        if plain.isupper():
+            return "" if not capitals or plain in returning else name
+        return "" if labelled and plain in returning and plain[0].isupper() else name
+
+    return _texts(lambda text: _SPEAKER.sub(label, text.strip()))(cues, context)
+
+
+def _is_name(plain: str) -> bool:
+    words = plain.upper().split()
+    numbered = any(any(map(str.isdecimal, word)) for word in words)
+    role = any(re.sub(r"[\d_#]+$", "", word) in ROLES for word in words)
+    sentence = any(re.split("['’]", word)[0] in NO_NAMES for word in words)  # noqa: RUF001, "here's the trick"
+    return not (words[0] in NO_SPEAKERS or sentence or (numbered and not role))
+
+
+def _in_capitals(texts: list[str]) -> bool:
+    """Whether nearly all letters of a script are capitals; of writing without capitals that can't be said."""
+    upper = sum(map(str.isupper, letters := "".join(texts)))
+    return upper > CAPITALS * (upper + sum(map(str.islower, letters)))
+
+
+def doubles(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
+    """One sentence that is kept as several cues is one cue, from the start of the first to the end of the last: at a
+    border of segments, in layers of another style or place, in animated captions, typed out word by word. Counted is
+    what is taken out.
+
+    Equal are the words, in whatever capitals and punctuation; of cues that only touch and are short, the letter. A
+    sentence that is said again later stays, and so does one whose words have times of their own that go on. Of cues
+    at the very same time the shorter is taken out where the longer holds it. A text is typed out where at least three
+    cues in a row each go on from all of the one before, by `TYPED` words at most.
+    """
+    kept: list[Cue | None] = []
+    latest: dict[tuple[str, ...], int] = {}  # words -> the last cue that says them
+    for cue in _typed_out(cues):
+        words = _plain_words(cue.text)
+        at = latest.get(words)
+        earlier = None if at is None else kept[at]
+        if at is not None and earlier is not None and _double(earlier, cue, words):
+            kept[at] = _joined(earlier, cue)
+        else:
+            latest[words] = len(kept)
+            kept.append(cue)
+    made = _without_held([cue for cue in kept if cue is not None])
+    return made, len(cues) - len(made)
+
+
+def _double(one: Cue, two: Cue, words: tuple[str, ...]) -> bool:
+    """Whether two cues of equal words are one sentence; the second does not begin before the first."""
+    if two.start > one.end + TOUCH:
+        return False
+    if one.words and two.words:  # where both were heard, they must have been heard at the same time
+        return two.words[0].start < one.words[-1].start + TOUCH
+    overlap = two.start < one.end - TOUCH or (two.start, two.end) == (one.start, one.end)
+    return overlap or len(words) >= ROLL_WORDS or _visible(one.text) == _visible(two.text)
+
+
+def _joined(one: Cue, two: Cue) -> Cue:
+    """The first cue until the end of the second, with the times of words of whichever has them."""
+    return replace(one, end=max(one.end, two.end), words=one.words or (two.words and _spelt(one, two.words)))
+
+
+def _spelt(cue: Cue, words: tuple[Word, ...]) -> tuple[Word, ...] | None:
+    """Words of an equal text, if they are those of this one to the letter."""
+    same = "".join("".join(word.text.split()) for word in words) == "".join(cue.text.split())
+    return words if same else None
+
+
+def _typed_out(cues: list[Cue]) -> list[Cue]:
+    """The cues with each text that is typed out as one."""
+    kept: list[Cue] = []
+    begun = 0
+    while begun < len(cues):
+        end, steps = begun + 1, 0
+        while end < len(cues) and _grows(cues[end - 1], cues[end]):
+            steps += cues[end - 1].text != cues[end].text
+            end += 1
+        if steps >= 2:
+            kept.append(replace(cues[end - 1], start=cues[begun].start, end=max(cue.end for cue in cues[begun:end])))
+        else:
+            kept += cues[begun:end]
+        begun = end
+    return kept
+
+
+def _grows(one: Cue, two: Cue) -> bool:
+    """Whether the second text is the first with a little more, at once after it or over it; not where both have
+    words that were heard."""
+    before, after = _visible(one.text), _visible(two.text)
+    if (one.words and two.words) or not before or two.start > one.end + TOUCH or not after.startswith(before):
+        return False
+    return len(after[len(before) :].split()) <= TYPED
+
+
+def _without_held(cues: list[Cue]) -> list[Cue]:
+    """The cues without those that another one at the very same time holds."""
+    gone: set[int] = set()
+    begun = 0
+    while begun < len(cues):
+        end = begun + 1
+        while end < len(cues) and (cues[end].start, cues[end].end) == (cues[begun].start, cues[begun].end):
+            end += 1
+        if end - begun <= STACKED:
+            texts = {i: f" {' '.join(_plain_words(cues[i].text))} " for i in range(begun, end)}
+            gone |= {
+                i
+                for i, text in texts.items()
+                if len(text.split()) > 1 and any(text in other and text != other for other in texts.values())
+            }
+        begun = end
+    return [cue for i, cue in enumerate(cues) if i not in gone]
+
+
 def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
     """Captions that roll up, as YouTube's automatic ones, show each line again above the next: what a cue repeats
-    of the end of the one before is taken off, with its words; a cue that only repeats is dropped.
+    of the end of the one before is taken off, with its words; a cue that only repeats is dropped. Capitals and
+    punctuation may have changed.
 
-    Only where the script as a whole does so: people do say things twice.
+    Only where the script as a whole does so: people do say things twice. A single cue shows it that begins with all
+    of the one before, of `ROLL_WORDS` words and more, and follows it without a break.
     """
     tokens = [cue.text.split() for cue in cues]
+    plain = [list(map(_plain, words)) for words in tokens]
     close = [i for i in range(1, len(cues)) if cues[i].start - cues[i - 1].end <= ROLL_GAP]
-    shared = {i: shared_length(tokens[i - 1], tokens[i]) for i in close}
+    shared = {i: shared_length(plain[i - 1], plain[i]) for i in close}
     # All that one cue ends with, and more: a mere repetition, as of a chorus, is no sign of rolling.
-    grown = sum(0 < count < len(tokens[i]) for i, count in shared.items())
-    if grown < 2 or grown < ROLL_SHARE * len(close):
+    grown = [i for i, count in shared.items() if 0 < count < len(tokens[i])]
+    rolls = len(grown) >= 2 or any(
+        shared[i] == len(tokens[i - 1]) >= ROLL_WORDS and abs(cues[i].start - cues[i - 1].end) <= TOUCH for i in grown
+    )
+    if not rolls or len(grown) < ROLL_SHARE * len(close):
         return cues, 0
     kept = []
     changed = 0
@@ -227,6 +393,22 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
         elif count < len(tokens[i]):
             kept.append(_without_first(cue, tokens[i], count))
     return kept, changed
+
+
+def _plain_words(text: str) -> tuple[str, ...]:
+    return tuple(map(_plain, _visible(text).split()))
+
+
+def _plain(word: str) -> str:
+    """A word in small letters without punctuation; signs alone stay."""
+    return "".join(filter(str.isalnum, word.casefold())) or word
+
+
+def _visible(text: str) -> str:
+    """The text in small letters without characters that nobody sees, such as the spaces of no width that animated
+    captions put around it."""
+    text = text.casefold()
+    return text if text.isascii() else " ".join(_UNSEEN.sub("", text).split())
 
 
 def no_letters(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
@@ -279,13 +461,13 @@ def _without_first(cue: Cue, tokens: list[str], count: int) -> Cue:
     if cue.words is None:
         return replace(cue, text=text, raw=cue.raw or cue.text)
     letters = len("".join(tokens[:count]))
-    first = 0
-    while letters > 0 and first < len(cue.words):
-        letters -= len("".join(cue.words[first].text.split()))
-        first += 1
-    words = cue.words[first:]
+    words = list(cue.words)
+    while letters > 0 and words:
+        spelt = "".join(words[0].text.split())
+        letters -= len(spelt)
+        words[:1] = [replace(words[0], text=spelt[letters:])] if letters < 0 else []  # the cut is inside this word
     start = words[0].start if words else cue.start
-    return replace(cue, start=start, text=text, words=words, raw=cue.raw or cue.text)
+    return replace(cue, start=start, text=text, words=tuple(words), raw=cue.raw or cue.text)
 
 
 # ---------------------------------------------------------------------------------------------- the table
@@ -319,7 +501,7 @@ def _with_text(cue: Cue, text: str) -> Cue:
     return replace(cue, text=text, words=words, raw=cue.raw or cue.text)
 
 
-def _retimed(words: tuple[Word, ...], text: str) -> tuple[Word, ...]:
+def _retimed(words: tuple[Word, ...], text: str) -> tuple[Word, ...] | None:
     """The words of a changed text. If only words went, the others keep their times; else a letter keeps its word's
     time at both ends of the text, and in the middle by its place."""
     tokens = text.split()
@@ -329,7 +511,7 @@ def _retimed(words: tuple[Word, ...], text: str) -> tuple[Word, ...]:
         return tuple(word for word in same if word is not None)
     owners = [word for word in words for _ in "".join(word.text.split())]
     if not owners:
-        return ()
+        return None
     before, after = "".join("".join(word.text.split()) for word in words), "".join(tokens)
     shorter = min(len(before), len(after))
     head = next((i for i in range(shorter) if before[i] != after[i]), shorter)
@@ -361,9 +543,10 @@ RULES: dict[str, Rule] = {
     "late_times": late_times,
     "late_ends": late_ends,
     "mojibake": _texts(mojibake),
-    "entities_and_tags": _texts(entities_and_tags),
+    "entities_and_tags": entities_and_tags,
+    "doubles": doubles,
     "rolling_repeats": rolling_repeats,
-    "speaker_labels": _texts(speaker_labels),
+    "speaker_labels": speaker_labels,
     "sounds": _texts(sounds),
     "filler_runs": _texts(filler_runs),
     "no_letters": no_letters,

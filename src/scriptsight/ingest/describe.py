@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from scriptsight import captions
@@ -96,11 +96,11 @@ def _script(
             return Script(list(entry.cues), 0)
         if entry.script is not None and (script := _read(entry.script)) is not None:
             if not script.cues:
-                rejects.append(Reject(collection, source, "no cues", "nothing is said in this file"))
+                rejects.append(Reject(collection, source, *_silent(script)))
             return script
         if entry.embedded or entry.script is not None:
             source = entry.uri
-            script = embedded_script(path, entry.language)
+            script = replace(embedded_script(path, entry.language), resolved=True)
             if script.cues or script.dropped:
                 return script
         if choice.transcription is not None and info.has_audio:
@@ -114,6 +114,15 @@ def _script(
     except MediaError as error:
         rejects.append(Reject(collection, source, error.reason, error.detail))
     return Script([], 0)
+
+
+def _silent(script: Script) -> tuple[str, str]:
+    """Reason and detail for a file that gave no cues: it may well say something."""
+    if script.dropped:
+        return "unreadable captions", f"it has {script.dropped} entries, and the times of none of them can be read"
+    if script.doubts:
+        return "unreadable captions", f"none of its text could be read: {'; '.join(script.doubts)}"
+    return "no cues", "nothing is said in this file"
 
 
 def _read(address: str) -> Script | None:
@@ -141,7 +150,7 @@ def _cleaned(
     rejects += [Reject(collection, source, "captions in doubt", doubt) for doubt in script.doubts]
     if not script.cues and not script.dropped:
         return []
-    found = cleaning.clean(script.cues, choice.cleaning, duration or None)
+    found = cleaning.clean(script.cues, choice.cleaning, duration or None, script.resolved)
     cleaned.update({**found.counts, "unreadable_times": script.dropped})
     if wrong := found.wrong_times + script.dropped:
         late = found.counts.get("late_times", 0)

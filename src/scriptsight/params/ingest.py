@@ -31,6 +31,7 @@ class Cleaning(Section):
     late_ends: bool
     mojibake: bool
     entities_and_tags: bool
+    doubles: bool
     rolling_repeats: bool
     speaker_labels: bool
     sounds: bool
