@@ -1,5 +1,5 @@
-"""Scripts whose clock is not their video's, as far as the source says so: a clip or a section of a film comes with the
-words of all of it, and a film from which parts were cut with the times of the whole one.
+"""Scripts whose clock is not their video's, as far as the source says so: a clip or a section of a film comes with
+the words of all of it, and a film from which parts were cut with the times of the whole one.
 
 A cue that lies across a cut keeps the words that are spoken within: by the words' own times, else as if they were
 spread evenly over the cue. What it said before stays in `Cue.raw`. What no metadata say is for `alignment`.
@@ -21,7 +21,9 @@ from scriptsight.ingest.sources import Excerpt
 Stretch = tuple[float, float]  # seconds, from and to; the end may be infinite
 
 CLOSE = 1.5  # seconds by which what metadata say of a length may be off: they are rounded, and cuts are at frames
+EXACT = 0.3  # seconds, the same where all is as it should be
 SHARE = 0.01  # of a film's length by which it may be off where nothing was announced to be removed
+LONGEST_LEAD = 30.0  # seconds from a key frame to the next
 MOST_KINDS = 8  # of parts that may have been removed together: 2 ** 8 combinations are tried, of more only one
 
 _TOKEN = re.compile(rf"{UNSPACED.pattern}|(?:(?!{UNSPACED.pattern})\S)+")
@@ -132,7 +134,7 @@ def _excerpt(script: Script, excerpt: Excerpt, seconds: float) -> Retimed:
     if length < inf and abs(seconds - length) > CLOSE:
         detail = f"the file has {seconds:.2f} s, the part of the film that it is {length:.2f} s"
         low, high = stretches[0]
-        if excerpt.leads and len(stretches) == 1 and 0 < seconds - length <= low:
+        if excerpt.leads and len(stretches) == 1 and 0 < seconds - length <= min(low, LONGEST_LEAD):
             stretches = [(high - seconds, high)]
             detail += f": taken to begin at the key frame before, at {high - seconds:.2f} s of the film"
         else:
@@ -141,10 +143,8 @@ def _excerpt(script: Script, excerpt: Excerpt, seconds: float) -> Retimed:
     cues, outside = cut(script.cues, stretches)
     if not cues and excerpt.may_be_cut and _until(script.cues) <= seconds + CLOSE:
         places = ", ".join(f"{low:.2f} to {'its end' if high == inf else f'{high:.2f}'} s" for low, high in stretches)
-        detail = (
-            f"the file is {places} of its film, where no cue is, but all fit into the file: taken by its own clock"
-        )
-        return Retimed(_doubted(script, [detail]))
+        detail = f"the file is {places} of its film, where no cue is, but all fit into the file"
+        return Retimed(_doubted(script, [f"{detail}: taken by the file's clock"]))
     return Retimed(replace(_doubted(script, doubts), cues=cues), outside)
 
 
@@ -165,24 +165,25 @@ def _shortened(script: Script, excerpt: Excerpt, seconds: float, *, track: bool)
         return Retimed(_doubted(script, [f"{lengths}, and nothing says what is gone: the captions may be late"]))
     kept = ", ".join(f"{low:.2f} to {'its end' if high == inf else f'{high:.2f}'}" for low, high in left)
     cues, outside = cut(script.cues, left)
-    return Retimed(
-        replace(_doubted(script, [f"{lengths}: taken for {kept} s of it by what it lacks"]), cues=cues), outside
-    )
+    found = _doubted(script, [f"{lengths}: taken for {kept} s of it, by what it lacks"])
+    return Retimed(replace(found, cues=cues), outside)
 
 
 def _left(excerpt: Excerpt, gone: float) -> list[Stretch] | None:
     """What is left of a film from which parts of `gone` seconds were removed; None if no one choice of kinds of parts
     has this length."""
     kinds = sorted({kind for _, _, kind in excerpt.removable})
-    fitting = set()
+    off: dict[tuple[Stretch, ...], float] = {}  # by what may be gone: seconds by which the length is off
     for count in range(1, len(kinds) + 1 if len(kinds) <= MOST_KINDS else 2):
         for chosen in combinations(kinds, count):
             removed = _merged((low, high) for low, high, kind in excerpt.removable if kind in chosen)
-            if abs(sum(high - low for low, high in removed) - gone) <= CLOSE * len(removed):
-                fitting.add(tuple(removed))
+            off[tuple(removed)] = abs(sum(high - low for low, high in removed) - gone)
+    for slack in (EXACT, CLOSE):
+        if fitting := [removed for removed, seconds in off.items() if seconds <= slack]:
+            break
     if len(fitting) != 1:
         return None
-    edges = [0.0, *(edge for stretch in fitting.pop() for edge in stretch), inf]
+    edges = [0.0, *(edge for stretch in fitting[0] for edge in stretch), inf]
     return [(low, high) for low, high in zip(edges[::2], edges[1::2], strict=True) if low < high]
 
 

@@ -18,9 +18,9 @@ A playlist's info.json, which has no video, is passed over. Chapters are no spee
 Subtitles are those of the whole film where the video is not: of a section (--download-sections, `section_start` and
 `section_end` in the info.json) and of the files of --split-chapters (`TITLE - 001 CHAPTER [ID].mp4`, read where the
 film itself is not there) the cues are cut and moved. Where --sponsorblock-remove or --remove-chapters took parts out,
-yt-dlp cuts .vtt, .srt and .ass with them where that succeeds, and no other format. If the subtitles are not cut (they
-outlast the video), what the video lacks by its length is found among `sponsorblock_chapters`, else `chapters`: cues in
-it are left out, and later ones moved. What can't be told is a finding, "captions in doubt".
+yt-dlp cuts .vtt, .srt and .ass with them where that succeeds, and no other format. If the subtitles are not cut
+(they outlast the video), what the video lacks by its length is looked for in `sponsorblock_chapters`, else in
+`chapters`: cues in it are left out, and later ones moved. What can't be told is a finding, "captions in doubt".
 """
 
 from __future__ import annotations
