@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, replace
+from math import inf
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from scriptsight import captions
 from scriptsight.captions import Script
 from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.files import digest
-from scriptsight.ingest import cleaning
+from scriptsight.ingest import alignment, cleaning, retiming
 from scriptsight.ingest.datasets.tracks import OTHER_LANGUAGES
+from scriptsight.ingest.datasets.yt_dlp import CHAPTER
 from scriptsight.ingest.sources import Entry
 from scriptsight.ingest.transcription import Transcriber
 from scriptsight.media import MediaError, MediaInfo, local, probe, refusal
@@ -22,8 +25,18 @@ from scriptsight.redaction import redacted
 TRANSCRIPTS = Path(".transcripts")  # what was heard is kept from run to run: hearing takes hours
 # Reasons that refuse nothing, or a part only: neither a video nor a whole file of captions.
 FINDINGS = frozenset(
-    {"captions in doubt", "cues dropped", "cues seem shifted", "cues seem stretched", OTHER_LANGUAGES}
+    {
+        "captions in doubt",
+        "clock not confirmed",
+        "cues dropped",
+        "cues retimed",
+        "cues seem shifted",
+        "cues seem stretched",
+        CHAPTER,
+        OTHER_LANGUAGES,
+    }
 )
+Origin: TypeAlias = Literal["given", "track", "heard"]  # with the video or beside it, inside it, by Whisper
 
 
 def describe(
@@ -59,7 +72,11 @@ def _described(
             detail = f"{entry.start} to {entry.end} s of the {info.duration:.2f} s of its file"
             rejects.append(Reject(collection, entry.uri, "not in the file", detail))
             return None
-        script = _script(collection, entry, path, info, choice, rejects)
+        script, origin = _script(collection, entry, path, info, choice, rejects)
+        script = _by_the_videos_clock(entry, script, origin, info, cleaned)
+        if choice.retime and origin != "heard" and script.cues:
+            script = _by_its_sound(collection, entry, script, path, info, choice, rejects, cleaned)
+        script = _of_the_clip(entry, script, cleaned)
         size, code = path.stat().st_size, digest(path)
     return Video(
         video_id=entry.video_id,
@@ -87,25 +104,25 @@ def _seconds(entry: Entry, file_seconds: float) -> float:
 
 def _script(
     collection: str, entry: Entry, path: Path, info: MediaInfo, choice: IngestParams, rejects: list[Reject]
-) -> Script:
+) -> tuple[Script, Origin]:
     """What is said: in the entry, its caption file, a track inside, or else what is heard if the parameters say so;
     what is wrong with it goes to `rejects`, and the video stays without."""
     source = entry.script or entry.uri
     try:
         if entry.cues is not None:
-            return Script(list(entry.cues), 0)
+            return Script(list(entry.cues), 0), "given"
         if entry.script is not None and (script := _read(entry.script)) is not None:
             if not script.cues:
                 rejects.append(Reject(collection, source, *_silent(script)))
-            return script
+            return script, "given"
         if entry.embedded or entry.script is not None:
             source = entry.uri
             script = replace(embedded_script(path, entry.language), resolved=True)
             if script.cues or script.dropped:
-                return script
+                return script, "track"
         if choice.transcription is not None and info.has_audio:
             heard = Transcriber(choice.transcription, TRANSCRIPTS).transcript(path)
-            return Script(list(heard.cues), 0, heard.language)
+            return Script(list(heard.cues), 0, heard.language), "heard"
         if entry.embedded and entry.language and (languages := embedded_languages(path)):
             detail = f"its tracks are in {', '.join(languages)}, none in {entry.language}"
             rejects.append(Reject(collection, source, OTHER_LANGUAGES, detail))
@@ -113,7 +130,96 @@ def _script(
         rejects.append(Reject(collection, source, "unreadable captions", str(error)))
     except MediaError as error:
         rejects.append(Reject(collection, source, error.reason, error.detail))
-    return Script([], 0)
+    return Script([], 0), "given"
+
+
+def _by_the_videos_clock(
+    entry: Entry, script: Script, origin: Origin, info: MediaInfo, cleaned: Counter[str]
+) -> Script:
+    """The script with the times of the file, of which the source says what part of a film it is."""
+    if entry.excerpt is None or origin == "heard":
+        return script
+    found = retiming.by_the_files_clock(script, entry.excerpt, info.duration, track=origin == "track")
+    return _counted(found.script, found.outside, cleaned)
+
+
+def _of_the_clip(entry: Entry, script: Script, cleaned: Counter[str]) -> Script:
+    """The script of the stretch of its file that an entry is; times still count from the file's beginning."""
+    if (entry.start, entry.end) == (None, None):
+        return script
+    low, high = entry.start or 0.0, inf if entry.end is None else entry.end
+    cues, outside = retiming.cut(script.cues, [(low, high)], start=low)
+    return _counted(replace(script, cues=cues), outside, cleaned)
+
+
+def _counted(script: Script, outside: int, cleaned: Counter[str]) -> Script:
+    if outside:
+        cleaned["outside_the_video"] += outside
+    return script
+
+
+def _by_its_sound(
+    collection: str,
+    entry: Entry,
+    script: Script,
+    path: Path,
+    info: MediaInfo,
+    choice: IngestParams,
+    rejects: list[Reject],
+    cleaned: Counter[str],
+) -> Script:
+    """The script where the video's sound has it, if `ingest.retime` is true; what was found goes to `rejects`."""
+    source = entry.script or entry.uri
+    fit = _fit(script, path, info, choice)
+    if isinstance(fit, str):
+        rejects.append(Reject(collection, source, "clock not confirmed", fit))
+        return script
+    found = (
+        f"the sound has them at {fit.ratio:.5f} x their seconds {fit.offset:+.2f} (confidence {fit.confidence:.2f})"
+    )
+    if fit.doubt:
+        rejects.append(Reject(collection, source, "clock not confirmed", f"{found}, but {fit.doubt}"))
+        return script
+    if abs(fit.moves) <= alignment.NEAR:
+        return script
+    if choice.retime == "report":
+        reason = "cues seem shifted" if fit.ratio == 1.0 else "cues seem stretched"
+        rejects.append(Reject(collection, source, reason, f"{found}: ingest.retime: true moves them there"))
+        return script
+    detail = f"{found}, and there they are now"
+    return _moved(collection, source, script, fit.ratio, fit.offset, detail, rejects, cleaned)
+
+
+def _fit(script: Script, path: Path, info: MediaInfo, choice: IngestParams) -> alignment.Fit | str:
+    """Where the video's sound has the script, or why that can't be said."""
+    if not info.has_audio:
+        return "the video has no sound"
+    every = choice.cleaning.model_copy(update={**dict.fromkeys(cleaning.RULES, True), "languages": ()})
+    # What is no speech is not heard as such; of times only those are wrong in themselves that go backwards.
+    spoken = cleaning.clean(
+        script.cues, every.model_copy(update={"negative_times": False}), None, script.resolved
+    ).cues
+    try:
+        return alignment.fit(path, spoken)
+    except MediaError as error:
+        return f"{error.reason}: {error.detail}"
+
+
+def _moved(
+    collection: str,
+    source: str,
+    script: Script,
+    ratio: float,
+    offset: float,
+    detail: str,
+    rejects: list[Reject],
+    cleaned: Counter[str],
+) -> Script:
+    """The script with other times; what comes to lie before the video's beginning is cut off."""
+    rejects.append(Reject(collection, source, "cues retimed", detail))
+    cleaned["retimed"] += len(script.cues)
+    cues, outside = retiming.cut(retiming.moved(script.cues, ratio, offset), [(0.0, inf)])
+    return _counted(replace(script, cues=cues), outside, cleaned)
 
 
 def _silent(script: Script) -> tuple[str, str]:
@@ -151,6 +257,10 @@ def _cleaned(
     if not script.cues and not script.dropped:
         return []
     found = cleaning.clean(script.cues, choice.cleaning, duration or None, script.resolved)
+    if found.offset is not None and choice.retime is True:
+        detail = f"all began after the video's end at {duration:.2f} s, and are now {found.offset:.0f} s earlier"
+        script = _moved(collection, source, script, 1.0, -found.offset, detail, rejects, cleaned)
+        found = cleaning.clean(script.cues, choice.cleaning, duration or None, script.resolved)
     cleaned.update({**found.counts, "unreadable_times": script.dropped})
     if wrong := found.wrong_times + script.dropped:
         late = found.counts.get("late_times", 0)

@@ -15,6 +15,26 @@ from scriptsight.catalogue import Cue, Reject
 
 
 @dataclass(frozen=True)
+class Excerpt:
+    """What part of a film a file is, where its script goes, or may go, by the clock of the film.
+
+    Attributes:
+        stretches: seconds of the film that the file has, one after the other, where that is known; an end of None is
+            the film's.
+        seconds: the film's length, where the file may have lost parts of it.
+        removable: what may have been removed: from, to, and a kind; parts of one kind are gone together.
+        leads: the file may begin earlier, at the key frame before.
+        may_be_cut: the script may have been cut together with the file, and go by its clock.
+    """
+
+    stretches: tuple[tuple[float, float | None], ...] = ()
+    seconds: float | None = None
+    removable: tuple[tuple[float, float, str], ...] = ()
+    leads: bool = False
+    may_be_cut: bool = True
+
+
+@dataclass(frozen=True)
 class Entry:
     """One video as its source describes it. Plain values only: entries travel to worker processes.
 
@@ -29,6 +49,7 @@ class Entry:
         captions: descriptions without times, the first counts where one is wanted.
         start, end: seconds of the media file that this entry is, where a dataset cuts clips by time only;
             None is the whole file.
+        excerpt: the file is a part of a film, and its script may be that of the film.
     """
 
     video_id: str
@@ -43,6 +64,7 @@ class Entry:
     label: str | None = None
     start: float | None = None
     end: float | None = None
+    excerpt: Excerpt | None = None
 
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)

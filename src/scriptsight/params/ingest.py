@@ -47,5 +47,8 @@ class IngestParams(Spread):
     collections: dict[Name, Collection] = Field(min_length=1)
     transcription: Transcription | None = None  # null: videos without cues stay so
     cleaning: Cleaning
+    # Compare the times of cues with where in the sound somebody speaks (needs the extra `scriptsight[asr]`):
+    # report: say by how much they are off; true: also move them, where the answer is sure
+    retime: bool | Literal["report"] = False
     timeout_seconds: Positive  # for opening and hashing one video, which may lie on another machine
     max_reject_share: Share  # of a collection's videos; over it the stage fails

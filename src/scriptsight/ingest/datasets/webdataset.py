@@ -22,8 +22,10 @@ all.
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 import fsspec
@@ -34,7 +36,7 @@ from scriptsight.ingest.datasets import tracks
 from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble
 from scriptsight.ingest.datasets.listing import IMAGES, VIDEOS, Listing, unsafe
 from scriptsight.ingest.datasets.splits import by_pattern, by_share
-from scriptsight.ingest.sources import Entry, Listed
+from scriptsight.ingest.sources import Entry, Excerpt, Listed
 from scriptsight.params.collections import WebDatasetCollection
 
 BLOCK = 256 << 10  # bytes a request asks for: enough for a header and small members, little of the videos between
@@ -67,8 +69,9 @@ def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> I
             system, path = fsspec.core.url_to_fs(archive)
             with system.open(path, "rb", block_size=BLOCK) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 samples = _samples(tar)
+                films: dict[str, Mapping[str, Any]] = {}
                 for key in sorted(samples):
-                    yield from _claim(name, collection, tar, archive, relative, key, samples[key], split)
+                    yield from _claim(name, collection, tar, archive, relative, key, samples[key], split, films)
         except (tarfile.TarError, OSError, EOFError) as error:
             yield Reject(name, archive, "unreadable archive", str(error))
 
@@ -92,6 +95,7 @@ def _claim(
     key: str,
     sample: _Sample,
     split: str | None,
+    films: dict[str, Mapping[str, Any]],
 ) -> Iterator[Claim | Reject]:
     where = f"{archive}#{key}"
     media = [suffix for suffix in sample if f".{suffix}" in VIDEOS | IMAGES]
@@ -108,11 +112,13 @@ def _claim(
     except (ValueError, RecursionError) as error:
         yield Reject(name, where, "unreadable sample", str(error))
         return
-    youtube = _mapping(meta.get("yt_meta_dict"))
+    clip, film = _clip(meta, key)
+    youtube = _of_film(meta, film, films)
     info = _mapping(youtube.get("info"))
     own = _string(info.get("language"))
     scripts = _scripts(sample)
-    spoken = {} if scripts else _subtitles(youtube.get("subtitles"))
+    whole = _subtitles(youtube.get("subtitles"))
+    spoken = {} if scripts else whole or _subtitles(_by_language(meta.get("clip_subtitles")))
     # One choice for both: what is chosen is a member's name, or the language of the JSON's cues.
     track, language, problem = tracks.choose(
         scripts or {code: code for code in spoken}, collection.languages, own, manual=()
@@ -125,7 +131,7 @@ def _claim(
     identity = f"{relative.removesuffix('.tar')}/{key}"
     entry = Entry(
         identity,
-        split or by_share(identity, collection.val_share, collection.test_share),
+        split or by_share(f"{relative.removesuffix('.tar')}/{film}", collection.val_share, collection.test_share),
         uri,
         script=f"tar://{track}::{archive}" if scripts and track else None,
         cues=spoken[track] if spoken and track is not None else None,
@@ -134,8 +140,45 @@ def _claim(
         title=_string(meta.get("title")) or _string(info.get("title")),
         captions=(caption,) if caption else (),
         label=label,
+        excerpt=clip and Excerpt((clip,), may_be_cut=bool(scripts) or not whole),
     )
     yield Claim(where, entry)
+
+
+def _clip(meta: Mapping[str, Any], key: str) -> tuple[tuple[float, float] | None, str]:
+    """From where to where in its film a clip was, None for what is none, and the key of the film. The JSON of a film
+    that was not cut may name clips as well: its key has no number behind it, and it has no subtitles of a clip."""
+    numbered = re.fullmatch(r"(.+)_\d{5,}", key)
+    listed = meta.get("clips")
+    if not (numbered or "clip_subtitles" in meta) or not isinstance(listed, list) or not listed:
+        return None, key
+    span = listed[0] if len(listed) == 1 else listed  # of one clip also [start, end] without a list around it
+    if not isinstance(span, list) or len(span) != 2:
+        return None, key
+    start, end = (_seconds(edge) for edge in span)
+    if start is None or end is None or not 0 <= start < end:
+        return None, key
+    return (start, end), numbered[1] if numbered else key
+
+
+def _of_film(meta: Mapping[str, Any], film: str, films: dict[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What is known of a sample's film: video2dataset writes it beside the first clip alone. `films` has the last
+    one: the clips of a film follow one another."""
+    youtube = _mapping(meta.get("yt_meta_dict"))
+    if youtube:
+        films.clear()
+        films[film] = youtube
+    return youtube or films.get(film, {})
+
+
+def _by_language(lines: Any) -> Any:
+    """`clip_subtitles`, whose `lines` are by language, as `subtitles` are: languages -> cues."""
+    found: dict[str, list[Any]] = {}
+    for item in lines if isinstance(lines, list) else ():
+        said = _mapping(item).get("lines")
+        for language, texts in said.items() if isinstance(said, dict) else [("", said)]:
+            found.setdefault(language, []).append({**_mapping(item), "lines": texts})
+    return found
 
 
 def _scripts(sample: _Sample) -> dict[str, str]:
@@ -173,9 +216,10 @@ def _seconds(value: Any) -> float | None:
     """Seconds of a number or of `hours:minutes:seconds`."""
     try:
         parts = [float(part) for part in value.split(":")] if isinstance(value, str) else [float(value)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
+    total = sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
+    return round(total, 6) if isfinite(total) else None
 
 
 def _text(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> str | None:
