@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scriptsight.errors import ArgumentError, InputError, MissingExtra
 from scriptsight import finite
+from scriptsight.errors import ArgumentError, InputError, MissingExtra
 from scriptsight.files import CHECKSUMS, check_sealed, digest, seal, whole_folder, write_json
 from scriptsight.models import text as text_encoders
 from scriptsight.models.resnet import ResNet3d
@@ -178,7 +178,9 @@ def _damage_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever a damaged file provokes in four readers
-        if isinstance(error, MissingExtra) or (isinstance(error, InputError) and not isinstance(error, ArgumentError)):
+        if isinstance(error, MissingExtra) or (
+            isinstance(error, InputError) and not isinstance(error, ArgumentError)
+        ):
             raise
         cause = str(error)[:500] or type(error).__name__
         raise InputError(f"The model in {folder} is damaged: {cause}. {REMEDY}") from error
@@ -200,7 +202,9 @@ def _config(folder: Path, files: Sequence[str]) -> dict[str, Any]:
     if config["format"] == 1:  # from before there were kinds and checksums
         config["video"].setdefault("kind", "vit")
     else:
-        check_sealed(folder / "config.json", files, f"The model in {folder} is damaged: {REMEDY[0].lower()}{REMEDY[1:]}")
+        check_sealed(
+            folder / "config.json", files, f"The model in {folder} is damaged: {REMEDY[0].lower()}{REMEDY[1:]}"
+        )
     return config
 
 

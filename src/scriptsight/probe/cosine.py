@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from scriptsight import finite
-
 
 def unit(features: np.ndarray) -> np.ndarray:
-    """Vectors of [..., D] scaled to length 1, float64; a vector of zeros stays zeros and is like nothing.
-
-    Raises:
-        InputError: vectors that are not finite.
-    """
-    finite.check(features, "the vectors that are compared")
+    """Vectors of [..., D] scaled to length 1, float64; a vector of zeros stays zeros and is like nothing."""
     features = features.astype(np.float64)
     return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
 

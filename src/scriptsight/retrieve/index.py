@@ -195,9 +195,10 @@ def write(
         np.save(partial / "embeddings.npy", embeddings, allow_pickle=False)
         _write_coarse(partial / "coarse.npy", embeddings)
         _write_moments(partial, rows)
-        if search == "hnsw" or (search == "auto" and len(embeddings) > EXACT_LIMIT and graph.installed()):
+        graphed = search == "hnsw" or (search == "auto" and len(embeddings) > EXACT_LIMIT and graph.installed())
+        if graphed:
             graph.write(embeddings, partial / "graph.faiss")
-        write_json(partial / "config.json", {"format": FORMAT, "weights": weights})
+        write_json(partial / "config.json", {"format": FORMAT, "weights": weights, "graph": graphed})
         seal(partial / "config.json")
 
 
@@ -247,9 +248,10 @@ def read(folder: str | Path, weights: str, bundle: str | Path = "models/pretrain
             f"The index in {folder} was made by another model than {bundle}: their vectors can't be "
             "compared. Run the retrieve stage again, or name the model that made it."
         )
-    path = folder / "graph.faiss"
-    graphs = [path.name] if path.is_file() and graph.installed() else []
-    check_sealed(folder / "config.json", ["embeddings.npy", "coarse.npy", "moments.arrow", "words.db", *graphs], remedy)
+    graphs = ["graph.faiss"] if config.get("graph") and graph.installed() else []
+    check_sealed(
+        folder / "config.json", ["embeddings.npy", "coarse.npy", "moments.arrow", "words.db", *graphs], remedy
+    )
     try:
         embeddings = np.load(folder / "embeddings.npy", mmap_mode="c", allow_pickle=False)  # "c": torch wants no "r"
         bits = np.load(folder / "coarse.npy", mmap_mode="c", allow_pickle=False)
@@ -260,7 +262,7 @@ def read(folder: str | Path, weights: str, bundle: str | Path = "models/pretrain
         if len(shapes) != 1 or not len(moments) or kinds != (np.float32, np.uint16, MOMENTS):
             raise ValueError(f"{len(moments)} moments, embeddings of shape {list(embeddings.shape)}")
         said = words.read(folder / "words.db")
-        built = graph.read(path, len(embeddings)) if graphs else None
+        built = graph.read(folder / graphs[0], len(embeddings)) if graphs else None
     except Exception as error:  # whatever a damaged file provokes in five readers
         raise _damaged(folder, error) from error
     fast = scan.bf16_is_fast()
