@@ -211,6 +211,8 @@ def _figures(path: Path) -> Hits:
 def _of_retrieve(rows: Sequence[Mapping[str, str]]) -> Hits:
     figures: Hits = {}
     for row in rows:
+        if int(row["rank"]) < 1:
+            raise ValueError(f"the rank {row['rank']} of {row['query']!r} is none: ranks begin with 1")
         for recall in RECALLS:
             hits = figures.setdefault(f"{row['direction']}/r{recall}", {})
             hits[row["direction"], row["query"]] = int(row["rank"]) <= recall

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scriptsight import arithmetic, clips
+from scriptsight import arithmetic, clips, finite
 from scriptsight.errors import InputError
 from scriptsight.media.addresses import local
 from scriptsight.media.errors import MediaError
@@ -62,7 +62,9 @@ def _embed(path: Path, encoder: Encoder, window: float) -> Film:
             vector = encoder.encode_video(torch.from_numpy(np.ascontiguousarray(clip))[None].to(device))
         spans.append((start, end))
         vectors.append(vector[0].cpu().numpy())
-    return Film(np.array(spans), np.stack(vectors))
+    film = Film(np.array(spans), np.stack(vectors))
+    finite.check(film.vectors, f"the model's vectors of {path}")
+    return film
 
 
 def mean(vectors: np.ndarray) -> np.ndarray:

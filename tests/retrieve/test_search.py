@@ -9,6 +9,7 @@ import torch
 
 from scriptsight import features, films, retrieve, times
 from scriptsight.errors import InputError
+from scriptsight.files import seal
 from scriptsight.media import Frame
 from scriptsight.models import bundle
 from scriptsight.reporting import ConsoleReporter
@@ -45,6 +46,7 @@ def test_search_finds_a_planted_moment(indexed: Path) -> None:
     bits = np.load(folder / "coarse.npy")
     bits[7] = torch.from_numpy(embeddings[7]).bfloat16().view(torch.uint16).numpy()
     np.save(folder / "coarse.npy", bits)
+    seal(folder / "config.json")
     ((moment, *rest),) = retrieve.search([query], index=folder, bundle=indexed / "model", top=3)
     planted = Segments(indexed / "segments", "c", "test")[2]  # 5 of val come before
     assert (moment.uri, moment.segment_id) == (planted.uri, planted.segment_id)

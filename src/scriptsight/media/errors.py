@@ -37,7 +37,11 @@ def refusal(error: Exception) -> tuple[str, str]:
     """
     if isinstance(error, MediaError):
         return error.reason, error.detail
-    if isinstance(error, InputError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, InputError) or getattr(error, "errno", None) in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+    ):
         raise error
     if isinstance(error, OSError):
         return "unreadable video", redacted(error)

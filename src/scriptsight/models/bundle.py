@@ -1,13 +1,15 @@
 """Contract 3, pretrain -> probe, retrieve and everybody else: the saved encoder.
 
 A bundle is a folder: `config.json` (shapes), `model.safetensors` (weights), `tokenizer/` and
-`preprocessing.json` (what a clip must look like). It holds nothing of the training and no code.
+`preprocessing.json` (what a clip must look like). It holds nothing of the training and no code. Checksums of all of
+it in `config.json` show damage; models that were saved without them are read as well.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -17,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scriptsight.errors import ArgumentError, InputError
-from scriptsight.files import digest, whole_folder, write_json
+from scriptsight import finite
+from scriptsight.errors import ArgumentError, InputError, MissingExtra
+from scriptsight.files import CHECKSUMS, check_sealed, digest, seal, whole_folder, write_json
 from scriptsight.models import text as text_encoders
 from scriptsight.models.resnet import ResNet3d
 from scriptsight.models.text import TextEncoder
@@ -26,6 +29,9 @@ from scriptsight.models.video import VideoEncoder, VideoViT
 
 # Of config.json; raised when an older reader could not read a newer bundle. 1 knew one kind of video encoder.
 FORMAT = 2
+FILES = ("preprocessing.json", "tokenizer", "model.safetensors")
+DEEPEST = 1000  # layers; a damaged number must not have a model built for minutes
+REMEDY = "Run the pretrain stage again."
 
 
 @dataclass(frozen=True)
@@ -119,14 +125,20 @@ class Encoder(nn.Module):
 
 
 def save(encoder: Encoder, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Write the bundle, whole or not at all; with other `weights` of this shape than the encoder has now."""
+    """Write the bundle, whole or not at all; with other `weights` of this shape than the encoder has now.
+
+    Raises:
+        InputError: weights that are not finite, or the disk is full.
+    """
     named = encoder.state_dict() if weights is None else weights
     weights = {name: value.detach().cpu().contiguous() for name, value in named.items()}
+    finite.check_weights(weights, f"The model for {folder} is not saved", "Train again, with a smaller lr.")
     with whole_folder(folder) as partial:
         write_json(partial / "config.json", encoder.config())
         write_json(partial / "preprocessing.json", asdict(encoder.preprocessing))
         text_encoders.save_tokenizer(encoder.text.tokenizer, partial / "tokenizer")
         save_file(weights, partial / "model.safetensors")
+        seal(partial / "config.json")
 
 
 @overload
@@ -137,38 +149,96 @@ def load(folder: str | Path, kind: type[Encoder] = Encoder) -> Encoder:
     """Load a bundle in evaluation mode on the CPU, as an encoder of this class.
 
     Raises:
-        InputError: the folder is no bundle, is damaged, or was written by a newer version.
+        InputError: the folder is no bundle, is damaged, has weights that are not finite, or was written by a newer
+            version.
     """
     folder = Path(folder)
-    try:
-        encoder = build(_config(folder), folder, kind)
-        encoder.load_state_dict(load_file(folder / "model.safetensors"))
-    except Exception as error:  # whatever a damaged file provokes in four readers
-        if isinstance(error, InputError) and not isinstance(error, ArgumentError):
-            raise
-        raise InputError(f"The model in {folder} is damaged: {error}. Run the pretrain stage again.") from error
+    with _damage_named(folder):
+        config = _config(folder, FILES)
+        weights = load_file(folder / "model.safetensors")
+        finite.check_weights(weights, folder / "model.safetensors", f"{REMEDY[:-1]}, with a smaller lr.")
+        _check_fits(config, folder, weights, kind)
+        encoder = build(config, folder, kind)
+        encoder.load_state_dict(weights)
     return encoder.eval()
 
 
 def random_like(folder: str | Path, seed: int) -> Encoder:
     """An encoder of the same shape with fresh weights: the control of every probe."""
     folder = Path(folder)
-    config = _config(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(config, folder).eval()
+    with _damage_named(folder):
+        config = _config(folder, FILES[:-1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(config, folder).eval()
 
 
-def _config(folder: Path) -> dict[str, Any]:
+@contextmanager
+def _damage_named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever a damaged file provokes in four readers
+        if isinstance(error, MissingExtra) or (
+            isinstance(error, InputError) and not isinstance(error, ArgumentError)
+        ):
+            raise
+        cause = str(error)[:500] or type(error).__name__
+        raise InputError(f"The model in {folder} is damaged: {cause}. {REMEDY}") from error
+
+
+def _config(folder: Path, files: Sequence[str]) -> dict[str, Any]:
+    """The shape of a model whose `files` are whole."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} is no scriptsight model: it has no config.json. Run the pretrain stage first.")
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not isinstance(config["format"], int) or isinstance(config["format"], bool):
+        raise ValueError(f"config.json has the format {config['format']!r}")
     if config["format"] not in range(1, FORMAT + 1):
         raise InputError(
             f"{folder} has format {config['format']}, this version reads up to {FORMAT}: update scriptsight."
         )
-    config["video"].setdefault("kind", "vit")  # format 1
+    if strange := config.keys() - {"format", "embed_dim", "text_hidden", "video", "text", CHECKSUMS}:
+        raise ValueError(f"config.json has unknown keys: {', '.join(sorted(strange))}")
+    if config["format"] == 1:  # from before there were kinds and checksums
+        config["video"].setdefault("kind", "vit")
+    else:
+        check_sealed(
+            folder / "config.json", files, f"The model in {folder} is damaged: {REMEDY[0].lower()}{REMEDY[1:]}"
+        )
     return config
+
+
+def _check_fits(config: dict[str, Any], folder: Path, weights: Mapping[str, Tensor], kind: type[Encoder]) -> None:
+    """See that `weights` are those of the shape that `config` says, and the clips too, before memory is taken for it.
+
+    Raises:
+        ValueError: they are not.
+    """
+    for name, value in _numbers(config):
+        if name in ("depth", "num_hidden_layers", "heads", "num_attention_heads") and not 0 < value <= DEEPEST:
+            raise ValueError(f"config.json has {name} {value}")
+    with torch.device("meta"):
+        encoder = build(config, folder, kind)
+    shapes = {name: list(value.shape) for name, value in encoder.state_dict().items()}
+    found = {name: list(value.shape) for name, value in weights.items()}
+    if differing := sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name)):
+        name = differing[0]
+        raise ValueError(
+            f"{len(differing)} weights don't fit config.json: {name} is {found.get(name, 'missing')} instead of "
+            f"{shapes.get(name, 'nothing')}"
+        )
+    shown = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
+    if shown != asdict(encoder.preprocessing):
+        raise ValueError(f"preprocessing.json says {shown}, config.json {asdict(encoder.preprocessing)}")
+
+
+def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """The whole numbers in a config, sections included."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value)
+        elif isinstance(value, int):
+            yield name, value
 
 
 def build(config: dict[str, Any], folder: Path, kind: type[Encoder] = Encoder) -> Encoder:

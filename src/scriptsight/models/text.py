@@ -97,6 +97,13 @@ class TextEncoder(nn.Module):
         encoder = from_config({"kind": "vectors", "width": size, "pool": "mean", "frozen": frozen}, tokenizer)
         names = [tokenizer.id_to_token(index) for index in range(2, tokenizer.get_vocab_size())]
         rows = torch.stack([torch.zeros(size)] * 2 + [torch.tensor(found[name]) for name in names])
+        if len(broken := (~torch.isfinite(rows)).any(1).nonzero()):
+            word = names[int(broken[0]) - 2]
+            raise ArgumentError(
+                "path",
+                f"{path} has vectors that are not finite: {len(broken)}, the first is that of {word!r}. Get the file "
+                "again, or take another.",
+            )
         with torch.no_grad():
             encoder.backbone.table.weight.copy_(rows)  # type: ignore[union-attr, operator]
         return encoder

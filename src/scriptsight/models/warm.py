@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scriptsight.errors import ArgumentError, needs
+from scriptsight import finite
+from scriptsight.errors import ArgumentError, InputError, needs
 from scriptsight.models.resnet import ResNet3d
 from scriptsight.models.video import VideoEncoder, VideoViT
 
@@ -63,10 +65,15 @@ def load_into(video: VideoEncoder, source: str) -> LoadReport:
         source: a timm model name, or a .safetensors, .pth, .pt or .bin file; pickled code is never run.
 
     Raises:
-        ArgumentError: there is no such source, it can't be read, nothing in it fits, or it has another width.
+        ArgumentError: there is no such source, it can't be read, nothing in it fits, it has another width, or a
+            weight is not finite.
         MissingExtra: timm is not installed, and `source` is none of these files or has another grid.
     """
     weights = _weights(source, video)
+    try:
+        finite.check_weights(weights, source, "Get the file again, or start from another model.")
+    except InputError as error:
+        raise ArgumentError("source", str(error)) from error
     if isinstance(video, ResNet3d):
         return _into_resnet(video, weights, source)
     assert isinstance(video, VideoViT)
@@ -148,6 +155,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if is_zipfile(path):  # torch itself looks at no checksum
+            with ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise ValueError(f"the checksum of {damaged} in it is another")
         # Training scripts keep their options beside the weights: a Namespace holds values and runs nothing.
         with torch.serialization.safe_globals([Namespace]):
             state: Any = torch.load(path, map_location="cpu", weights_only=True)

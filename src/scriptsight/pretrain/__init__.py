@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scriptsight import arithmetic, distributed
+from scriptsight import arithmetic, distributed, finite
 from scriptsight.errors import InputError
-from scriptsight.files import digest, whole_file, write_json
+from scriptsight.files import check_sealed, digest, seal, whole_file, write_json
 from scriptsight.models import bundle as bundles
 from scriptsight.params.models import HuggingFaceText, VectorText
 from scriptsight.params.pretrain import Engine, PretrainParams, Source
@@ -180,9 +180,15 @@ def _remember(objective: Objective, params: PretrainParams) -> None:
     """Tell the objective what the training of the model to start from knew of its samples, if it is there."""
     for path in _starts(params):
         if path.name == MEMORY:
+            remedy = "Remove it to start with none."
+            check_sealed(path.with_name("config.json"), [MEMORY], remedy)
             try:
-                objective.remember(load_file(path))
-            except (SafetensorError, KeyError) as error:
+                memory = load_file(path)
+                finite.check_weights(memory, path, remedy)
+                objective.remember(memory)
+            except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+                if isinstance(error, InputError):
+                    raise
                 raise InputError(f"{path} is damaged ({error}): remove it to start with none.") from error
 
 
@@ -235,6 +241,7 @@ def _write(
     if memory:
         with whole_file(bundle / MEMORY) as partial:
             save_file(memory, partial)
+        seal(bundle / "config.json")
     pictures.write(outcome.history, outcome.val, plots, reporter)
     speed = {name: float(f"{value:.4g}") for name, value in outcome.speed.items()}
     write_json(metrics, {**speed, "val": outcome.val})

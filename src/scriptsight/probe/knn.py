@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scriptsight import finite
 from scriptsight.probe.cosine import pooled
 from scriptsight.probe.predictions import Predictions
 
@@ -26,7 +27,12 @@ def votes(train: np.ndarray, classes: np.ndarray, test: np.ndarray, k: int, temp
         train, test: features [N_train, D], [N, D], or of several views [N_train, V, D], [N, V, D], which are pooled.
         classes: of `train`, int64 [N_train], from 0 to C - 1.
         k: neighbours; all of `train` where it has fewer.
+
+    Raises:
+        InputError: features that are not finite.
     """
+    finite.check(train, "the features that k-NN searches")
+    finite.check(test, "the features that k-NN searches with")
     train, test = pooled(train), pooled(test)
     member = np.eye(classes.max() + 1)[classes]  # [N_train, C]
     k = min(k, len(train))

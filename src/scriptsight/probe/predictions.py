@@ -6,12 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scriptsight import finite
+
 
 @dataclass(frozen=True)
 class Predictions:
-    """Scores of the classes for each test item, float64 [N, C]; larger is likelier. C counts training's classes."""
+    """Scores of the classes for each test item, float64 [N, C]; larger is likelier. C counts training's classes.
+
+    Raises:
+        InputError: scores that are not finite.
+    """
 
     scores: np.ndarray
+
+    def __post_init__(self) -> None:
+        finite.check(self.scores, "the probe's scores of test items")
 
     @property
     def classes(self) -> np.ndarray:
@@ -34,5 +43,10 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def by_view(features: np.ndarray) -> np.ndarray:
-    """Features [N, D] of one view or [N, V, D] of several -> [N, V, D]."""
+    """Features [N, D] of one view or [N, V, D] of several -> [N, V, D].
+
+    Raises:
+        InputError: features that are not finite.
+    """
+    finite.check(features, "features")
     return features[:, None] if features.ndim == 2 else features

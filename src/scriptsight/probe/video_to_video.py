@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scriptsight import finite
 from scriptsight.probe.cosine import pooled
 
 CHUNK = 256  # queries at a time: bounds the memory of the similarities
@@ -18,7 +19,11 @@ def first_hits(features: np.ndarray, classes: np.ndarray) -> np.ndarray:
     Args:
         features: [N, D], or of several views [N, V, D], which are pooled.
         classes: [N].
+
+    Raises:
+        InputError: features that are not finite.
     """
+    finite.check(features, "the features that videos find each other by")
     features = pooled(features)
     ranks = []
     for start in range(0, len(features), CHUNK):

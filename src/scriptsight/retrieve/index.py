@@ -6,7 +6,7 @@ A folder, memory-mapped when it is opened, so that a million moments are there a
 - `moments.arrow`: row i describes embedding i;
 - `words.db`: a full-text index of what is said, rowid = i;
 - `graph.faiss`, where the index was made for `hnsw`: a graph for single queries;
-- `config.json`.
+- `config.json`: which model made it, and checksums of all the files, which are looked at when it is opened.
 
 Search is exact (`scan`), or along the graph, whose answers are nearly always the same and come much sooner.
 """
@@ -26,9 +26,10 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from scriptsight import finite
 from scriptsight.errors import InputError
 from scriptsight.features import script_texts
-from scriptsight.files import whole_folder, write_json
+from scriptsight.files import check_sealed, seal, whole_folder, write_json
 from scriptsight.retrieve import graph, scan, words
 from scriptsight.segments import Segment
 
@@ -187,19 +188,28 @@ def write(
             `EXACT_LIMIT` moments where faiss is installed.
 
     Raises:
-        InputError: `search` is "hnsw" and faiss is not installed, or the disk is full.
+        InputError: embeddings that are not finite, `search` is "hnsw" and faiss is not installed, or the disk is full.
     """
+    finite.check(embeddings, "the vectors of the moments")
     with whole_folder(folder) as partial:
         np.save(partial / "embeddings.npy", embeddings, allow_pickle=False)
-        coarse = np.lib.format.open_memmap(partial / "coarse.npy", "w+", np.uint16, embeddings.shape)
+        _write_coarse(partial / "coarse.npy", embeddings)
+        _write_moments(partial, rows)
+        graphed = search == "hnsw" or (search == "auto" and len(embeddings) > EXACT_LIMIT and graph.installed())
+        if graphed:
+            graph.write(embeddings, partial / "graph.faiss")
+        write_json(partial / "config.json", {"format": FORMAT, "weights": weights, "graph": graphed})
+        seal(partial / "config.json")
+
+
+def _write_coarse(path: Path, embeddings: np.ndarray) -> None:
+    """Not through a memory map: there a full disk is a signal that ends the process."""
+    with path.open("wb") as file:
+        header = {"descr": "<u2", "fortran_order": False, "shape": embeddings.shape}
+        np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(embeddings), ROWS):
             part = torch.from_numpy(np.array(embeddings[start : start + ROWS])).bfloat16()
-            coarse[start : start + ROWS] = part.view(torch.uint16).numpy()
-        coarse.flush()
-        _write_moments(partial, rows)
-        if search == "hnsw" or (search == "auto" and len(embeddings) > EXACT_LIMIT and graph.installed()):
-            graph.write(embeddings, partial / "graph.faiss")
-        write_json(partial / "config.json", {"format": FORMAT, "weights": weights})
+            file.write(part.view(torch.uint16).numpy().tobytes())
 
 
 def _write_moments(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -230,11 +240,18 @@ def read(folder: str | Path, weights: str, bundle: str | Path = "models/pretrain
         older = config["format"] < FORMAT
         remedy = "run the retrieve stage again" if older else "update scriptsight"
         raise InputError(f"{folder} has format {config['format']}, this version reads {FORMAT}: {remedy}.")
+    remedy = f"The index in {folder} is damaged: run the retrieve stage again."
+    if not check_sealed(folder / "config.json", (), remedy):
+        raise InputError(f"The index in {folder} is from before there were checksums: run the retrieve stage again.")
     if config["weights"] != weights:
         raise InputError(
             f"The index in {folder} was made by another model than {bundle}: their vectors can't be "
             "compared. Run the retrieve stage again, or name the model that made it."
         )
+    graphs = ["graph.faiss"] if config.get("graph") and graph.installed() else []
+    check_sealed(
+        folder / "config.json", ["embeddings.npy", "coarse.npy", "moments.arrow", "words.db", *graphs], remedy
+    )
     try:
         embeddings = np.load(folder / "embeddings.npy", mmap_mode="c", allow_pickle=False)  # "c": torch wants no "r"
         bits = np.load(folder / "coarse.npy", mmap_mode="c", allow_pickle=False)
@@ -245,8 +262,7 @@ def read(folder: str | Path, weights: str, bundle: str | Path = "models/pretrain
         if len(shapes) != 1 or not len(moments) or kinds != (np.float32, np.uint16, MOMENTS):
             raise ValueError(f"{len(moments)} moments, embeddings of shape {list(embeddings.shape)}")
         said = words.read(folder / "words.db")
-        path = folder / "graph.faiss"
-        built = graph.read(path, len(embeddings)) if path.is_file() and graph.installed() else None
+        built = graph.read(folder / graphs[0], len(embeddings)) if graphs else None
     except Exception as error:  # whatever a damaged file provokes in five readers
         raise _damaged(folder, error) from error
     fast = scan.bf16_is_fast()

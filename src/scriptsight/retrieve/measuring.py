@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scriptsight import finite
 from scriptsight.errors import InputError
 from scriptsight.models.bundle import Encoder
 from scriptsight.params.retrieve import RetrieveParams
@@ -89,11 +90,17 @@ def measured(
 def encode(
     encoder: Encoder, scripts: Sequence[Sequence[str]], batch: int, reporter: Reporter, label: str
 ) -> np.ndarray:
-    """Scripts -> unit vectors float32 [N, E]."""
+    """Scripts -> unit vectors float32 [N, E].
+
+    Raises:
+        InputError: the model's vectors are not finite.
+    """
     starts = range(0, len(scripts), batch)
-    return np.concatenate(
+    vectors = np.concatenate(
         [
             encoder.encode_scripts(scripts[start : start + batch]).cpu().numpy()
             for start in reporter.progress(starts, label, total=len(starts))
         ]
     )
+    finite.check(vectors, f"the model's vectors ({label})")
+    return vectors

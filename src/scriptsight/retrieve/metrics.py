@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from scriptsight import finite
 from scriptsight.statistics import interval
 
 CHUNK = 1024  # queries at a time: bounds the memory of the scores
@@ -36,8 +37,11 @@ def ranks(
             figures know the whole query set, and can't be compared with those that answer one query at a time.
 
     Raises:
+        InputError: a vector, or a score, is not finite.
         ValueError: a query whose video has nothing in the gallery.
     """
+    finite.check(queries, "the vectors of the queries")
+    finite.check(gallery, "the vectors of the gallery")
     wanted = np.arange(len(queries)) if of_queries is None else of_queries
     owners = np.arange(len(gallery)) if of_gallery is None else of_gallery
     if len(missing := np.setdiff1d(wanted, owners)):
@@ -47,6 +51,7 @@ def ranks(
     for start, scores in _scores(queries, gallery):
         if dual_softmax and weights is not None:
             scores = scores * np.exp(scores / dual_softmax - weights)
+            finite.check(scores, "the scores of the dual softmax", "Raise retrieve.dual_softmax, or set it to null.")
         scores = scores.astype(np.float32)  # so that equal items tie however the product was summed: [chunk, G]
         right = wanted[start : start + len(scores), None] == owners
         own = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from scriptsight import finite
+
 GROUP = 32  # rows that share one number of the scan
 CHUNK = 8192  # rows at a time, a multiple of GROUP: their scores stay in the processor's cache
 QUERIES = 128  # at a time: bounds memory
 WIDTH = CHUNK // GROUP  # groups of a whole chunk
+REMEDY = "Run the retrieve stage again."
 
 
 def nearest(
@@ -31,7 +34,11 @@ def nearest(
         coarse: the same in bfloat16 (or float32, for processors that are slow with the former), [N, E].
         top: how many, from 1.
         allowed: bool [N], the rows that may be chosen; None allows all.
+
+    Raises:
+        InputError: a query, or a score, is not finite.
     """
+    finite.check(queries, "the vectors of the queries")
     top = min(top, len(exact) if allowed is None else int(allowed.sum()))
     rows, scores = np.empty((len(queries), top), dtype=np.int64), np.empty((len(queries), top), dtype=np.float32)
     if not top:
@@ -39,7 +46,8 @@ def nearest(
     mask = None if allowed is None else torch.from_numpy(allowed)
     for start in range(0, len(queries), QUERIES):
         part = np.ascontiguousarray(queries[start : start + QUERIES], dtype=np.float32)
-        best = _group_bests(torch.from_numpy(part), coarse, mask)  # [Q, G]
+        best = _group_bests(torch.from_numpy(part), coarse, mask)  # [Q, G]; -inf where nothing is allowed
+        finite.check(best.float().clamp(min=-2), "the scores of the index", REMEDY)
         # At least `top` rows reach the worst of the `top` best groups, up to the error of the scan.
         last = best.topk(min(top, best.shape[1])).values[:, -1:].float()
         bound = last - 2 * error_bound(part, coarse.dtype)
@@ -58,6 +66,7 @@ def rescore(query: np.ndarray, exact: np.ndarray, rows: np.ndarray, top: int) ->
     The products are exact in float64, and rounding the sums to float32 makes equal vectors tie wherever they are.
     """
     scores = (exact[rows].astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+    finite.check(scores, "the scores of the index", REMEDY)
     order = np.argsort(-scores, kind="stable")[:top]
     return rows[order], scores[order]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scriptsight import films
+from scriptsight import films, finite
 from scriptsight.errors import InputError
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
@@ -102,6 +102,7 @@ class Searcher:
                 found[number] = self.index.embeddings[self.index.row_of(query.segment_id)]
             elif isinstance(query, Path):
                 found[number] = films.mean(films.embed(query, self.encoder).vectors)
+        finite.check(found, "the model's vectors of the queries")
         return found
 
     def _moments(

@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor
 
+from scriptsight import finite
 from scriptsight.code_digest import TRAINING, code_digest
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
@@ -84,9 +86,18 @@ def _save(path: Path, value: Any) -> None:
         torch.save(value, file)  # to an open file: a full disk is then an OSError
 
 
+def _weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of the model in a state, or those of `save_best`."""
+    return {name: value for name, value in state.get("model", state).items() if isinstance(value, Tensor)}
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
+        with ZipFile(path) as archive:  # torch writes checksums, and looks at none
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"the checksum of {damaged} in it is another")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        finite.check_weights(_weights(state), path, "Remove it.")
         return state
     except Exception as error:  # whatever a damaged or foreign file provokes in zip and unpickler
         raise InputError(

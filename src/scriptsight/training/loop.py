@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from scriptsight import distributed
+from scriptsight import distributed, finite
 from scriptsight.arithmetic import Arithmetic
 from scriptsight.errors import InputError
 from scriptsight.params.optimization import AdamW, Cosine, Milestones, Sgd
@@ -282,6 +282,8 @@ class _Training:
             batch = batches[min(number, len(batches) - 1)].to(self.arithmetic.device)
             with torch.no_grad(), self.arithmetic.autocast():
                 part = self.model("measure", batch)
+            for figure, values in part.items():
+                finite.check(values, f"the model's {figure} of a validation batch", "Train again, with a smaller lr.")
             if number < len(batches):
                 mine.append((number, {name: value.cpu() for name, value in part.items()}))
         found = sorted((item for items in distributed.collect(mine) for item in items), key=lambda item: item[0])
