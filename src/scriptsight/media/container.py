@@ -27,7 +27,7 @@ from av.stream import Disposition
 
 from scriptsight.media.errors import MediaError
 
-# What PyAV raises of a file that it can't read on: a stream that turns up late is out of its list of streams.
+# What PyAV raises of a file that it can't read on.
 UNREADABLE = (av.FFmpegError, IndexError)
 
 _JOINED = ("mpegts", "mpeg", "flv", "live_flv", "ogg")  # formats in which the clock may start again
@@ -158,7 +158,7 @@ def _holds(path: str | Path, start: int, what: bytes) -> bool:
 def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tuple[int, Packet[Any]]]:
     """The packets of a stream, on one clock, each with the number of its recording."""
     position, number = 0, 0
-    for packet in container.demux(stream):
+    for packet in _demuxed(container, stream):
         time = _decoding_time(packet) if clock.parts else None
         if time is not None and packet.time_base is not None:
             position = position if packet.pos is None else packet.pos
@@ -169,11 +169,23 @@ def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tu
         yield clock.recording(number), packet
 
 
+def _demuxed(container: InputContainer, *streams: Any) -> Iterator[Packet[Any]]:
+    """All packets of these streams, and an empty one of each at the end."""
+    ended = 0
+    try:
+        for packet in container.demux(*streams):
+            ended += not packet.size
+            yield packet
+    except IndexError:  # after the last packet PyAV may stumble over a stream that was not there when it was opened
+        if ended < len(streams):
+            raise
+
+
 def _seen(container: InputContainer) -> Iterator[_Seen]:
     """The packets of pictures and sound that have a time, as far as the file can be read."""
     positions: dict[int, int] = {}
     try:
-        for packet in container.demux(*container.streams.video, *container.streams.audio):
+        for packet in _demuxed(container, *container.streams.video, *container.streams.audio):
             time = _decoding_time(packet)
             if time is None or packet.time_base is None:
                 continue
