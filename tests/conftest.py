@@ -15,7 +15,9 @@ MakeVideo = Callable[..., Path]
 
 @pytest.fixture
 def make_video() -> MakeVideo:
-    """Write a video of noise around a grey that grows from frame to frame (see `grey_of`)."""
+    """Write a video of noise around a grey that grows from frame to frame (see `grey_of`).
+
+    Its frames are made as they are encoded (yuv420p): what converts them differs from machine to machine."""
 
     def make(
         path: Path,
@@ -31,9 +33,11 @@ def make_video() -> MakeVideo:
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             stream.time_base = Fraction(1, rate)
             for index in range(round(seconds * rate)):
-                noise = np.random.default_rng(index).integers(-12, 13, (size[1], size[0], 1))
-                image = (grey_of(index) + noise).repeat(3, axis=2).astype(np.uint8)
-                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                noise = np.random.default_rng(index).integers(-12, 13, (size[1], size[0]))
+                luma = 16 + (grey_of(index) + noise) * 219 / 255
+                chroma = np.full((size[1] // 2, size[0]), 128)
+                planes = np.concatenate([luma.round(), chroma]).astype(np.uint8)
+                frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
                 frame.pts, frame.time_base = index + first_pts, Fraction(1, rate)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())

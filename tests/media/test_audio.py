@@ -89,13 +89,14 @@ def test_a_gap_is_silence(tmp_path: Path) -> None:
     assert loud(sound[16_000:])[0] == pytest.approx(1, abs=0.03)
 
 
-def test_a_clock_that_starts_again_is_not_heard_twice(tmp_path: Path) -> None:
+def test_recordings_that_were_joined_are_heard_one_after_the_other(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ts", (0, 2), codec="mp2")
     whole = audio(path)
-    path.write_bytes(path.read_bytes() * 2)  # recordings that were joined
+    path.write_bytes(path.read_bytes() * 2)
     twice = audio(path)
-    assert len(twice) == pytest.approx(len(whole), abs=1600)
+    assert len(twice) == pytest.approx(2 * len(whole), abs=1600)
     assert np.array_equal(twice[:30_000], whole[:30_000])
+    assert loud(twice) == pytest.approx((0, 4), abs=0.1)
 
 
 def test_a_jump_of_hours_is_not_believed(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
-"""Every awkward file ends as frames or as a refusal with its reason, in time, with either decoder.
+"""Every awkward file ends as frames or as a refusal with its reason, in time.
 
 The files are those beside the repository; a new one among them needs its line here.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -155,12 +154,6 @@ def outcomes(paths: Sequence[Path]) -> list[Outcome]:
     return [outcome(path) for path in paths]
 
 
-def outcomes_without_decord(paths: Sequence[Path]) -> list[Outcome]:
-    # Importing it fails; this is a process of its own.
-    sys.modules["decord"] = None  # type: ignore[assignment]
-    return outcomes(paths)
-
-
 def outcome(path: Path) -> Outcome:
     try:
         info = probe(path)
@@ -179,14 +172,13 @@ def outcome(path: Path) -> Outcome:
     return count, info.width, info.height
 
 
-@pytest.mark.parametrize("read", [outcomes, outcomes_without_decord])
-def test_the_whole_table(read: Callable[[Sequence[Path]], list[Outcome]], shared_data: Path) -> None:
+def test_the_whole_table(shared_data: Path) -> None:
     folder = shared_data / "awkward_videos"
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "LICENSE")
     assert {path.relative_to(folder).as_posix() for path in paths} == set(TABLE)
     chunks = [paths[i : i + 16] for i in range(0, len(paths), 16)]
     found: dict[str, Outcome] = {}
-    done = isolated(read, chunks, workers=2, timeout=LIMIT)
+    done = isolated(outcomes, chunks, workers=2, timeout=LIMIT)
     for chunk, result in (outcome for _, outcomes_of_chunk in done for outcome in outcomes_of_chunk):
         assert not isinstance(result, Failed), f"{chunk}: {result}"
         found |= {path.relative_to(folder).as_posix(): one for path, one in zip(chunk, result, strict=True)}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from scriptsight.media import audio, frames_at, frames_at_rate, probe
+from scriptsight.media import MediaError, audio, frames_at, frames_at_rate, probe
 from tests.numbered import RATE, SIDE, copied, drawn, film, number_of
 
 FIELD_CASES = Path(__file__).parents[1] / "field_cases"
@@ -224,6 +224,130 @@ def test_photographs_of_every_orientation_are_seen_upright(orientation: int, tmp
     frame = next(frames_at_rate(tmp_path / "a.jpg", 1, 96))
     assert (probe(tmp_path / "a.jpg").width, probe(tmp_path / "a.jpg").height) == right.size
     assert np.abs(frame.image.astype(int) - np.asarray(right)).mean() < 4
+
+
+# ------------------------------------------------------------------------------------------------------ joined
+
+FULL = 2**33 / 90_000  # seconds after which the clock of MPEG starts from zero
+PARTS = [range(0, 50), range(300, 345), range(600, 660)]  # the numbers of three recordings
+JOINED = [("h264", "ts"), ("hevc open", "ts"), ("mpeg2", "ts"), ("mpeg2", "mpg")]
+
+
+def recordings(codec: str, suffix: str, folder: Path, sound: bool = False) -> list[Path]:
+    """Three films, each with a tone from its tenth picture on."""
+    encoder, options, pixels, _ = CODECS[codec]
+    return [
+        film(
+            folder / f"part{number}.{suffix}",
+            part,
+            encoder,
+            options,
+            pixels=pixels,
+            sound=(10 / RATE, len(part) / RATE) if sound else None,
+        )
+        for number, part in enumerate(PARTS)
+    ]
+
+
+def joined(path: Path, parts: Sequence[Path]) -> Path:
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def onsets(path: Path) -> list[float]:
+    """When tones of at least a tenth of a second begin after silence, in seconds."""
+    heard = audio(path)
+    loud = np.abs(heard[: len(heard) // 400 * 400]).reshape(-1, 400).max(axis=1) > 0.1  # every 25 ms
+    runs = np.lib.stride_tricks.sliding_window_view(loud, 5)
+    return [float(i + 1) / 40 for i in np.flatnonzero(~runs[:, 0] & runs[:, 1:].all(axis=1))]
+
+
+def follow(times: Sequence[float], within: float) -> None:
+    """One picture a tick; `within` so many ticks where recordings meet: sound may last longer than pictures, and in
+    program streams FFmpeg guesses the time of the last picture before."""
+    steps = np.diff(times) * RATE
+    seams = [place for seam in (49, 94) for place in (seam - 1, seam, seam + 1)]
+    assert np.delete(steps, seams) == pytest.approx(1, abs=0.06)
+    assert (steps > 0).all()
+    assert steps[seams] == pytest.approx(1, abs=within)
+
+
+@pytest.mark.parametrize("sound", [False, True])
+@pytest.mark.parametrize(("codec", "suffix"), JOINED)
+def test_joined_recordings_follow_each_other(codec: str, suffix: str, sound: bool, tmp_path: Path) -> None:
+    path = joined(tmp_path / f"a.{suffix}", recordings(codec, suffix, tmp_path, sound))
+    numbers, times = shown(path)
+    assert numbers == [number for part in PARTS for number in part]
+    follow(times, within=3 if sound or suffix == "mpg" else 0.06)
+    assert probe(path).duration == pytest.approx(len(numbers) / RATE, abs=0.3 if sound or suffix == "mpg" else 0.05)
+    if sound:
+        assert onsets(path) == pytest.approx([times[10], times[60], times[105]], abs=0.11)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "later"),
+    [(suffix, later) for suffix in ("ts", "mpg") for later in (-30.0, 20.0, 5000.0, 90_000.0)] + [("ts", FULL - 1.0)],
+)
+def test_recordings_whose_clocks_are_far_apart(suffix: str, later: float, tmp_path: Path) -> None:
+    """The last of these clocks wraps around within its recording, after 2 to the 33 ticks."""
+    first, second, third = recordings("mpeg2", suffix, tmp_path, sound=True)
+    zero = max(0.0, -later)
+    first = copied(first, tmp_path / f"first.{suffix}", later=zero)
+    second = copied(second, tmp_path / f"second.{suffix}", later=zero + later)
+    path = joined(tmp_path / f"a.{suffix}", [first, second, third])
+    numbers, times = shown(path)
+    assert numbers == [number for part in PARTS for number in part]
+    follow(times, within=3)
+    assert onsets(path) == pytest.approx([times[10], times[60], times[105]], abs=0.11)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc open", "mpeg2"])
+def test_a_clock_that_wraps_around(codec: str, original: Any, tmp_path: Path) -> None:
+    path = copied(original(codec, True), tmp_path / "a.ts", later=FULL - 1.0)
+    numbers, times = shown(path)
+    assert numbers == list(range(COUNT))
+    assert in_ticks(times) == pytest.approx(numbers, abs=1)
+    assert loud_from(path) == pytest.approx(times[30], abs=0.05)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("h264", "flv"), ("h264", "mkv"), ("vp9", "webm")])
+def test_what_can_not_be_joined_so_says_from_where_it_is_lost(codec: str, suffix: str, tmp_path: Path) -> None:
+    path = joined(tmp_path / f"a.{suffix}", recordings(codec, suffix, tmp_path))
+    numbers = []
+    with pytest.raises(MediaError, match="join such files with FFmpeg") as caught:
+        for frame in frames_at_rate(path, RATE, SIDE):
+            numbers.append(number_of(frame.image))  # noqa: PERF401 - the last one raises
+    assert numbers == list(PARTS[0])
+    assert (caught.value.reason, caught.value.time) == ("broken stretch", pytest.approx(49 / RATE, abs=1e-3))
+
+
+@pytest.mark.parametrize("codec", ["hevc open", "mpeg2"])
+def test_a_recording_that_begins_with_orphans(codec: str, original: Any, tmp_path: Path) -> None:
+    """The second recording is cut from an open group: pictures that refer to one before the cut must not be made from
+    the first recording's."""
+    first = recordings(codec, "ts", tmp_path)[2]
+    second = copied(original(codec), tmp_path / "cut.ts", start=25 / RATE)
+    numbers, times = shown(joined(tmp_path / "a.ts", [first, second]))
+    assert numbers == [*PARTS[2], *range(key_before(original(codec), 25), COUNT)]
+    assert 0.9 < (times[60] - times[59]) * RATE < 5.1
+    assert np.delete(np.diff(times), 59) * RATE == pytest.approx(1, abs=0.06)
+
+
+def test_a_gap_in_the_broadcast_is_no_new_recording(tmp_path: Path) -> None:
+    """The sound goes on, or the gap is short: the last picture stays."""
+    encoder, options, pixels, _ = CODECS["h264"]
+    ticks = [number if number < 30 else number + 500 for number in range(COUNT)]
+    path = film(tmp_path / "a.ts", range(COUNT), encoder, options, pixels=pixels, times=ticks, sound=(1.0, 23.0))
+    assert in_ticks(shown(path)[1]) == pytest.approx(ticks, abs=1)
+    ticks = [number if number < 30 else number + 100 for number in range(COUNT)]
+    path = film(tmp_path / "b.ts", range(COUNT), encoder, options, pixels=pixels, times=ticks)
+    assert in_ticks(shown(path)[1]) == pytest.approx(ticks, abs=0.1)
+
+
+def test_slides_are_no_recordings(tmp_path: Path) -> None:
+    ticks = [number * 30 * RATE for number in range(8)]
+    path = film(tmp_path / "a.ts", range(8), "libx264", {"bf": "0"}, times=ticks)
+    assert shown(path) == (list(range(8)), pytest.approx([30.0 * number for number in range(8)], abs=1e-3))
 
 
 # --------------------------------------------------------------------------------------------- cases from the field

@@ -1,10 +1,9 @@
-"""Both decoders give the same frames at the right times; what is broken is said, and its good part kept."""
+"""Frames are given at the right times; what is broken is said, and its good part kept."""
 
 from __future__ import annotations
 
 import errno
 import pickle
-import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +30,7 @@ from scriptsight.media import (
 )
 from scriptsight.media.reader import STILL_SECONDS
 from tests.conftest import MakeVideo
+from tests.numbered import film
 
 # A truncated or a never-ending list is not wanted here: every kind of container and codec once.
 AGREE = [
@@ -54,17 +54,6 @@ AGREE = [
 ]
 
 
-def without_decord(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader.load_decord.cache_clear()
-    monkeypatch.setitem(sys.modules, "decord", None)  # importing it now fails as where it is not installed
-
-
-@pytest.fixture(autouse=True)
-def _decord_again() -> object:
-    yield
-    reader.load_decord.cache_clear()
-
-
 def read(path: Path, fps: float = 4, short_side: int = 32) -> tuple[list[Frame], MediaError | None]:
     frames = []
     try:
@@ -75,17 +64,28 @@ def read(path: Path, fps: float = 4, short_side: int = 32) -> tuple[list[Frame],
     return frames, None
 
 
-@pytest.mark.parametrize("name", AGREE)
-def test_both_decoders_give_the_same_frames(name: str, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("decord", reason="decord has no wheel for this platform")
-    by_decord, first_error = read(shared_data / name)
-    without_decord(monkeypatch)
-    by_pyav, second_error = read(shared_data / name)
-    assert str(first_error) == str(second_error)
-    assert [frame.time for frame in by_decord] == pytest.approx([frame.time for frame in by_pyav], abs=1e-3)
-    for one, other in zip(by_decord, by_pyav, strict=True):
-        assert one.image.shape == other.image.shape
-        assert np.abs(one.image.astype(int) - other.image).mean() < 4  # colour and scaling differ by versions
+# Containers in which decord counts the frames that are shown, and only those; it shows a high range as it is.
+DECORD = [name for name in AGREE if not name.endswith((".ts", ".flv")) and "hdr" not in name and "10bit.webm" not in name]
+
+
+@pytest.mark.parametrize("name", DECORD)
+def test_another_decoder_gives_the_same_frames(name: str, shared_data: Path) -> None:
+    """decord has an older FFmpeg of its own. It does not know what is damaged, hidden or mirrored, and counts from the
+    first frame; it is read from the start, since it does not always find a frame by its number."""
+    decord = pytest.importorskip("decord", reason="decord has no wheel for this platform")
+    frames, error = read(shared_data / name)
+    assert error is None
+    height, width = frames[0].image.shape[:2]
+    other = decord.VideoReader(str(shared_data / name), width=width, height=height, num_threads=1)
+    starts = other.get_frame_timestamp(range(len(other)))[:, 0] + frames[0].time
+    images = (other.next().asnumpy() for _ in starts)
+    for frame in frames:
+        start, image = next((start, image) for start, image in zip(starts, images) if start > frame.time - 2e-3)  # noqa: B905
+        starts = starts[starts > start]
+        assert start == pytest.approx(frame.time, abs=2e-3)
+        # Where padding makes a row as long as four channels, decord hands the padding out as channels.
+        image = image.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
+        assert np.abs(frame.image.astype(int) - image).mean() < 4  # colour and scaling differ by versions
 
 
 def test_frames_are_the_first_of_each_cell(make_video: MakeVideo, tmp_path: Path) -> None:
@@ -98,12 +98,9 @@ def test_frames_are_the_first_of_each_cell(make_video: MakeVideo, tmp_path: Path
         assert abs(float(frame.image.mean()) - (16 + 8 * 4 * i % 224)) < 4
 
 
-@pytest.mark.parametrize("decord", [True, False])
 def test_less_than_a_frame_a_second(
-    decord: bool, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_video: MakeVideo, tmp_path: Path
 ) -> None:
-    if not decord:
-        without_decord(monkeypatch)
     frames, error = read(make_video(tmp_path / "a.mp4", seconds=8, rate=8), fps=0.5)
     assert error is None
     assert [frame.time for frame in frames] == pytest.approx([0, 2, 4, 6])
@@ -120,13 +117,10 @@ def test_a_transport_stream_starts_at_zero(make_video: MakeVideo, tmp_path: Path
     assert [frame.time for frame in frames] == pytest.approx([i / 2 for i in range(8)], abs=1e-3)
 
 
-@pytest.mark.parametrize("decord", [True, False])
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
 def test_a_truncated_file_gives_its_good_half(
-    suffix: str, decord: bool, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str, make_video: MakeVideo, tmp_path: Path
 ) -> None:
-    if not decord:
-        without_decord(monkeypatch)
     options = {"movflags": "+faststart"} if suffix == "mp4" else None
     whole = make_video(tmp_path / f"a.{suffix}", seconds=20, rate=8, options=options)
     expected = probe(whole).duration
@@ -144,23 +138,54 @@ def test_a_truncated_file_gives_its_good_half(
         assert frames[-1].time <= error.time < 0.7 * expected
 
 
-@pytest.mark.parametrize("place", [0.2, 0.4, 0.6])
-def test_damage_is_found_by_either_decoder(
-    place: float, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = make_video(tmp_path / "a.mp4", seconds=40, rate=8)
+def damaged(path: Path, place: float, how: str) -> Path:
+    """Damage in the packet at this share of the file's packets that is one whatever the encoder wrote: a length that
+    is longer than the packet; a packet whose second half is missing; the bits of a slice that mean nothing."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
+    packet = packets[round(place * len(packets))]
     data = bytearray(path.read_bytes())
-    start = round(place * len(data))
-    data[start : start + 400] = np.random.default_rng(0).bytes(400)
+    assert packet.pos is not None
+    if how == "length":
+        data[packet.pos : packet.pos + 4] = b"\x7f\xff\xff\xff"
+    elif how == "half":
+        data[packet.pos + packet.size // 2 : packet.pos + packet.size] = bytes(packet.size - packet.size // 2)
+    else:
+        data[packet.pos + 4 : packet.pos + 24] = b"\x65" + b"\xff" * 19
     path.write_bytes(data)
-    by_decord, first_error = read(path, fps=2)
-    without_decord(monkeypatch)
-    by_pyav, second_error = read(path, fps=2)
-    assert first_error is not None
-    assert first_error.reason == "broken stretch"
-    assert str(first_error) == str(second_error)
-    assert [frame.time for frame in by_decord] == [frame.time for frame in by_pyav]
-    assert 0.5 * place < by_decord[-1].time / 40 <= place + 0.1
+    return path
+
+
+@pytest.mark.parametrize("how", ["length", "half", "slice"])
+@pytest.mark.parametrize("place", [0.2, 0.4, 0.6])
+def test_damage_is_found(place: float, how: str, make_video: MakeVideo, tmp_path: Path) -> None:
+    path = damaged(make_video(tmp_path / "a.mp4", seconds=40, rate=8), place, how)
+    frames, error = read(path, fps=2)
+    assert error is not None
+    assert error.reason == "broken stretch"
+    assert error.time is not None
+    assert 40 * place - 1.0 <= error.time <= 40 * place + 1.0
+    assert [frame.time for frame in frames] == pytest.approx([i / 2 for i in range(len(frames))])
+    assert frames[-1].time <= error.time < frames[-1].time + 1.0
+
+
+def test_check_sums_find_what_still_means_something(tmp_path: Path) -> None:
+    """HEVC: one bit of each of ten pictures; without the check sums that its encoder wrote none is found."""
+    found = {}
+    for sums in (0, 1):
+        settings = f"hash={sums}:log-level=none:pools=none:frame-threads=1"
+        path = film(tmp_path / f"{sums}.mp4", range(30), "libx265", {"x265-params": settings, "crf": "12"})
+        assert read(path, 25)[1] is None
+        with av.open(str(path)) as container:
+            sizes = [(packet.pos, packet.size) for packet in container.demux(container.streams.video[0]) if packet.size]
+        whole = path.read_bytes()
+        found[sums] = 0
+        for place, size in sizes[10:20]:
+            data = bytearray(whole)
+            data[place + min(size - 1, 30)] ^= 4
+            path.write_bytes(data)
+            found[sums] += read(path, 25)[1] is not None
+    assert found[1] > found[0]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +193,7 @@ def test_damage_is_found_by_either_decoder(
 )
 def test_an_odd_duration_tag_is_passed_over(tag: str, duration: float) -> None:
     stream = SimpleNamespace(duration=None, metadata={"DURATION": tag})
-    container = SimpleNamespace(duration=2_000_000)
+    container = SimpleNamespace(duration=2_000_000, format=SimpleNamespace(name="matroska,webm"))
     assert reader.announced_duration(container, stream, 0.0) == duration  # type: ignore[arg-type]
 
 
@@ -213,11 +238,14 @@ def test_the_frame_on_screen_at_a_time(make_video: MakeVideo, tmp_path: Path) ->
     assert frames_at(path, [], 24) == []
 
 
-def test_a_clock_that_starts_again_shows_nothing_twice(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_recordings_that_were_joined_are_shown_one_after_the_other(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.ts", seconds=2, rate=2)
-    path.write_bytes(path.read_bytes() * 2)  # recordings that were joined
-    assert [frame.time for frame in read(path, fps=2)[0]] == pytest.approx([0, 0.5, 1, 1.5], abs=1e-3)
-    assert [frame.time for frame in frames_at(path, [0, 1, 99], 32)] == pytest.approx([0, 1, 1.5], abs=1e-3)
+    path.write_bytes(path.read_bytes() * 2)
+    frames = read(path, fps=2)[0]
+    assert [frame.time for frame in frames] == pytest.approx([i / 2 for i in range(8)], abs=1e-3)
+    assert [frame.time for frame in frames_at(path, [0, 3, 99], 32)] == pytest.approx([0, 3, 3.5], abs=1e-3)
+    for first, second in zip(frames[:4], frames[4:], strict=True):
+        assert np.array_equal(first.image, second.image)
 
 
 @pytest.mark.parametrize("name", AGREE)
@@ -326,16 +354,13 @@ def test_the_cover_of_a_record_is_no_video(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------- shape, clock, light
 
 
-@pytest.mark.parametrize("decord", [True, False])
 @pytest.mark.parametrize(
     ("pixel", "width"),
     [(Fraction(4, 3), 85), (Fraction(1, 2), 32), (Fraction(1), 64), (Fraction(200), 64), (Fraction(1, 200), 64)],
 )
 def test_oblong_pixels(
-    pixel: Fraction, width: int, decord: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pixel: Fraction, width: int, tmp_path: Path
 ) -> None:
-    if not decord:
-        without_decord(monkeypatch)
     path = write(tmp_path / "a.mp4", [0, 1], pixel=pixel)
     info = probe(path)
     assert (info.width, info.height) == (width, 48)  # a shape that no camera has is not believed
@@ -344,10 +369,7 @@ def test_oblong_pixels(
     assert wide / height == pytest.approx(width / 48, abs=0.03)
 
 
-@pytest.mark.parametrize("decord", [True, False])
-def test_a_rate_that_varies(decord: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not decord:
-        without_decord(monkeypatch)
+def test_a_rate_that_varies(tmp_path: Path) -> None:
     ticks = [0, 1, 2, 3, 30, 31, 50, 75, 76, 77, 78, 110]  # of a tenth of a second
     frames, error = read(write(tmp_path / "a.mp4", ticks), fps=1)
     assert error is None
@@ -355,26 +377,20 @@ def test_a_rate_that_varies(decord: bool, tmp_path: Path, monkeypatch: pytest.Mo
     assert [round(float(frame.image.mean()) / 20) for frame in frames] == [0, 4, 6, 7, 11]
 
 
-@pytest.mark.parametrize("decord", [True, False])
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_a_clock_that_does_not_start_at_zero(
-    suffix: str, decord: bool, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str, make_video: MakeVideo, tmp_path: Path
 ) -> None:
-    if not decord:
-        without_decord(monkeypatch)
     frames, error = read(make_video(tmp_path / f"a.{suffix}", seconds=2, rate=8, first_pts=80), fps=2)
     assert error is None
     assert [frame.time for frame in frames] == pytest.approx([0, 0.5, 1, 1.5], abs=1e-3)
 
 
-@pytest.mark.parametrize("decord", [True, False])
 @pytest.mark.parametrize("transfer", [hdr.PQ, hdr.HLG])
 def test_high_range_is_shown_as_standard(
-    transfer: int, decord: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    transfer: int, tmp_path: Path
 ) -> None:
     """BT.2408: reference white is coded as 58 % in PQ and 75 % in HLG; both are 203 cd/m2."""
-    if not decord:
-        without_decord(monkeypatch)
     white = round(255 * {hdr.PQ: 0.58, hdr.HLG: 0.75}[transfer])
     frames, _ = read(write(tmp_path / "a.mp4", range(4), greys=[0, white, 255, 96], transfer=transfer), fps=10)
     black, reference, brightest, dim = (float(frame.image.mean()) for frame in frames)
@@ -432,7 +448,7 @@ def write(
     return path
 
 
-def test_a_stream_that_turns_up_late_breaks_the_file_there(tmp_path: Path) -> None:
+def test_sound_that_turns_up_in_a_later_recording_is_passed_over(tmp_path: Path) -> None:
     def part(sound: bool) -> bytes:
         with av.open(str(tmp_path / "part.ts"), "w") as container:
             picture = container.add_stream("libx264", rate=8)
@@ -456,10 +472,9 @@ def test_a_stream_that_turns_up_late_breaks_the_file_there(tmp_path: Path) -> No
     path = tmp_path / "late.ts"
     path.write_bytes(silent + part(sound=True) + padding + silent)
     assert not probe(path).has_audio
-    frames: list[Frame] = []
-    with pytest.raises(MediaError) as caught:
-        frames.extend(frames_at_rate(path, 2, 16))
-    assert (caught.value.reason, len(frames)) == ("broken stretch", 24)
+    frames, error = read(path, fps=2)
+    assert error is None
+    assert [frame.time for frame in frames] == pytest.approx([i / 2 for i in range(72)], abs=1e-3)
     assert list(audio_blocks(path, 60.0)) == []
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,14 +27,20 @@ from av.stream import Disposition
 
 from scriptsight.media.errors import MediaError
 
-# What PyAV raises of a file that it can't read on: a stream that turns up late is out of its list of streams.
+# What PyAV raises of a file that it can't read on.
 UNREADABLE = (av.FFmpegError, IndexError)
 
 _JOINED = ("mpegts", "mpeg", "flv", "live_flv", "ogg")  # formats in which the clock may start again
 _JUMPS = ("mpegts", "mpeg")  # those of them in which it may also jump ahead: others have no broadcasts
 _FROM_ZERO = ("mov,", "matroska,")  # formats in which what lies before 0 is not shown
 
+_FLV = b"FLV\x01"  # a file begins so; FFmpeg takes it for a packet of some megabytes that it leaves out
+
+_FULL = (2**33 / 90_000, -(2**33) / 90_000)  # seconds after which a clock of MPEG starts from zero, and FFmpeg's way back
+_NEAR = 0.5  # seconds by which a step may differ from that
+
 _BACK = 0.1  # seconds that a time may go back without being another recording's: players' own packets do that
+_LAST = 1.0  # seconds that a recording's last picture stays at most, where its length is not told
 _AHEAD = 10.0  # seconds that it may leave out, as FFmpeg's `-dts_delta_threshold`
 
 
@@ -50,12 +56,13 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class _Part:
-    """A recording within a file, the first one excepted."""
+    """A stretch of a file with a clock of its own, the first one excepted."""
 
     begins: int  # byte of its first packet of the leading stream
     before: int  # byte of the last packet before that
     first: float  # seconds of the file, when its first packet is decoded
     last: float  # and the last one before it
+    wrap: float = 0.0  # seconds, where it is the same recording and its clock is full and starts from zero, or back
     shift: float = 0.0  # seconds that its times are moved
 
 
@@ -66,9 +73,10 @@ class Clock:
     origin: float  # seconds of the file that are time 0
     parts: tuple[_Part, ...] = ()
     end: float | None = None  # seconds until when there are pictures; None where the packets were not looked at
+    more: bool = False  # whether another recording follows that FFmpeg does not read
 
     def part(self, position: int, time: float) -> int:
-        """The number of the recording to which a packet belongs that begins at byte `position` and has this time."""
+        """The number of the stretch to which a packet belongs that begins at byte `position` and has this time."""
         number = bisect_right(self.parts, position, key=lambda part: part.begins)
         if number < len(self.parts):
             following = self.parts[number]
@@ -78,8 +86,12 @@ class Clock:
         return number
 
     def shift(self, number: int) -> float:
-        """Seconds that the times of a recording are moved."""
+        """Seconds that the times of a stretch are moved."""
         return self.parts[number - 1].shift if number else 0.0
+
+    def recording(self, number: int) -> int:
+        """The number of the recording to which a stretch belongs."""
+        return sum(not part.wrap for part in self.parts[:number])
 
     def seconds(self, frame: av.VideoFrame | av.AudioFrame) -> float:
         """When a frame that was decoded from `packets` is shown."""
@@ -125,28 +137,55 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
         if lead is None:
             return Clock(origin)
         seen = list(_seen(again))
-        return _joined(seen, lead.index, origin, again.format.name in _JUMPS)
+        clock = _joined(seen, lead.index, origin, again.format.name in _JUMPS)
+    if container.format.name == "flv" and seen:
+        return replace(clock, more=_holds(path, seen[-1].position, _FLV))
+    return clock
+
+
+def _holds(path: str | Path, start: int, what: bytes) -> bool:
+    """Whether a file has these bytes after the byte `start`."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        before = b""
+        while block := file.read(1 << 20):
+            if what in before + block:
+                return True
+            before = block[-len(what) :]
+    return False
 
 
 def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tuple[int, Packet[Any]]]:
     """The packets of a stream, on one clock, each with the number of its recording."""
     position, number = 0, 0
-    for packet in container.demux(stream):
+    for packet in _demuxed(container, stream):
         time = _decoding_time(packet) if clock.parts else None
         if time is not None and packet.time_base is not None:
             position = position if packet.pos is None else packet.pos
             number = clock.part(position, time)
             moved = round(clock.shift(number) / packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts + moved
+            packet.pts = None if packet.pts is None or _is_guess(packet) else packet.pts + moved
             packet.dts = None if packet.dts is None else packet.dts + moved
-        yield number, packet
+        yield clock.recording(number), packet
+
+
+def _demuxed(container: InputContainer, *streams: Any) -> Iterator[Packet[Any]]:
+    """All packets of these streams, and an empty one of each at the end."""
+    ended = 0
+    try:
+        for packet in container.demux(*streams):
+            ended += not packet.size
+            yield packet
+    except IndexError:  # after the last packet PyAV may stumble over a stream that was not there when it was opened
+        if ended < len(streams):
+            raise
 
 
 def _seen(container: InputContainer) -> Iterator[_Seen]:
     """The packets of pictures and sound that have a time, as far as the file can be read."""
     positions: dict[int, int] = {}
     try:
-        for packet in container.demux(*container.streams.video, *container.streams.audio):
+        for packet in _demuxed(container, *container.streams.video, *container.streams.audio):
             time = _decoding_time(packet)
             if time is None or packet.time_base is None:
                 continue
@@ -154,7 +193,7 @@ def _seen(container: InputContainer) -> Iterator[_Seen]:
             index = packet.stream_index
             # Of several frames in one packet of the container only the first has a position.
             positions[index] = positions.get(index, 0) if packet.pos is None else packet.pos
-            shown = time if packet.pts is None else packet.pts * tick
+            shown = time if packet.pts is None or _is_guess(packet) else packet.pts * tick
             yield _Seen(index, positions[index], time, shown, shown + (packet.duration or 0) * tick)
     except UNREADABLE:  # as decoding will say, too
         return
@@ -162,13 +201,21 @@ def _seen(container: InputContainer) -> Iterator[_Seen]:
 
 def _decoding_time(packet: Packet[Any]) -> float | None:
     """Seconds of the file. Where recordings meet, FFmpeg may give the next one's first packet a time to be decoded that
-    goes on from the one before: then the time at which it is shown is the right one."""
+    goes on from the one before, and the last packet before it a time to be shown in the next one."""
     if packet.time_base is None or (packet.dts is None and packet.pts is None):
         return None
     if packet.dts is None or packet.pts is None:
         return float((packet.pts if packet.dts is None else packet.dts) * packet.time_base)
     decoded, shown = float(packet.dts * packet.time_base), float(packet.pts * packet.time_base)
-    return decoded if decoded <= shown <= decoded + _AHEAD else shown
+    return decoded if decoded <= shown <= decoded + _AHEAD or _is_guess(packet) else shown
+
+
+def _is_guess(packet: Packet[Any]) -> bool:
+    """Whether the time at which a packet is shown is one that FFmpeg made up of the next recording's: it is far away,
+    and the container has none, since the packet does not begin one of the container's."""
+    if packet.pos is not None or packet.pts is None or packet.dts is None or packet.time_base is None:
+        return False
+    return not 0 <= float((packet.pts - packet.dts) * packet.time_base) <= _AHEAD
 
 
 def _joined(seen: Sequence[_Seen], lead: int, origin: float, jumps: bool) -> Clock:
@@ -188,19 +235,18 @@ def _joined(seen: Sequence[_Seen], lead: int, origin: float, jumps: bool) -> Clo
     for one, number in zip(seen, numbers, strict=True):
         if one.stream == lead and one not in wild:
             starts[number] = min(starts[number], one.shown)
-            ends[number] = max(ends[number], one.shown + usual)
+            ends[number] = max(ends[number], one.end, one.shown + min(usual, _LAST))
     pictures_end = ends[-1]
     near = starts - _AHEAD, ends + _AHEAD
     for one, number in zip(seen, numbers, strict=True):
         if near[0][number] < one.shown and one.end < near[1][number]:
             starts[number] = min(starts[number], one.shown)
             ends[number] = max(ends[number], one.end)
-    shifts = np.concatenate([[0.0], np.cumsum(ends[:-1] - starts[1:])])
-    moved = [
-        _Part(part.begins, part.before, part.first, part.last, float(shift))
-        for part, shift in zip(parts, shifts[1:], strict=True)
-    ]
-    return Clock(origin, tuple(moved), float(pictures_end + shifts[-1]) - origin)
+    moved, shift = [], 0.0
+    for part, end, start in zip(parts, ends[:-1], starts[1:], strict=True):
+        shift += part.wrap or float(end - start)
+        moved.append(replace(part, shift=shift))
+    return Clock(origin, tuple(moved), float(pictures_end) + shift - origin)
 
 
 def _parts(seen: Sequence[_Seen], lead: int, usual: float, jumps: bool) -> tuple[list[_Part], set[_Seen]]:
@@ -228,7 +274,8 @@ def _parts(seen: Sequence[_Seen], lead: int, usual: float, jumps: bool) -> tuple
             if after is not None and abs(after - one.decoded - usual) > abs(after - last.decoded - 2 * usual):
                 wild.add(one)
                 continue
-            parts.append(_Part(one.position, last.position, one.decoded, last.decoded))
+            wrap = next((full for full in _FULL if abs(one.decoded - last.decoded + full) < _NEAR), 0.0)
+            parts.append(_Part(one.position, last.position, one.decoded, last.decoded, wrap))
             reached = one.decoded
         reached = max(reached, one.decoded)
         last = one

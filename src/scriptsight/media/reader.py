@@ -201,7 +201,8 @@ def _in_order(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start, end, frame) of the frames that are shown: their time is not before 0 and does not go back.
 
     Raises:
-        MediaError: none is shown, or the clock starts again in a format in which recordings can't be joined.
+        MediaError: none is shown; or, after all that can be read, recordings were joined in a format that does not
+            allow it.
     """
     last = -inf
     for frame in opened.frames:
@@ -214,6 +215,9 @@ def _in_order(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
             yield time, time + float((frame.duration or 0) * opened.stream.time_base), frame
     if last == -inf:
         raise MediaError(opened.path, "unreadable video", "all its frames lie before its start")
+    if opened.clock.more:
+        detail = f"after {last:.2f} s: another recording follows that can't be read; join such files with FFmpeg instead"
+        raise MediaError(opened.path, "broken stretch", detail, time=last)
 
 
 def _show(
