@@ -133,7 +133,7 @@ def room(path: str | Path) -> Iterator[None]:
     except Exception as error:
         if (reason := _no_room(error)) is not None:
             raise InputError(
-                f"{reason} while writing {path}. Free some space, or move this folder to a larger disk, and run again."
+                f"{reason} while writing {path}. Free some space, or move the folder to a larger disk, and run again."
             ) from error
         raise
 
@@ -206,7 +206,8 @@ def _not_finite(path: str | Path, names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
         f"{path} is not written: {', '.join(names[:3])}{more} would be NaN or infinite, which neither JSON "
-        "nor any result can be. Look at the model or the input that it comes from; training again with a smaller lr often helps."
+        "nor any result can be. Look at the model or the input that it comes from; training again with a smaller lr "
+        "often helps."
     )
 
 
@@ -228,13 +229,17 @@ def crc32(path: str | Path) -> str:
     return f"{total:08x}"
 
 
-def seal(path: str | Path) -> None:
+def seal(path: str | Path, names: Sequence[str] | None = None) -> None:
     """Add to a JSON file, which is made if it isn't there, under "checksums" what `check_sealed` looks at: the size
-    and the CRC-32 of each other file in its folder, and the CRC-32 of what else it holds itself."""
+    and the CRC-32 of other files in its folder, of all unless `names` says which, and the CRC-32 of what else it
+    holds itself."""
     path = Path(path)
     value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     value.pop(CHECKSUMS, None)
-    others = sorted(other for other in path.parent.rglob("*") if other.is_file() and other != path)
+    if names is None:
+        others = sorted(other for other in path.parent.rglob("*") if other.is_file() and other != path)
+    else:
+        others = [path.parent / name for name in names]
     sealed = {one.relative_to(path.parent).as_posix(): [one.stat().st_size, crc32(one)] for one in others}
     write_json(path, {**value, CHECKSUMS: {path.name: _content(value), **sealed}})
 

@@ -3,11 +3,18 @@
 `FOLDER/COLLECTION/SPLIT/00000.arrow` ... are Arrow IPC files, memory-mapped and read at random by row. A row
 is a stretch of one video, long enough for any number of transcripts K and frames M: those are drawn when the
 row is used, so no sweep ever decodes video again, and only the drawn frames are decoded from JPEG.
+
+Damage is seen where it lies: each frame has a checksum, which is looked at when the frame is read, and each record
+batch one of all else in it, which is looked at when the batch is first used. `checksums.json` beside the shards says
+how many they are and where their batches lie, and is looked at when they are opened.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +27,7 @@ import simplejpeg
 
 from scriptsight.catalogue import CUES, Cue, Word
 from scriptsight.errors import InputError
+from scriptsight.files import CHECKSUMS, check_sealed, seal, write_json
 
 SCHEMA = pa.schema(
     [
@@ -34,8 +42,13 @@ SCHEMA = pa.schema(
         ("title", pa.string()),
         ("captions", pa.list_(pa.string())),
         ("label", pa.string()),
+        ("frame_checks", pa.list_(pa.uint32())),  # CRC-32 of each frame
+        ("check", pa.uint32()),  # CRC-32 of the batch in which the row lies, but for its frames; see `_content`
     ]
 )
+_CONTENT = [name for name in SCHEMA.names if name not in ("frame_checks", "check")]  # the fields of a segment
+_LISTED = f"{CHECKSUMS}.json"  # beside the shards of a split
+_TAIL = 10  # bytes at the end of an Arrow file: the length of its footer, int32, and a word
 SPLITS = ("train", "val", "test")
 MIN_CHARACTERS = 10  # TVTS: a text with fewer is no transcript
 
@@ -85,18 +98,113 @@ class Segment:
 def to_batch(segments: Iterable[Segment]) -> pa.RecordBatch:
     """Segments as one Arrow record batch of `SCHEMA`."""
     rows = [
-        {name: getattr(segment, name) for name in SCHEMA.names}
-        | {"cues": [asdict(cue) for cue in segment.cues], "frame_times": segment.frame_times.tolist()}
+        {name: getattr(segment, name) for name in _CONTENT}
+        | {
+            "cues": [asdict(cue) for cue in segment.cues],
+            "frame_times": segment.frame_times.tolist(),
+            "frame_checks": [zlib.crc32(segment.frames[i]) for i in range(len(segment.frames))],
+        }
         for segment in segments
     ]
-    return pa.RecordBatch.from_pylist(rows, SCHEMA)
+    return _checked(pa.RecordBatch.from_pylist(rows, SCHEMA))
+
+
+def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Record batches of `SCHEMA` as one."""
+    return _checked(pa.Table.from_batches(batches, SCHEMA).combine_chunks().to_batches()[0])
+
+
+def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with its own checksum in it."""
+    checks = np.full(batch.num_rows, _checksum(batch), np.uint32)
+    return batch.set_column(SCHEMA.get_field_index("check"), SCHEMA.field("check"), pa.array(checks))
+
+
+def _checksum(batch: pa.RecordBatch) -> int:
+    """CRC-32 of all values of a batch but the bytes of its frames. Of values, not of how Arrow lays them out, which
+    is not the same in all its versions."""
+    total = 0
+    for name in SCHEMA.names[:-1]:
+        total = _content(batch.column(name), total)
+    return total
+
+
+def _content(array: pa.Array, total: int) -> int:
+    """CRC-32 of the values of an array, continued from `total`; of binary values only of their lengths."""
+    total = zlib.crc32(len(array).to_bytes(8, "little"), total)
+    if array.null_count:
+        total = zlib.crc32(array.is_null().to_numpy(zero_copy_only=False), total)
+    if pa.types.is_struct(array.type):
+        for inner in array.flatten():
+            total = _content(inner, total)
+        return total
+    if pa.types.is_list(array.type):
+        lengths = pc.fill_null(pc.list_value_length(array), 0)
+        return _content(array.flatten(), zlib.crc32(lengths.to_numpy(), total))
+    if pa.types.is_string(array.type) or pa.types.is_binary(array.type):
+        total = zlib.crc32(pc.fill_null(pc.binary_length(array), 0).to_numpy(), total)
+        return total if pa.types.is_binary(array.type) else zlib.crc32(_text(array), total)
+    return zlib.crc32(np.ascontiguousarray(pc.fill_null(array, 0).to_numpy()), total)
+
+
+def _text(array: pa.StringArray) -> memoryview | bytes:
+    """The UTF-8 bytes of all strings of an array, one after the other."""
+    _, offsets, data = array.buffers()
+    if data is None or offsets is None or not len(array):
+        return b""
+    ends = np.frombuffer(offsets, np.int32, len(array) + 1, array.offset * 4)
+    return memoryview(data)[ends[0] : ends[-1]]
+
+
+def list_shards(folder: Path) -> None:
+    """Write beside the shards of a split, when they are all there, what `Segments` holds them to: how many rows and
+    bytes each has, and the CRC-32 of its footer, which says where its batches lie."""
+    shards = {}
+    for path in sorted(folder.glob("*.arrow")):
+        rows = sum(batch.num_rows for batch in _batches(path))
+        shards[path.name] = {"rows": rows, "bytes": path.stat().st_size, "footer": _footer(path)}
+    write_json(folder / _LISTED, {"shards": shards})
+    seal(folder / _LISTED, names=())
+
+
+def _footer(path: Path) -> str:
+    """CRC-32 of the end of an Arrow file, in which it lists its batches."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(max(0, size - _TAIL - length))
+        return f"{zlib.crc32(file.read()):08x}"
+
+
+def _batches(path: Path) -> list[pa.RecordBatch]:
+    """The record batches of a shard, memory-mapped.
+
+    Raises:
+        InputError: it is damaged, or of an earlier version.
+    """
+    try:
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_file(source)
+            if reader.schema != SCHEMA:
+                lacks = sorted(set(SCHEMA.names) - set(reader.schema.names))
+                how = f"it lacks {lacks[0]}" if lacks else "its columns are others"
+                raise InputError(
+                    f"The shard {path} is damaged or of an earlier version ({how}): run the segment stage again."
+                )
+            return [reader.get_batch(i) for i in range(reader.num_record_batches)]
+    except InputError:
+        raise
+    except Exception as error:  # whatever damage provokes in Arrow
+        raise InputError(f"The shard {path} is damaged ({error}): run the segment stage again.") from error
 
 
 class Segments:
     """All segments of one collection and split, memory-mapped; picklable, and cheap to open in a worker.
 
     Raises:
-        InputError: the collection or split has no shards under `folder`.
+        InputError: the collection or split has no shards under `folder`, or one is damaged, missing or of an earlier
+            version. What is asked for later raises it as well, where that is damaged.
     """
 
     def __init__(self, folder: str | Path, collection: str, split: str) -> None:
@@ -107,17 +215,59 @@ class Segments:
                 "params.yaml that has videos in this split, or run the segment stage first."
             )
         self._open()
+        self._check_list()
 
     def _open(self) -> None:
-        self._batches: list[pa.RecordBatch] = []
-        for path in self.paths:
-            try:
-                with pa.memory_map(str(path)) as source:
-                    reader = pa.ipc.open_file(source)
-                    self._batches += [reader.get_batch(i) for i in range(reader.num_record_batches)]
-            except pa.ArrowInvalid as error:
-                raise InputError(f"The shard {path} is damaged ({error}): run the segment stage again.") from error
+        opened = [(path, batch) for path in self.paths for batch in _batches(path)]
+        self._batches = [batch for _, batch in opened]
+        self._shards = [path for path, _ in opened]  # of each batch
+        self._checked: set[int] = set()  # batches whose checksum was looked at
         self._ends = np.cumsum([batch.num_rows for batch in self._batches])
+        if not self._batches or not len(self):
+            raise InputError(f"The shard {self.paths[0]} is damaged: it is empty. Run the segment stage again.")
+
+    def _check_list(self) -> None:
+        """Hold the shards to the list beside them, if there is one."""
+        listed = self.paths[0].with_name(_LISTED)
+        if not check_sealed(listed, (), "Run the segment stage again."):
+            return
+        shards = json.loads(listed.read_text(encoding="utf-8"))["shards"]
+        if missing := sorted(set(shards) ^ {path.name for path in self.paths}):
+            raise InputError(
+                f"{listed.with_name(missing[0])} is missing, or is none of the shards that were written "
+                "together: run the segment stage again."
+            )
+        rows = dict.fromkeys(self.paths, 0)
+        for path, batch in zip(self._shards, self._batches, strict=True):
+            rows[path] += batch.num_rows
+        for path in self.paths:
+            found = {"rows": rows[path], "bytes": path.stat().st_size, "footer": _footer(path)}
+            if found != shards[path.name]:
+                raise InputError(
+                    f"The shard {path} is damaged (it is not as long as it was, or its list of batches "
+                    "is another): run the segment stage again."
+                )
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows as record batches of `SCHEMA`."""
+        return (self._whole(number) for number in range(len(self._batches)))
+
+    def _whole(self, number: int) -> pa.RecordBatch:
+        """A batch that is as it was written, but perhaps for its frames, which are looked at one by one."""
+        batch = self._batches[number]
+        if number in self._checked:
+            return batch
+        try:
+            batch.validate(full=True)
+            wrong = pc.any(pc.not_equal(batch.column("check"), pa.scalar(_checksum(batch), pa.uint32()))).as_py()
+            if wrong is not False:
+                raise ValueError("texts, times or frames of its segments are not what was written")
+        except Exception as error:  # whatever damage provokes in Arrow
+            raise InputError(
+                f"The shard {self._shards[number]} is damaged ({error}): run the segment stage again."
+            ) from error
+        self._checked.add(number)
+        return batch
 
     def __getstate__(self) -> list[Path]:
         return self.paths
@@ -133,14 +283,16 @@ class Segments:
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = int(np.searchsorted(self._ends, index, side="right"))
-        batch = self._batches[number]
+        batch = self._whole(number)
         row = int(index) - int(self._ends[number]) + batch.num_rows
         values = {name: batch.column(name)[row] for name in SCHEMA.names}
+        checks = values["frame_checks"].values.to_numpy()
+        where = f"the shard {self._shards[number]}"
         special = {"frames", "frame_times", "cues", "captions"}
         return Segment(
-            **{name: values[name].as_py() for name in SCHEMA.names if name not in special},
+            **{name: values[name].as_py() for name in _CONTENT if name not in special},
             frame_times=values["frame_times"].values.to_numpy(),
-            frames=_Frames(values["frames"].values),
+            frames=_Frames(values["frames"].values, checks, values["segment_id"].as_py(), where),
             cues=tuple(_cue(cue) for cue in values["cues"].as_py()),
             captions=tuple(values["captions"].as_py()),
         )
@@ -150,12 +302,12 @@ class Segments:
 
     def column(self, name: str) -> list[Any]:
         """One column over all rows as Python values; for the light ones (labels, ids, times)."""
-        return [value for batch in self._batches for value in batch.column(name).to_pylist()]
+        return [value for batch in self.batches() for value in batch.column(name).to_pylist()]
 
     def texts(self, kind: str) -> Iterator[str]:
         """All that is said in order of rows, a batch of them at a time: of kind "caption" or "title" the untimed
         texts, else the cues."""
-        for batch in self._batches:
+        for batch in self.batches():
             if kind == "title":
                 yield from (title for title in batch.column("title").to_pylist() if title)
             elif kind == "caption":
@@ -166,7 +318,7 @@ class Segments:
     def transcripts(self) -> np.ndarray:
         """How many cues of each row are transcripts, int64 [N]."""
         counts = []
-        for batch in self._batches:
+        for batch in self.batches():
             cues = batch.column("cues")
             long = pc.greater_equal(pc.utf8_length(cues.flatten().field("text")), MIN_CHARACTERS)
             before = np.concatenate([[0], np.cumsum(long.to_numpy(zero_copy_only=False))])
@@ -184,16 +336,22 @@ class Segments:
 
 
 class _Frames:
-    """JPEG bytes of a row without copying them out of the memory map."""
+    """JPEG bytes of a row without copying them out of the memory map, each held to its checksum when it is read."""
 
-    def __init__(self, values: pa.BinaryArray) -> None:
-        self._values = values
+    def __init__(self, values: pa.BinaryArray, checks: np.ndarray, segment_id: str, where: str) -> None:
+        self._values, self._checks, self._segment_id, self._where = values, checks, segment_id, where
 
     def __len__(self) -> int:
         return len(self._values)
 
     def __getitem__(self, index: int) -> memoryview:
-        return memoryview(self._values[int(index)].as_buffer()).cast("B")
+        frame = memoryview(self._values[int(index)].as_buffer()).cast("B")
+        if zlib.crc32(frame) != self._checks[int(index)]:
+            raise InputError(
+                f"The frames of segment {self._segment_id} are damaged: number {index} in {self._where} is not what "
+                "was written. Run the segment stage again."
+            )
+        return frame
 
 
 def is_transcript(text: str) -> bool:

@@ -197,7 +197,8 @@ def _config(folder: Path, files: Sequence[str]) -> dict[str, Any]:
         raise InputError(
             f"{folder} has format {config['format']}, this version reads up to {FORMAT}: update scriptsight."
         )
-    if strange := config.keys() - {"format", "embed_dim", "text_hidden", "video", "text", CHECKSUMS}:
+    strange = config.keys() - {"format", "embed_dim", "text_hidden", "video", "text"}
+    if CHECKSUMS not in config and strange:  # it may be that word that is damaged
         raise ValueError(f"config.json has unknown keys: {', '.join(sorted(strange))}")
     if config["format"] == 1:  # from before there were kinds and checksums
         config["video"].setdefault("kind", "vit")

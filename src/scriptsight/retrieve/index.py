@@ -188,7 +188,8 @@ def write(
             `EXACT_LIMIT` moments where faiss is installed.
 
     Raises:
-        InputError: embeddings that are not finite, `search` is "hnsw" and faiss is not installed, or the disk is full.
+        InputError: embeddings that are not finite, `search` is "hnsw" and faiss is not installed, or the disk is
+            full.
     """
     finite.check(embeddings, "the vectors of the moments")
     with whole_folder(folder) as partial:

@@ -29,7 +29,7 @@ from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segment.cut import Stretch, stretches
-from scriptsight.segments import SCHEMA, Segment, to_batch
+from scriptsight.segments import SCHEMA, Segment, joined, list_shards, to_batch
 
 __all__ = ["Result", "SegmentsPart", "merge", "plan", "run", "work"]
 
@@ -201,6 +201,8 @@ def merge(job: Work[SegmentsPart], chunks: Plan, target: Path, params: SegmentPa
                     batch = next(batches, None)
             total += path.stat().st_size
             number += 1
+        if number:
+            list_shards(target / group)
     rejects = catalogue_files.reject_tables(reject for part in job.parts(chunks) for reject in part.rejects)
     with pq.ParquetWriter(target / "rejects.parquet", catalogue_files.REJECTS) as writer:
         for table in rejects:
@@ -214,12 +216,12 @@ def _batches(files: Iterable[Path]) -> Iterator[pa.RecordBatch]:
     size = 0
     for row in chain.from_iterable(map(_rows, files)):
         if pending and (len(pending) == BATCH_ROWS or size + row.nbytes > BATCH_BYTES):
-            yield _joined(pending)
+            yield joined(pending)
             pending, size = [], 0
         pending.append(row)
         size += row.nbytes
     if pending:
-        yield _joined(pending)
+        yield joined(pending)
 
 
 def _rows(path: Path) -> Iterator[pa.RecordBatch]:
@@ -227,10 +229,6 @@ def _rows(path: Path) -> Iterator[pa.RecordBatch]:
         reader = pa.ipc.open_file(source)
         for i in range(reader.num_record_batches):
             yield reader.get_batch(i)
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return pa.Table.from_batches(batches, SCHEMA).combine_chunks().to_batches()[0]
 
 
 def _check(done: Iterable[SegmentsPart], max_share: float) -> None:

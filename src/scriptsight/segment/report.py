@@ -225,21 +225,17 @@ def _shards(segments: Path, collection: str, split: str) -> list[Path]:
 def _read_segments(segments: Path, name: str, where: str, collection: _Collection) -> None:
     """Transcripts a segment, from the columns of times and cues alone: frames stay on disk."""
     split = collection.splits[where]
-    for path in _shards(segments, name, where):
-        with pa.memory_map(str(path)) as source:
-            reader = pa.ipc.open_file(source)
-            for number in range(reader.num_record_batches):
-                batch = reader.get_batch(number)
-                seconds = pc.subtract(batch["end"], batch["start"])
-                texts = pc.struct_field(pc.list_flatten(batch["cues"]), "text")
-                long = pc.greater_equal(pc.utf8_length(texts), MIN_CHARACTERS)
-                owners = pc.filter(pc.list_parent_indices(batch["cues"]), long).to_numpy()
-                counts = np.bincount(owners, minlength=batch.num_rows)
-                split.segments += batch.num_rows
-                split.segment_seconds += pc.sum(seconds).as_py() or 0.0
-                for k in KS:
-                    split.eligible[k] += int((counts >= k).sum())
-                collection.transcripts += histogram(counts, TRANSCRIPTS)
+    for batch in Segments(segments, name, where).batches():
+        seconds = pc.subtract(batch["end"], batch["start"])
+        texts = pc.struct_field(pc.list_flatten(batch["cues"]), "text")
+        long = pc.greater_equal(pc.utf8_length(texts), MIN_CHARACTERS)
+        owners = pc.filter(pc.list_parent_indices(batch["cues"]), long).to_numpy()
+        counts = np.bincount(owners, minlength=batch.num_rows)
+        split.segments += batch.num_rows
+        split.segment_seconds += pc.sum(seconds).as_py() or 0.0
+        for k in KS:
+            split.eligible[k] += int((counts >= k).sum())
+        collection.transcripts += histogram(counts, TRANSCRIPTS)
 
 
 def _cleaned(metrics: Path | None) -> dict[str, int]:
