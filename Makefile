@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: repro test lint ui docs clean env help
+.PHONY: repro test chaos lint ui docs clean env help
 .DEFAULT_GOAL := repro
 
 repro: env ## bring all stages up to date, and print the headline figures (scriptsight run)
@@ -12,6 +12,9 @@ repro: env ## bring all stages up to date, and print the headline figures (scrip
 
 test: env ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+chaos: env ## kill the processes of a small pipeline, and see that it comes back
+	@$(BIN)/python -m pytest -m chaos tests/chaos
 
 lint: env ## check style and types
 	@$(BIN)/ruff check .

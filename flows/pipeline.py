@@ -36,9 +36,14 @@ def command(options: argparse.Namespace) -> None:
     settings = parameters.load()
     workspace.require()
     from flows.running import repository
+    from flows.tracking import unfinished
 
     with locks.lock("pipeline"):
-        run(started)
+        unfinished.close_all()
+        try:
+            run(started)
+        finally:
+            unfinished.close_all()
     for line in headlines.lines(repository.figures(), settings.retrieve.queries):
         print(line)
 

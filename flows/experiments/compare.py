@@ -117,7 +117,8 @@ def command(options: argparse.Namespace) -> None:
     comparison = ObjectiveComparison(PRESETS[options.preset], root, reading.read_yaml(PROJECT / "params.yaml"))
     root.mkdir(parents=True, exist_ok=True)
     if not options.table:
-        server.from_environment()
+        if not server.from_environment():
+            server.temporary()
         compare(comparison, options.workers)
     written = standings.write(comparison)
     record(comparison, written)

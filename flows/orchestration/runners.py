@@ -28,7 +28,8 @@ def mapper(name: str, params: Spread) -> Mapper:
     Raises:
         InputError: prefect-dask is not installed, or the Dask scheduler does not answer.
     """
-    server.from_environment()
+    if not server.from_environment():
+        server.temporary()
     from prefect import flow
 
     runner = _task_runner(params)

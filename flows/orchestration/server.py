@@ -5,15 +5,18 @@ python -m flows.orchestration.server PORT     a server for the pipeline; it ends
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from flows.reachable import answers
-from flows.running.processes import die_with_parent
+from flows.running import databases
+from flows.running.processes import die_with_parent, exit_on_error
 from scriptsight.errors import InputError
 from scriptsight.redaction import redacted
 
@@ -39,6 +42,42 @@ def from_environment() -> bool:
     # A profile may name the same dead server; the built-in one starts a temporary server.
     os.environ["PREFECT_PROFILE"] = "ephemeral"
     return False
+
+
+def temporary() -> None:
+    """See that the database is whole of the server that Prefect itself starts where none is named.
+
+    Raises:
+        InputError: it is damaged, or can't be made.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value():
+        ensure_database()
+
+
+def ensure_database() -> None:
+    """Make Prefect's database where it is a file that is not there yet, or bring it up to date: two servers that
+    start at once would both make its tables.
+
+    Raises:
+        InputError: it is damaged, or can't be made.
+    """
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+    path = databases.file_of(str(PREFECT_API_DATABASE_CONNECTION_URL.value()))
+    if path is not None:
+        tables = frozenset({"flow", "flow_run", "task_run", "deployment", "log"})
+        versions = databases.versions_of("prefect", "server/database/_migrations/versions/sqlite")
+        databases.ensure(path, databases.Kind("Prefect", versions, tables, ("flow_run", "runs"), _bring_up_to_date))
+
+
+def _bring_up_to_date(path: Path) -> None:
+    from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.server.database.dependencies import provide_database_interface, temporary_database_config
+
+    with temporary_database_config(AioSqliteConfiguration(connection_url=f"sqlite+aiosqlite:///{path}")):
+        asyncio.run(provide_database_interface().create_db())
 
 
 def own() -> tuple[str, subprocess.Popen[bytes]]:
@@ -83,6 +122,7 @@ def serve(port: int) -> None:
     die_with_parent()
     os.environ["PREFECT_UI_ENABLED"] = "0"
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    ensure_database()
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -90,4 +130,5 @@ def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    with exit_on_error("Prefect's server"):
+        serve(int(sys.argv[1]))

@@ -61,7 +61,8 @@ def main(name: str, package: str, about: str, argv: Sequence[str] | None = None)
 
 def _as_flow(name: str, package: str, settings: parameters.Params) -> None:
     """Run the stage as a Prefect flow run of its own."""
-    server.from_environment()
+    if not server.from_environment():
+        server.temporary()
     from prefect import flow
     from prefect.states import Failed
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
-from flows.tracking import store
+from flows.tracking import store, unfinished
 from scriptsight.redaction import LONGEST_VALUE, redacted
 from scriptsight.reporting import ConsoleReporter
 
@@ -28,23 +28,31 @@ class Recorder:
     def __init__(self, client: Any, work: str) -> None:
         """`client` is that of `store.opened`, `work` what goes on without MLflow, as in "the stage"."""
         self.client = client
+        unfinished.close(client)
         self.experiment = store.experiment(client)
         self.lost = False
         self._work = work
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Any]] = {}  # run -> its figures
+        self._notes: dict[str, unfinished.Note] = {}  # of runs that this process has open
         self._flushed = time.monotonic()
 
     def create(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         """Make a run -> its id. Passwords in parameters are left out."""
-        run_id = str(self.client.create_run(self.experiment, run_name=name, tags=dict(tags)).info.run_id)
+        note = unfinished.Note()
+        tags = {**tags, unfinished.RECORDER: note.name}
+        run_id = str(self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id)
+        self._notes[run_id] = note
         listed = [Param(key, redacted(value)[:LONGEST_VALUE]) for key, value in params.items()]
         for part in _parts(listed, OTHERS_AT_ONCE):
             self.client.log_batch(run_id, params=part)
         return run_id
 
-    def reopen(self, run_id: str) -> None:
-        """Go on with a run that has ended."""
+    def reopen(self, run_id: str, status: str = "KILLED", end_time: int | None = None) -> None:
+        """Go on with a run that has ended; `status` and `end_time` (ms since 1970) are what it has again if this
+        process is killed."""
+        if run_id not in self._notes:
+            self._notes[run_id] = unfinished.Note(run_id, status, end_time)
         self.client.update_run(run_id, status="RUNNING")
 
     def metrics(self, run_id: str, values: Mapping[str, float], step: int = 0, moment: int | None = None) -> None:
@@ -84,6 +92,8 @@ class Recorder:
         self.flush()
         self.tags(run_id, tags or {})
         self.safely(self.client.set_terminated, run_id, status, end_time)
+        if not self.lost and run_id in self._notes:  # else a later process closes it
+            self._notes.pop(run_id).remove()
 
     def safely(self, do: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Do something with MLflow -> what that returns; None where MLflow is lost, or is lost by it."""

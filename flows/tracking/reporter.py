@@ -77,6 +77,8 @@ class MlflowReporter(ConsoleReporter):
         except InputError as error:
             self.message(f"WARNING: {error}")
         self._process.communicate()
+        if self._process.returncode < 0:  # it was killed, and could not close its run
+            subprocess.run([sys.executable, "-m", "flows.tracking.unfinished"], check=False)
         if self._opened and self._process.returncode:
             self.message("WARNING: MLflow lost figures of this run (see above); the stage's files are whole.")
 

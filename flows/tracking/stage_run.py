@@ -40,7 +40,10 @@ class StageRun:
             found = store.run_of(client, opening["weights_digest"]) if opening["weights_digest"] else None
             self._ended = found.info.end_time if found else None  # its duration is the training's, not the week's
             self._run_id = found.info.run_id if found else self._create(opening)
-            self._recorder.reopen(self._run_id)
+            if found:  # killed while it measures, the model is as well trained as before
+                self._recorder.reopen(self._run_id, "FINISHED", self._ended)
+            else:
+                self._recorder.reopen(self._run_id)
         self.page = f"#/experiments/{self._recorder.experiment}/runs/{self._run_id}"
         self._system = None
         if self._stage == "pretrain":

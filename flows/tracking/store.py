@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from flows.reachable import answers
+from flows.running import databases
 from flows.tracking import views
 from scriptsight.errors import InputError
 from scriptsight.redaction import LONGEST_VALUE, redacted
 
 EXPERIMENT = "scriptsight"
 FOLDER = Path("mlruns")  # of the store at home: its database and its files
+CONNECT_SECONDS = 5
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # of the databases that MLflow takes beside SQLite
+DRIVERS = {"postgresql": "postgresql+psycopg://", "mysql": "mysql+pymysql://", "mssql": "mssql+pyodbc://"}
 
 
 def uri() -> str:
@@ -33,6 +38,7 @@ def opened() -> Iterator[Any]:
     address = uri()
     require_answer(address)
     FOLDER.mkdir(exist_ok=True)
+    ensure_database(address)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -44,10 +50,70 @@ def opened() -> Iterator[Any]:
         raise InputError(f"MLflow at {redacted(address)} can't be used: {redacted(error)[:LONGEST_VALUE]}") from None
 
 
+def ensure_database(address: str) -> None:
+    """Make MLflow's database where it is a file that is not there yet, or bring it up to date.
+
+    Raises:
+        InputError: it is damaged, or can't be made.
+    """
+    path = databases.file_of(address)
+    if path is None:
+        return
+    tables = frozenset({"experiments", "runs", "metrics", "params", "tags", "registered_models"})
+    versions = databases.versions_of("mlflow", "store/db_migrations/versions")
+    try:
+        databases.ensure(path, databases.Kind("MLflow", versions, tables, ("runs", "runs"), _bring_up_to_date))
+    except InputError as error:
+        raise InputError(f"MLflow at {redacted(address)} can't be used: {error}") from None
+
+
+def _bring_up_to_date(path: Path) -> None:
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    from mlflow.store.db import utils
+    from sqlalchemy import inspect
+
+    engine = utils.create_sqlalchemy_engine(f"sqlite:///{path}")
+    try:  # as `mlflow db upgrade` does, which leaves the file open
+        (utils._upgrade_db if inspect(engine).get_table_names() else utils._initialize_tables)(engine)
+    finally:
+        engine.dispose()
+
+
 def require_answer(address: str) -> None:
-    """Raise an InputError where a server of MLflow does not answer."""
+    """Raise an InputError where a server of MLflow, or a server of its database, does not answer: MLflow itself would
+    try again for minutes."""
     if address.startswith(("http://", "https://")) and not answers(address):
         raise InputError(f"MLflow at {redacted(address)} does not answer: start it, or unset MLFLOW_TRACKING_URI.")
+    scheme = address.partition("://")[0].partition("+")[0]
+    if scheme in PORTS:
+        _require_database(address, scheme)
+
+
+def _require_database(address: str, scheme: str) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    try:
+        url = make_url(address)
+        url.get_dialect().import_dbapi()
+        if url.host and "," not in url.host and not url.query.get("host"):  # else its driver knows where it is
+            socket.create_connection((url.host, url.port or PORTS[scheme]), timeout=CONNECT_SECONDS).close()
+        patience = {} if scheme == "mssql" else {"connect_timeout": CONNECT_SECONDS}
+        create_engine(url, poolclass=NullPool, connect_args=patience).connect().close()
+    except ModuleNotFoundError as error:
+        extra = "pip install 'scriptsight[servers]'" if scheme == "postgresql" else "install it"
+        raise InputError(
+            f"MLflow at {redacted(address)} can't be used: its driver {error.name} is not installed. Name one that "
+            f"is in the address ({DRIVERS[scheme]}..., {extra}), or unset MLFLOW_TRACKING_URI."
+        ) from None
+    except (OSError, ValueError, SQLAlchemyError) as error:
+        words = redacted(error)[:LONGEST_VALUE].partition("\n")[0]
+        raise InputError(
+            f"MLflow's database at {redacted(address)} can't be used ({words}): start it, or correct or unset "
+            "MLFLOW_TRACKING_URI."
+        ) from None
 
 
 def experiment(client: Any, name: str = EXPERIMENT) -> str:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from flows import parameters
 from flows.names import flat
+from flows.running import databases
 from scriptsight.errors import InputError
 from scriptsight.params import reading
 from scriptsight.redaction import LONGEST_VALUE, redacted
@@ -74,7 +75,9 @@ def open_study(settings: parameters.Params, segments: Path = Path("data/segments
     begun_with = _fixed(settings, segments)
     try:
         study = _open(sweep, settings, begun_with)
-    except (SQLAlchemyError, ImportError, ValueError, optuna.exceptions.StorageInternalError) as error:
+    except InputError:
+        raise
+    except (SQLAlchemyError, ImportError, ValueError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
         reason = redacted(error)[:LONGEST_VALUE].partition("\n")[0]
         raise InputError(
             f"The study's database {redacted(address(sweep))} can't be used ({reason}): correct sweep.storage, or "
@@ -92,8 +95,7 @@ def open_study(settings: parameters.Params, segments: Path = Path("data/segments
 
 def _open(sweep: parameters.SweepParams, settings: parameters.Params, begun_with: Mapping[str, Any]) -> optuna.Study:
     where = address(sweep)
-    if where.startswith("sqlite:///"):
-        Path(where.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    _ensure_database(where)
     storage = RDBStorage(
         where,
         heartbeat_interval=sweep.heartbeat_seconds,
@@ -114,6 +116,28 @@ def _open(sweep: parameters.SweepParams, settings: parameters.Params, begun_with
         study.enqueue_trial(current)
     study.set_user_attr("begun_with", json.dumps(begun_with))
     return study
+
+
+def _ensure_database(where: str) -> None:
+    """Make the study's database where it is a file that is not there yet, or bring it up to date.
+
+    Raises:
+        InputError: it is damaged, or can't be made.
+    """
+    path = databases.file_of(where)
+    if path is not None:
+        tables = frozenset({"studies", "trials", "trial_params", "trial_values", "version_info"})
+        versions = databases.versions_of("optuna", "storages/_rdb/alembic/versions")
+        databases.ensure(path, databases.Kind("Optuna", versions, tables, ("trials", "trials"), _bring_up_to_date))
+
+
+def _bring_up_to_date(path: Path) -> None:
+    storage = RDBStorage(f"sqlite:///{path}", skip_compatibility_check=True)
+    try:
+        storage.upgrade()
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _holds(given: Given, value: Any) -> bool:

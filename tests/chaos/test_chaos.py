@@ -1,0 +1,26 @@
+"""In small: `make chaos`, which `.ci/run` calls. `python -m tests.chaos --kills 200` is the whole of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.chaos.pipeline import PROJECT
+
+pytestmark = pytest.mark.chaos
+
+
+def test_a_pipeline_comes_back_from_whatever_is_killed() -> None:
+    """From the last two stages on, so that it takes minutes; a kind of process each."""
+    options = ["--kills", "6", "--full", "0", "--spoil", "0", "--seed", "0", "--stages", "probe", "retrieve"]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "tests.chaos", *options], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    totals = json.loads(done.stdout.splitlines()[-1])
+    assert (totals["kills"], totals["equal"]) == (6, 6), done.stdout + done.stderr
+    faults = ("left_running", "stale_locks", "hung", "runs_for_ever", "failed")
+    assert not any(totals[fault] for fault in faults), done.stdout + done.stderr
