@@ -3,6 +3,7 @@ cut, joined, turned or delayed; and sound lies where the pictures say."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -342,6 +343,49 @@ def test_a_gap_in_the_broadcast_is_no_new_recording(tmp_path: Path) -> None:
     ticks = [number if number < 30 else number + 100 for number in range(COUNT)]
     path = film(tmp_path / "b.ts", range(COUNT), encoder, options, pixels=pixels, times=ticks)
     assert in_ticks(shown(path)[1]) == pytest.approx(ticks, abs=0.1)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("h264", "ts"), ("hevc open", "ts"), ("mpeg2", "ts"), ("mpeg2", "mpg")])
+def test_a_clock_that_jumps_far_ahead_leaves_no_gap(codec: str, suffix: str, tmp_path: Path) -> None:
+    encoder, options, pixels, _ = CODECS[codec]
+    ticks = [number if number < 30 else number + 20_000 for number in range(COUNT)]
+    path = film(tmp_path / f"a.{suffix}", range(COUNT), encoder, options, pixels=pixels, times=ticks)
+    numbers, times = shown(path)
+    assert numbers == list(range(COUNT))
+    assert in_ticks(times) == pytest.approx(numbers, abs=0.1)
+
+
+@pytest.mark.parametrize("sound", [False, True])
+@pytest.mark.parametrize("fragments", ["frag_keyframe+empty_moov", "frag_keyframe+empty_moov+delay_moov"])
+@pytest.mark.parametrize("codec", ["h264", "hevc open"])
+def test_a_cut_in_fragments(codec: str, fragments: str, sound: bool, original: Any, tmp_path: Path) -> None:
+    """Only a header that is written late has an edit list."""
+    options = {"movflags": fragments}
+    path = copied(original(codec, sound), tmp_path / "a.mp4", start=25 / RATE, options=options)
+    numbers, times = shown(path)
+    assert numbers == list(range(25 if "delay" in fragments else GROUP, COUNT))
+    assert in_ticks(times) == pytest.approx([number - numbers[0] for number in numbers], abs=5 if sound else 0.1)
+    if sound:
+        assert loud_from(path) == pytest.approx(times[30 - numbers[0]], abs=0.06)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 25), (25, 25), (7, 40)])
+@pytest.mark.parametrize("codec", ["h264", "hevc open", "av1"])
+def test_a_trimmed_film_ends_where_its_edit_list_says(
+    codec: str, first: int, count: int, original: Any, tmp_path: Path
+) -> None:
+    data = bytearray(original(codec).read_bytes())
+    place = data.find(b"elst") + 12  # version and flags, the number of entries
+    length, start = struct.unpack(">Ii", data[place : place + 8])
+    assert length == pytest.approx(1000 * COUNT / RATE, abs=1)
+    edit = round(1000 * count / RATE), start + first * 512  # a picture lasts so many ticks
+    data[place : place + 8] = struct.pack(">Ii", *edit)
+    path = tmp_path / "a.mp4"
+    path.write_bytes(data)
+    numbers, times = shown(path)
+    assert numbers == list(range(first, first + count))
+    assert in_ticks(times) == list(range(count))
+    assert probe(path).duration == pytest.approx(count / RATE, abs=1e-3)
 
 
 def test_slides_are_no_recordings(tmp_path: Path) -> None:

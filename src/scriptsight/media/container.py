@@ -80,6 +80,9 @@ class Clock:
         number = bisect_right(self.parts, position, key=lambda part: part.begins)
         if number < len(self.parts):
             following = self.parts[number]
+            # A picture that is shown after a jump may be decoded before it.
+            if following.first - following.last > _AHEAD > abs(time - following.first):
+                return number + 1
             # Between the last packet of one and the first of the next lie packets of both.
             if position > following.before and abs(time - following.first) < abs(time - following.last):
                 return number + 1
@@ -88,10 +91,6 @@ class Clock:
     def shift(self, number: int) -> float:
         """Seconds that the times of a stretch are moved."""
         return self.parts[number - 1].shift if number else 0.0
-
-    def recording(self, number: int) -> int:
-        """The number of the recording to which a stretch belongs."""
-        return sum(not part.wrap for part in self.parts[:number])
 
     def seconds(self, frame: av.VideoFrame | av.AudioFrame) -> float:
         """When a frame that was decoded from `packets` is shown."""
@@ -155,9 +154,10 @@ def _holds(path: str | Path, start: int, what: bytes) -> bool:
     return False
 
 
-def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tuple[int, Packet[Any]]]:
-    """The packets of a stream, on one clock, each with the number of its recording."""
-    position, number = 0, 0
+def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tuple[bool, Packet[Any]]]:
+    """(whether a recording begins with it, packet) of a stream, on one clock."""
+    begins = {part.begins for part in clock.parts if not part.wrap}
+    position = 0
     for packet in _demuxed(container, stream):
         time = _decoding_time(packet) if clock.parts else None
         if time is not None and packet.time_base is not None:
@@ -166,7 +166,7 @@ def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tu
             moved = round(clock.shift(number) / packet.time_base)
             packet.pts = None if packet.pts is None or _is_guess(packet) else packet.pts + moved
             packet.dts = None if packet.dts is None else packet.dts + moved
-        yield clock.recording(number), packet
+        yield packet.pos in begins and bool(packet.is_keyframe), packet
 
 
 def _demuxed(container: InputContainer, *streams: Any) -> Iterator[Packet[Any]]:
@@ -233,7 +233,7 @@ def _joined(seen: Sequence[_Seen], lead: int, origin: float, jumps: bool) -> Clo
     starts, ends = np.full(len(parts) + 1, inf), np.full(len(parts) + 1, -inf)
     numbers = [raw.part(one.position, one.decoded) for one in seen]
     for one, number in zip(seen, numbers, strict=True):
-        if one.stream == lead and one not in wild:
+        if one.stream == lead and (one not in wild or number and parts[number - 1].begins > one.position):
             starts[number] = min(starts[number], one.shown)
             ends[number] = max(ends[number], one.end, one.shown + min(usual, _LAST))
     pictures_end = ends[-1]

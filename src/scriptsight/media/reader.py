@@ -367,14 +367,11 @@ def _steps(
 
     The decoder forgets the recording before: its pictures are none that the first ones of the next may refer to.
     """
-    last = 0
     slots = _Slots(stream) if container.format.name in _UNTIMED else None
-    for number, packet in packets(container, stream, clock):
-        anew = number != last and packet.is_keyframe
+    for anew, packet in packets(container, stream, clock):
         if anew:
             yield False, partial(_drained, stream)
             stream.codec_context.flush_buffers()
-        last = number
         yield anew, partial(slots.decode, packet) if slots else packet.decode
 
 
