@@ -1,7 +1,7 @@
 """Films whose pictures show their number, so that what is read at a time can be held against what is right at it.
 
-A picture has ten blocks in its middle, the bits of its number from the left, the lowest first, and a coloured square in
-each corner, which say how it is turned. Films have 25 pictures a second unless said otherwise.
+A picture has ten blocks in its middle, the bits of its number from the left, the lowest first, and a coloured square
+in each corner, which say how it is turned. Films have 25 pictures a second unless said otherwise.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def film(
     """
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=rate, options={"threads": "1"} | (options or {}))
-        heard: Any = container.add_stream(_SOUND.get(path.suffix, "aac"), rate=48_000, layout="mono") if sound else None
+        kind = _SOUND.get(path.suffix, "aac")
+        heard: Any = container.add_stream(kind, rate=48_000, layout="mono") if sound else None
         first = drawn(0, view)
         stream.width, stream.height, stream.pix_fmt = first.width, first.height, pixels
         stream.codec_context.time_base = Fraction(1, rate)

@@ -3,6 +3,7 @@ cut, joined, turned or delayed; and sound lies where the pictures say."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ COUNT = 60  # pictures of a film
 GROUP = 20  # pictures from one key frame to the next
 
 X265 = f"keyint={GROUP}:min-keyint={GROUP}:bframes=4:open-gop=1:log-level=none:pools=none:frame-threads=1"
+SIMPLE = {"g": "10", "bf": "2", "b": "1500000"}
 # What it is called here: encoder, its options, pixels, and the containers that hold it.
 CODECS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
     "h264": ("libx264", {"g": f"{GROUP}", "bf": "3"}, "yuv420p", ("mp4", "mov", "mkv", "ts", "flv", "avi", "h264")),
@@ -43,8 +45,8 @@ CODECS: dict[str, tuple[str, dict[str, str], str, tuple[str, ...]]] = {
         "yuv420p",
         ("mp4", "mkv", "webm"),
     ),
-    "mpeg2": ("mpeg2video", {"g": "10", "bf": "2", "b": "1500000"}, "yuv420p", ("mp4", "ts", "mpg", "mkv", "avi", "m2v")),
-    "mpeg4": ("mpeg4", {"g": "10", "bf": "2", "b": "1500000"}, "yuv420p", ("mp4", "mkv", "avi")),
+    "mpeg2": ("mpeg2video", SIMPLE, "yuv420p", ("mp4", "ts", "mpg", "mkv", "avi", "m2v")),
+    "mpeg4": ("mpeg4", SIMPLE, "yuv420p", ("mp4", "mkv", "avi")),
     "prores": ("prores_ks", {}, "yuv422p10le", ("mov", "mkv")),
     "mjpeg": ("mjpeg", {"qscale": "3"}, "yuvj420p", ("mov", "avi")),
 }
@@ -92,7 +94,8 @@ def key_before(path: Path, number: int) -> int:
     """The last key frame up to a number."""
     with av.open(str(path)) as container:
         keys = [packet for packet in container.demux(container.streams.video[0]) if packet.is_keyframe]
-        return max(key for packet in keys if (key := round(float(packet.pts * packet.time_base) * RATE)) <= number)
+        numbers = [round(float((packet.pts or 0) * packet.time_base) * RATE) for packet in keys]
+        return max(key for key in numbers if key <= number)
 
 
 @pytest.mark.parametrize(("codec", "suffix"), IN)
@@ -316,9 +319,10 @@ def test_what_can_not_be_joined_so_says_from_where_it_is_lost(codec: str, suffix
     numbers = []
     with pytest.raises(MediaError, match="join such files with FFmpeg") as caught:
         for frame in frames_at_rate(path, RATE, SIDE):
-            numbers.append(number_of(frame.image))  # noqa: PERF401 - the last one raises
+            numbers.append(number_of(frame.image))
     assert numbers == list(PARTS[0])
-    assert (caught.value.reason, caught.value.time) == ("broken stretch", pytest.approx(49 / RATE, abs=1e-3))
+    assert caught.value.reason == "broken stretch"
+    assert caught.value.time == pytest.approx(49 / RATE, abs=1e-3)
 
 
 @pytest.mark.parametrize("codec", ["hevc open", "mpeg2"])
@@ -344,10 +348,55 @@ def test_a_gap_in_the_broadcast_is_no_new_recording(tmp_path: Path) -> None:
     assert in_ticks(shown(path)[1]) == pytest.approx(ticks, abs=0.1)
 
 
+@pytest.mark.parametrize(("codec", "suffix"), JOINED)
+def test_a_clock_that_jumps_far_ahead_leaves_no_gap(codec: str, suffix: str, tmp_path: Path) -> None:
+    encoder, options, pixels, _ = CODECS[codec]
+    ticks = [number if number < 30 else number + 20_000 for number in range(COUNT)]
+    path = film(tmp_path / f"a.{suffix}", range(COUNT), encoder, options, pixels=pixels, times=ticks)
+    numbers, times = shown(path)
+    assert numbers == list(range(COUNT))
+    assert in_ticks(times) == pytest.approx(numbers, abs=0.1)
+
+
+@pytest.mark.parametrize("sound", [False, True])
+@pytest.mark.parametrize("fragments", ["frag_keyframe+empty_moov", "frag_keyframe+empty_moov+delay_moov"])
+@pytest.mark.parametrize("codec", ["h264", "hevc open"])
+def test_a_cut_in_fragments(codec: str, fragments: str, sound: bool, original: Any, tmp_path: Path) -> None:
+    """Only a header that is written late has an edit list."""
+    options = {"movflags": fragments}
+    path = copied(original(codec, sound), tmp_path / "a.mp4", start=25 / RATE, options=options)
+    numbers, times = shown(path)
+    assert numbers == list(range(25 if "delay" in fragments else GROUP, COUNT))
+    assert in_ticks(times) == pytest.approx([number - numbers[0] for number in numbers], abs=5 if sound else 0.1)
+    if sound:
+        assert loud_from(path) == pytest.approx(times[30 - numbers[0]], abs=0.06)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 25), (25, 25), (7, 40)])
+@pytest.mark.parametrize("codec", ["h264", "hevc open", "av1"])
+def test_a_trimmed_film_ends_where_its_edit_list_says(
+    codec: str, first: int, count: int, original: Any, tmp_path: Path
+) -> None:
+    data = bytearray(original(codec).read_bytes())
+    place = data.find(b"elst") + 12  # version and flags, the number of entries
+    length, start = struct.unpack(">Ii", data[place : place + 8])
+    assert length == pytest.approx(1000 * COUNT / RATE, abs=1)
+    edit = round(1000 * count / RATE), start + first * 512  # a picture lasts so many ticks
+    data[place : place + 8] = struct.pack(">Ii", *edit)
+    path = tmp_path / "a.mp4"
+    path.write_bytes(data)
+    numbers, times = shown(path)
+    assert numbers == list(range(first, first + count))
+    assert in_ticks(times) == list(range(count))
+    assert probe(path).duration == pytest.approx(count / RATE, abs=1e-3)
+
+
 def test_slides_are_no_recordings(tmp_path: Path) -> None:
     ticks = [number * 30 * RATE for number in range(8)]
     path = film(tmp_path / "a.ts", range(8), "libx264", {"bf": "0"}, times=ticks)
-    assert shown(path) == (list(range(8)), pytest.approx([30.0 * number for number in range(8)], abs=1e-3))
+    numbers, times = shown(path)
+    assert numbers == list(range(8))
+    assert times == pytest.approx([30.0 * number for number in numbers], abs=1e-3)
 
 
 # --------------------------------------------------------------------------------------------- cases from the field

@@ -97,7 +97,7 @@ def _frames(container: InputContainer, stream: Any, clock: Clock, path: str | Pa
     try:
         for _, packet in packets(container, stream, clock):
             try:
-                frames = packet.decode()
+                frames: list[Any] = packet.decode()
             except av.FFmpegError:
                 damaged += 1
                 continue

@@ -1,13 +1,15 @@
 """Opening a media file, and its clock: seconds from the start of its presentation, the same for pictures, sound and
 captions.
 
-Time 0 is the start of the *container*, as players count: a transport stream that starts at 1.4 s is moved to 0, and a
-picture that starts after the sound stays late. In MP4 and Matroska it is never before the file's own 0: what lies there
-is hidden by an edit list, or is what a sound decoder needs to begin with.
+Time 0 is the start of the *container*, as players count: a transport stream that starts at 1.4 s is moved to 0, and
+a picture that starts after the sound stays late. In MP4 and Matroska it is never before the file's own 0: what lies
+there is hidden by an edit list, or is what a sound decoder needs to begin with.
 
-Recordings that were joined byte by byte (transport and program streams, FLV, Ogg) have a clock that starts again, or
-jumps, where the next one begins. Each is moved to where the one before it ends. Whether there are several is known only
-when all packets were seen, so files of these formats are read once more; nothing is decoded for that.
+Recordings that were joined byte by byte (transport and program streams, Ogg) have a clock that starts again, or
+jumps, where the next one begins. Each is moved to where the one before it ends. Whether there are several is known
+only when all packets were seen, so files of these formats are read once more; nothing is decoded for that. In a
+program stream FFmpeg guesses some times: the last picture before such a place may come some frames late, and what
+follows with it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ _FROM_ZERO = ("mov,", "matroska,")  # formats in which what lies before 0 is not
 
 _FLV = b"FLV\x01"  # a file begins so; FFmpeg takes it for a packet of some megabytes that it leaves out
 
-_FULL = (2**33 / 90_000, -(2**33) / 90_000)  # seconds after which a clock of MPEG starts from zero, and FFmpeg's way back
+# Seconds after which a clock of MPEG starts from zero, and FFmpeg's way back.
+_FULL = (2**33 / 90_000, -(2**33) / 90_000)
 _NEAR = 0.5  # seconds by which a step may differ from that
 
 _BACK = 0.1  # seconds that a time may go back without being another recording's: players' own packets do that
@@ -80,6 +83,9 @@ class Clock:
         number = bisect_right(self.parts, position, key=lambda part: part.begins)
         if number < len(self.parts):
             following = self.parts[number]
+            # A picture that is shown after a jump may be decoded before it.
+            if following.first - following.last > _AHEAD > abs(time - following.first):
+                return number + 1
             # Between the last packet of one and the first of the next lie packets of both.
             if position > following.before and abs(time - following.first) < abs(time - following.last):
                 return number + 1
@@ -88,10 +94,6 @@ class Clock:
     def shift(self, number: int) -> float:
         """Seconds that the times of a stretch are moved."""
         return self.parts[number - 1].shift if number else 0.0
-
-    def recording(self, number: int) -> int:
-        """The number of the recording to which a stretch belongs."""
-        return sum(not part.wrap for part in self.parts[:number])
 
     def seconds(self, frame: av.VideoFrame | av.AudioFrame) -> float:
         """When a frame that was decoded from `packets` is shown."""
@@ -145,7 +147,7 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
 
 def _holds(path: str | Path, start: int, what: bytes) -> bool:
     """Whether a file has these bytes after the byte `start`."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         file.seek(start)
         before = b""
         while block := file.read(1 << 20):
@@ -155,9 +157,10 @@ def _holds(path: str | Path, start: int, what: bytes) -> bool:
     return False
 
 
-def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tuple[int, Packet[Any]]]:
-    """The packets of a stream, on one clock, each with the number of its recording."""
-    position, number = 0, 0
+def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tuple[bool, Packet[Any]]]:
+    """(whether a recording begins with it, packet) of a stream, on one clock."""
+    begins = {part.begins for part in clock.parts if not part.wrap}
+    position = 0
     for packet in _demuxed(container, stream):
         time = _decoding_time(packet) if clock.parts else None
         if time is not None and packet.time_base is not None:
@@ -166,7 +169,7 @@ def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tu
             moved = round(clock.shift(number) / packet.time_base)
             packet.pts = None if packet.pts is None or _is_guess(packet) else packet.pts + moved
             packet.dts = None if packet.dts is None else packet.dts + moved
-        yield clock.recording(number), packet
+        yield packet.pos in begins and bool(packet.is_keyframe), packet
 
 
 def _demuxed(container: InputContainer, *streams: Any) -> Iterator[Packet[Any]]:
@@ -200,12 +203,11 @@ def _seen(container: InputContainer) -> Iterator[_Seen]:
 
 
 def _decoding_time(packet: Packet[Any]) -> float | None:
-    """Seconds of the file. Where recordings meet, FFmpeg may give the next one's first packet a time to be decoded that
-    goes on from the one before, and the last packet before it a time to be shown in the next one."""
-    if packet.time_base is None or (packet.dts is None and packet.pts is None):
-        return None
+    """Seconds of the file. Where recordings meet, FFmpeg may give the next one's first packet a time to be decoded
+    that goes on from the one before, and the last packet before it a time to be shown in the next one."""
     if packet.dts is None or packet.pts is None:
-        return float((packet.pts if packet.dts is None else packet.dts) * packet.time_base)
+        time = packet.pts if packet.dts is None else packet.dts
+        return None if time is None else float(time * packet.time_base)
     decoded, shown = float(packet.dts * packet.time_base), float(packet.pts * packet.time_base)
     return decoded if decoded <= shown <= decoded + _AHEAD or _is_guess(packet) else shown
 
@@ -219,7 +221,7 @@ def _is_guess(packet: Packet[Any]) -> bool:
 
 
 def _joined(seen: Sequence[_Seen], lead: int, origin: float, jumps: bool) -> Clock:
-    """The clock that moves each recording to the end of the one before it; `lead` is the stream that tells them apart.
+    """The clock that moves each recording to the end of the one before it; the stream `lead` tells them apart.
 
     Sound may last longer than pictures, or begin earlier: nothing of it may lie over the next recording. But a single
     wild time of it must not tear them apart, so only what is near the pictures counts.
@@ -233,7 +235,7 @@ def _joined(seen: Sequence[_Seen], lead: int, origin: float, jumps: bool) -> Clo
     starts, ends = np.full(len(parts) + 1, inf), np.full(len(parts) + 1, -inf)
     numbers = [raw.part(one.position, one.decoded) for one in seen]
     for one, number in zip(seen, numbers, strict=True):
-        if one.stream == lead and one not in wild:
+        if one.stream == lead and (one not in wild or (number and parts[number - 1].begins > one.position)):
             starts[number] = min(starts[number], one.shown)
             ends[number] = max(ends[number], one.end, one.shown + min(usual, _LAST))
     pictures_end = ends[-1]
