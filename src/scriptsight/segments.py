@@ -223,7 +223,7 @@ class Segments:
         self._shards = [path for path, _ in opened]  # of each batch
         self._checked: set[int] = set()  # batches whose checksum was looked at
         self._ends = np.cumsum([batch.num_rows for batch in self._batches])
-        if not self._batches or not len(self):
+        if not self._batches:
             raise InputError(f"The shard {self.paths[0]} is damaged: it is empty. Run the segment stage again.")
 
     def _check_list(self) -> None:
