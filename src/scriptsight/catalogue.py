@@ -1,7 +1,7 @@
 """Contract 1, ingest -> segment: which videos there are, what is said in them, and what was refused.
 
-A catalogue is a folder of three Parquet files. What a video has decides what it is good for: cues for
-sorting, a title or caption for pairs, a label for the probe. Media stay where they are.
+A catalogue is a folder of three Parquet files, and of their checksums, which show damage. What a video has decides
+what it is good for: cues for sorting, a title or caption for pairs, a label for the probe. Media stay where they are.
 
 Videos and cues are ordered by collection and video id, rejects by collection and address. Files are written
 and read in row groups, so that memory does not grow with the number of videos.
@@ -10,11 +10,12 @@ and read in row groups, so that memory does not grow with the number of videos.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, field
 from itertools import groupby
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scriptsight.errors import InputError
-from scriptsight.files import whole_folder
+from scriptsight.files import CHECKSUMS, check_sealed, room, seal, whole_folder
 
 WORD = pa.struct([("start", pa.float64()), ("end", pa.float64()), ("text", pa.string())])
 
@@ -152,9 +153,14 @@ def write(folder: str | Path, tables: Iterable[pa.Table], rejects: Iterable[Reje
         InputError: two videos of one collection share an id, or the disk is full.
         ValueError: the videos are not in order.
     """
+    with whole_folder(folder) as partial:
+        _write(partial, tables, rejects)
+        seal(partial / f"{CHECKSUMS}.json")
+
+
+def _write(partial: Path, tables: Iterable[pa.Table], rejects: Iterable[Reject]) -> None:
     last = ("", "")
     with (
-        whole_folder(folder) as partial,
         _Groups(partial / "videos.parquet", VIDEOS, _VIDEO_ROWS) as videos,
         _Groups(partial / "cues.parquet", CUES, _CUE_ROWS) as cues,
         _Groups(partial / "rejects.parquet", REJECTS, _REJECT_ROWS) as refused,
@@ -218,7 +224,7 @@ class _Groups:
 
 def reject_tables(rejects: Iterable[Reject]) -> Iterator[pa.Table]:
     """Rejects, sorted by collection and address, as tables of `REJECTS`; sorted on disk where they are many."""
-    with closing(sqlite3.connect("")) as database:  # a temporary file that nobody else sees
+    with room(gettempdir()), closing(sqlite3.connect("")) as database:  # a temporary file that nobody else sees
         database.execute("CREATE TABLE rejects (collection, uri, reason, detail)")
         database.executemany("INSERT INTO rejects VALUES (?, ?, ?, ?)", map(astuple, rejects))
         found = database.execute("SELECT * FROM rejects ORDER BY collection, uri, rowid")
@@ -230,11 +236,16 @@ def read(folder: str | Path) -> Iterator[Video]:
     """Yield the videos of a catalogue with their cues, in its order, reading little by little.
 
     Raises:
-        InputError: there is no catalogue in `folder`, or its files do not belong together.
+        InputError: there is no catalogue in `folder`, its files are damaged, or do not belong together.
     """
     folder = Path(folder)
     if not (folder / "videos.parquet").is_file():
         raise InputError(f"There is no catalogue in {folder}: run the ingest stage first.")
+    with _damage_told(folder, "ingest"):
+        yield from _read(folder)
+
+
+def _read(folder: Path) -> Iterator[Video]:
     cue_groups = groupby(_rows(folder / "cues.parquet"), key=lambda row: (row["collection"], row["video_id"]))
     upcoming = next(cue_groups, None)
     for row in _rows(folder / "videos.parquet"):
@@ -247,11 +258,38 @@ def read(folder: str | Path) -> Iterator[Video]:
         raise InputError(f"The cues of {folder} are of other videos than its own: run the ingest stage again.")
 
 
+def batches(
+    path: Path, columns: Sequence[str] | None = None, rows: int = 1024, *, stage: str = "ingest"
+) -> Iterator[pa.RecordBatch]:
+    """A Parquet file of a catalogue, or the rejects that another `stage` left, `rows` at a time.
+
+    Raises:
+        InputError: it is damaged; the message names it and the stage that makes it.
+    """
+    with _damage_told(path, stage):
+        remedy = f"The file is not what was written: run the {stage} stage again."
+        check_sealed(path.with_name(f"{CHECKSUMS}.json"), [path.name], remedy)
+        # With pre_buffer, which is on by default, what was read of the file stays in memory to the end.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            for batch in file.iter_batches(batch_size=rows, columns=columns):
+                batch.validate(full=True)
+                yield batch.select(columns) if columns else batch
+
+
+@contextmanager
+def _damage_told(path: Path, stage: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # whatever damage provokes in Parquet's reader, and in what is made of its rows
+        cause = str(error) or type(error).__name__
+        raise InputError(f"{path} is damaged ({cause}): run the {stage} stage again.") from error
+
+
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    # With pre_buffer, which is on by default, what was read of the file stays in memory to the end.
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        for batch in file.iter_batches(batch_size=1024):
-            yield from batch.to_pylist()
+    for batch in batches(path):
+        yield from batch.to_pylist()
 
 
 def _cue(row: dict[str, Any]) -> Cue:
@@ -261,4 +299,4 @@ def _cue(row: dict[str, Any]) -> Cue:
 
 def read_rejects(folder: str | Path) -> list[Reject]:
     """The refused inputs of a catalogue or of a segments folder."""
-    return [Reject(**row) for row in pq.read_table(Path(folder) / "rejects.parquet").to_pylist()]
+    return [Reject(**row) for row in _rows(Path(folder) / "rejects.parquet")]

@@ -3,8 +3,9 @@
 A *plan* is a file with a line for every item (a video), cut into chunks. A chunk becomes a *part*: files, and
 a summary `KEY.json` that is written last. All lie in a work folder, which is named after the stage's parameters and
 this package's code, and KEY is a digest of the chunk's lines. So a part that is there is what doing its chunk again
-would give, and is not done again; but where something was refused for a reason that may have passed by then, such as
-a server that did not answer, it is. Parts are put together in the order of the plan, whoever made them, whenever.
+would give, and is not done again, unless its checksum shows that it is damaged; but where something was refused for a
+reason that may have passed by then, such as a server that did not answer, it is. Parts are put together in the order
+of the plan, whoever made them, whenever.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -25,7 +27,8 @@ from pydantic import TypeAdapter
 
 from scriptsight.catalogue import Reject
 from scriptsight.code_digest import code_digest
-from scriptsight.files import whole_file
+from scriptsight.errors import InputError
+from scriptsight.files import crc32, room, whole_file
 from scriptsight.media import Failed, MediaError, fingerprint, isolated
 from scriptsight.reporting import Reporter
 
@@ -55,10 +58,23 @@ class Chunk:
     key: str
 
     def lines(self) -> list[bytes]:
-        """The items as the plan has them."""
+        """The items as the plan has them.
+
+        Raises:
+            InputError: the plan is damaged.
+        """
         with Path(self.plan).open("rb") as file:
+            if not 0 <= self.offset <= self.offset + self.length <= os.fstat(file.fileno()).st_size:
+                raise _damaged(self.plan, "it is shorter than it was")
             file.seek(self.offset)
-            return file.read(self.length).splitlines()
+            lines = file.read(self.length).splitlines()
+        if len(lines) != self.items or key([self.group.encode(), *lines]) != self.key:
+            raise _damaged(self.plan, f"the {self.items} lines from byte {self.offset} on are not what was written")
+        return lines
+
+
+def _damaged(plan: str | Path, cause: object) -> InputError:
+    return InputError(f"The plan {plan} is damaged: {cause}. Run the stage again, which writes it anew.")
 
 
 @dataclass(frozen=True)
@@ -70,9 +86,27 @@ class Plan:
     items: int
 
     def __iter__(self) -> Iterator[Chunk]:
-        with (self.folder / "chunks.jsonl").open(encoding="utf-8") as file:
+        """Raises: InputError: the list of chunks is damaged."""
+        path, found = self.folder / "chunks.jsonl", 0
+        with path.open("rb") as file:
             for line in file:
-                yield Chunk(plan=str(self.folder / "plan.jsonl"), **json.loads(line))
+                found += 1
+                yield _chunk(path, line)
+        if found != self.chunks:
+            raise _damaged(path, f"it has {found} lines instead of {self.chunks}")
+
+
+def _chunk(path: Path, line: bytes) -> Chunk:
+    try:
+        values = json.loads(line)
+        numbers = [values[name] for name in ("offset", "length", "items")]
+        if not all(isinstance(number, int) for number in numbers) or not isinstance(values["group"], str):
+            raise ValueError("a chunk with values of other types")
+        if not re.fullmatch("[0-9a-f]{32}", values["key"]):  # it becomes the name of a file
+            raise ValueError(f"a chunk has the key {values['key']!r}")
+        return Chunk(plan=str(path.with_name("plan.jsonl")), **values)
+    except Exception as error:  # whatever damage makes of JSON and its types
+        raise _damaged(path, error) from error
 
 
 @dataclass(frozen=True)
@@ -100,10 +134,104 @@ class Work(Generic[P]):
         return self.folder / file_name(chunk.key, ".json")
 
     def parts(self, chunks: Iterable[Chunk]) -> Iterator[P]:
-        """What became of finished chunks, in their order."""
+        """What became of finished chunks, in their order.
+
+        Raises:
+            InputError: a summary is damaged.
+        """
         read = TypeAdapter(list[self.part])  # type: ignore[name-defined]
         for chunk in chunks:
-            yield from read.validate_json(self.summary(chunk).read_bytes())
+            path = self.summary(chunk)
+            try:
+                parts = read.validate_json(_unsealed(path.read_bytes()))
+            except Exception as error:  # whatever damage makes of JSON and its types
+                raise InputError(
+                    f"The part {path} is damaged: {error}. Remove it, and run the stage again."
+                ) from error
+            yield from parts
+
+
+_SEALED = re.compile(rb'\{"crc32": "([0-9a-f]{8})", "parts": (.*)\}', re.DOTALL)
+
+
+def _seal(parts: bytes) -> bytes:
+    """JSON with its CRC-32, as JSON."""
+    return b'{"crc32": "%08x", "parts": %b}' % (zlib.crc32(parts), parts)
+
+
+def _unsealed(data: bytes) -> bytes:
+    """The JSON that `_seal` took.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
+    found = _SEALED.fullmatch(data)
+    if found is None or int(found[1], 16) != zlib.crc32(found[2]):
+        raise ValueError("it is not what was written")
+    return found[2]
+
+
+@dataclass
+class PartFile:
+    """A file of a part while it is written, to `path`. Then it has a `name` below the work folder, which shows
+    damage: in it is the CRC-32 of its bytes."""
+
+    path: Path
+    name: str = ""
+
+
+@contextmanager
+def part_file(folder: Path, lines: Sequence[bytes], suffix: str) -> Iterator[PartFile]:
+    """Write a file of the part that is made of these lines, whole or not at all."""
+    path = folder / file_name(key(lines), suffix)
+    with whole_file(path) as temporary:
+        written = PartFile(temporary)
+        yield written
+        written.path, checksum = path, crc32(temporary)
+    written.name = file_name(key(lines), f".{checksum}{suffix}")
+    path.replace(folder / written.name)
+
+
+def whole_part(folder: Path, name: str) -> Path:
+    """Where the file of a part lies.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    path = folder / name
+    if not path.is_file() or crc32(path) != name.split(".")[-2]:
+        raise InputError(
+            f"The part {path} is {'damaged' if path.is_file() else 'missing'}: remove the folder {folder}, and run "
+            "the stage again."
+        )
+    return path
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Write lines, and after them one with their CRC-32, for `read_lines`."""
+    total = 0
+    with room(path), path.open("wb") as file:
+        for line in lines:
+            total = zlib.crc32(line, total)
+            file.write(line + b"\n")
+        file.write(b"%08x\n" % total)
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The lines that `write_lines` wrote.
+
+    Raises:
+        InputError: after the last one, if they are damaged.
+    """
+    total, last = 0, b""
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            if number:
+                total = zlib.crc32(last, total)
+                yield last
+            last = line.removesuffix(b"\n")
+    if last != b"%08x" % total:
+        raise _damaged(path, "its lines are not what was written")
 
 
 # Finishes chunks (with how many they are), in any order and anywhere, and yields how many it finished since it last
@@ -120,7 +248,8 @@ def work_folder(root: Path, *about: str) -> Path:
     for stale in root.glob("*"):
         if stale.name != folder.name and re.fullmatch("[0-9a-f]{32}", stale.name):
             shutil.rmtree(stale, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    with room(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -148,6 +277,7 @@ def write_plan(folder: Path, chunks: Iterable[tuple[str, Sequence[bytes]]]) -> P
     """Write the plan of chunks (group, lines without line feeds) into the work folder."""
     offset, count, items = 0, 0, 0
     with (
+        room(folder),
         (folder / "plan.jsonl").open("wb") as plan,
         (folder / "chunks.jsonl").open("w", encoding="utf-8") as index,
     ):
@@ -164,8 +294,16 @@ def write_plan(folder: Path, chunks: Iterable[tuple[str, Sequence[bytes]]]) -> P
 def finish(work: Work[Any], plan: Plan, mapper: Mapper, label: str, reporter: Reporter) -> None:
     """Have every chunk of the plan done that is not done yet, or in which something failed that may have passed."""
     for chunk in plan:
-        if work.summary(chunk).is_file() and _may_have_passed(work, chunk):
-            work.summary(chunk).unlink()
+        path = work.summary(chunk)
+        if not path.is_file():
+            continue
+        try:
+            again = _may_have_passed(work, chunk)
+        except InputError:
+            reporter.message(f"{label}: {path} is damaged, it is made again")
+            again = True
+        if again:
+            path.unlink()
     there = sum(work.summary(chunk).is_file() for chunk in plan)
     if there:
         reporter.message(f"{label}: {there} of {plan.chunks} parts are there from an interrupted run")
@@ -195,7 +333,7 @@ def processes(work: Work[Any], chunks: Iterable[Chunk], total: int, *, workers: 
     ):
         parts = [work.refuse(items[0], part) if isinstance(part, Failed) else part for items, part in outcomes]
         with whole_file(work.summary(begun.pop(number))) as temporary:
-            temporary.write_bytes(dump.dump_json(parts))
+            temporary.write_bytes(_seal(dump.dump_json(parts)))
         yield 1
 
 

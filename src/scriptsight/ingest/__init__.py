@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from scriptsight import catalogue as catalogue_files
 from scriptsight import parts
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
-from scriptsight.files import whole_file, write_json
+from scriptsight.files import write_json
 from scriptsight.ingest import describe, rendering
 from scriptsight.ingest.datasets import READERS
 from scriptsight.ingest.sources import Entry, Listed
@@ -148,9 +148,8 @@ def plan(lists: Mapping[str, Listed], folder: Path) -> Plan:
             while chunk := list(islice(lines, CHUNK_VIDEOS)):
                 yield name, chunk
 
-    with (folder / "rejects.jsonl").open("wb") as refused:
-        for _, listed in sorted(lists.items()):
-            refused.writelines(_REJECT.dump_json(reject) + b"\n" for reject in listed.rejects())
+    refused = (_REJECT.dump_json(reject) for _, listed in sorted(lists.items()) for reject in listed.rejects())
+    parts.write_lines(folder / "rejects.jsonl", refused)
     return parts.write_plan(folder, chunks())
 
 
@@ -169,12 +168,11 @@ def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Catal
     videos = [video for video in found if video is not None]
     if not videos:
         return CataloguePart(name, None, rejects=tuple(rejects))
-    file = parts.file_name(parts.key(lines), ".parquet")
-    with whole_file(folder / file) as temporary:
-        pq.write_table(catalogue_files.with_cues(videos), temporary)
+    with parts.part_file(folder, lines, ".parquet") as file:
+        pq.write_table(catalogue_files.with_cues(videos), file.path)
     return CataloguePart(
         name,
-        file,
+        file.name,
         splits=dict(Counter(video.split for video in videos)),
         seconds=sum(video.duration for video in videos),
         cues=sum(len(video.cues) for video in videos),
@@ -222,15 +220,20 @@ def merge(params: IngestParams, job: Work[CataloguePart], chunks: Plan, catalogu
 
 
 def _table(folder: Path, part: CataloguePart) -> pa.Table:
-    return pq.read_table(folder / str(part.file))
+    return pq.read_table(parts.whole_part(folder, str(part.file)))
 
 
 # ---------------------------------------------------------------------------------------------- rejects
 
 
 def _source_rejects(folder: Path) -> Iterator[Reject]:
-    with (folder / "rejects.jsonl").open("rb") as lines:
-        yield from (_REJECT.validate_json(line) for line in lines)
+    path = folder / "rejects.jsonl"
+    for line in parts.read_lines(path):
+        try:
+            reject = _REJECT.validate_json(line)
+        except ValidationError as error:
+            raise InputError(f"{path} is damaged: run the ingest stage again, which writes it anew.") from error
+        yield reject
 
 
 def _rejects(folder: Path, done: Iterable[CataloguePart]) -> Iterator[Reject]:

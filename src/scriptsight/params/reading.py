@@ -3,33 +3,126 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from itertools import accumulate
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from scriptsight.errors import InputError
 from scriptsight.params.base import Section
 
 M = TypeVar("M", bound=Section)
 
+# What no file of parameters needs, and what would keep a machine busy for minutes.
+LARGEST = 1_000_000  # bytes
+DEEPEST = 50  # sections and lists within each other
+MOST = 100_000  # values, those that an alias (*name) repeats counted each time
+LONGEST = 300  # characters of a cause or a value in a message
+
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML 1.2 mapping (1e-3 is a number; a key given twice is an error)."""
+    """Read a YAML 1.2 mapping (1e-3 is a number; a key given twice is an error).
+
+    Raises:
+        InputError: there is no such file, it is no such mapping, or holds what no parameter can be.
+    """
     path = Path(path)
     try:
-        values = YAML(typ="safe", pure=True).load(path)
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise InputError(f"{path} is over {LARGEST:,} bytes, more than any parameters: name another file.")
+        if (brackets := _brackets(data)) > 20 * DEEPEST:  # some may stand in texts; so many don't
+            raise InputError(_too_deep(path))
+        if brackets > DEEPEST:
+            _check_depth(data, path)
+        values = YAML(typ="safe", pure=True).load(data)
     except FileNotFoundError:
         raise InputError(f"There is no parameters file {path}: run from the folder that holds it.") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from None
+    except OSError as error:
+        raise InputError(f"The parameters file {path} can't be read: {error}.") from None
+    except InputError:
+        raise
+    except RecursionError:
+        raise InputError(_too_deep(path)) from None
+    except Exception as error:  # dates with a month 13, numbers of 5,000 digits, tags: each has an error of its own
+        raise InputError(f"{path} is not valid YAML: {type(error).__name__}: {_short(error)}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no sections: it must be a mapping such as 'ingest: ...'.")
+    _check_values(values, path, "", [], {})
     return values
+
+
+def _brackets(data: bytes) -> int:
+    """How many brackets are open at once, at most."""
+    signs = re.sub(rb"[^\[\]{}]", b"", data)
+    return max(accumulate((1 if sign in b"[{" else -1 for sign in signs), initial=0))
+
+
+def _check_depth(data: bytes, path: Path) -> None:
+    depth = 0
+    for event in _events(data):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            raise InputError(_too_deep(path))
+
+
+def _events(data: bytes) -> Iterator[Any]:
+    events: Iterator[Any] = YAML(typ="safe", pure=True).parse(data)
+    return events
+
+
+def _too_deep(path: Path) -> str:
+    return (
+        f"{path} has sections or lists over {DEEPEST} deep within each other: no parameter is so deep; take some out."
+    )
+
+
+def _check_values(value: Any, path: Path, where: str, above: list[int], counted: dict[int, int]) -> int:
+    """See that a value can be one of parameters -> how many values it consists of, those of aliases each time.
+
+    Args:
+        where: the key.
+        above: the ids of the sections and lists that it lies in.
+        counted: by the ids of sections and lists, which aliases may repeat.
+    """
+    if id(value) in counted:
+        return counted[id(value)]
+    if isinstance(value, dict | list):
+        if id(value) in above:
+            raise InputError(f"{path}: {where} holds itself (an alias, *name, of what it lies in): write it out.")
+        if len(above) == DEEPEST:
+            raise InputError(_too_deep(path))
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        count = 1
+        for key, inner in items:
+            name = f"{where}.{_short(key)}".lstrip(".")
+            count += _check_values(inner, path, name, [*above, id(value)], counted)
+        if count > MOST:
+            raise InputError(
+                f"{path}: {where or 'it'} holds over {MOST:,} values, as aliases (*name) count each time."
+            )
+        counted[id(value)] = count
+        return count
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
+        raise InputError(f"{path}: {where} is a number of more than 64 bits: no parameter is so large.")
+    if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+        raise InputError(f"{path}: {where} holds a zero byte or half a character: write it without.")
+    if not isinstance(value, str | int | float | date | None):
+        raise InputError(f"{path}: {where} is a {type(value).__name__}: take out the tag (!!...) before it.")
+    return 1
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def validate(model: type[M], values: Mapping[str, Any], source: str = "params") -> M:
@@ -82,7 +175,7 @@ def _explain(model: type[Section], item: Any) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if not item["loc"] or isinstance(item["input"], dict):
         return f"{where}: {message}." if where else f"{message}."
-    return f"{where}: {message}, got {item['input']!r} ({type(item['input']).__name__})."
+    return f"{where}: {message}, got {_short(repr(item['input']))} ({type(item['input']).__name__})."
 
 
 def _model_at(model: type[Section], loc: list[Any] | tuple[Any, ...]) -> Any:

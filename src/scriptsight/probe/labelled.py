@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
+from scriptsight import catalogue as catalogue_files
 from scriptsight.errors import InputError
 from scriptsight.params.probe import LabelledSet
 from scriptsight.reporting import Reporter
@@ -143,8 +144,11 @@ def _digests(catalogue: Path, collection: str) -> dict[str, str]:
     path = catalogue / "videos.parquet"
     if not path.is_file():
         return {}
-    table = pq.read_table(path, columns=["video_id", "digest"], filters=[("collection", "=", collection)])
-    return dict(zip(table["video_id"].to_pylist(), table["digest"].to_pylist(), strict=True))
+    found: dict[str, str] = {}
+    for batch in catalogue_files.batches(path, ["collection", "video_id", "digest"]):
+        own = batch.filter(pc.equal(batch["collection"], collection))
+        found |= dict(zip(own["video_id"].to_pylist(), own["digest"].to_pylist(), strict=True))
+    return found
 
 
 def _no_common_videos(where: str, chosen: LabelledSet, fold: Fold, digests: dict[str, str]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from scriptsight import catalogue as catalogue_files
 from scriptsight import features
 from scriptsight.files import write_csv, write_json
 from scriptsight.films import Film, embed
@@ -193,9 +193,11 @@ def _languages(catalogue: Path, reporter: Reporter) -> dict[tuple[str, str], str
     if not path.is_file():
         reporter.message(f"There is no catalogue in {catalogue}: the index knows no languages.")
         return {}
-    table = pq.read_table(path, columns=["collection", "video_id", "language"])
-    names = zip(*(table[name].to_pylist() for name in ("collection", "video_id")), strict=True)
-    return {key: language for key, language in zip(names, table["language"].to_pylist(), strict=True) if language}
+    found: dict[tuple[str, str], str] = {}
+    for batch in catalogue_files.batches(path, ["collection", "video_id", "language"]):
+        names, ids, languages = (column.to_pylist() for column in batch.columns)
+        found |= {(name, one): said for name, one, said in zip(names, ids, languages, strict=True) if said}
+    return found
 
 
 # -------------------------------------------------------------------------------------------------- pictures

@@ -23,7 +23,7 @@ from scriptsight import catalogue as catalogue_files
 from scriptsight import parts
 from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.errors import InputError
-from scriptsight.files import digest, whole_file, whole_folder, write_json
+from scriptsight.files import CHECKSUMS, digest, seal, whole_folder, write_json
 from scriptsight.media import Failed, Frame, MediaError, frames_at_rate, local, refusal
 from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Mapper, Plan, Work
@@ -156,10 +156,9 @@ def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> Segm
     videos = [_ITEM.validate_json(line).video for line in lines]
     rejects: list[Reject] = []
     count, seconds, lost = 0, 0.0, 0
-    file = parts.file_name(parts.key(lines), ".arrow")
     with (
-        whole_file(folder / file) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
+        parts.part_file(folder, lines, ".arrow") as file,
+        pa.OSFile(str(file.path), "wb") as sink,
         pa.ipc.new_file(sink, SCHEMA) as writer,
     ):
         for video in videos:
@@ -168,7 +167,7 @@ def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> Segm
                 writer.write_batch(to_batch([segment]))
                 count, seconds = count + 1, seconds + segment.end - segment.start
             lost += count == before
-    return SegmentsPart(videos[0].collection, file, len(videos), lost, count, seconds, tuple(rejects))
+    return SegmentsPart(videos[0].collection, file.name, len(videos), lost, count, seconds, tuple(rejects))
 
 
 def _job(params: SegmentParams, folder: Path) -> Work[SegmentsPart]:
@@ -187,7 +186,8 @@ def merge(job: Work[SegmentsPart], chunks: Plan, target: Path, params: SegmentPa
     total = 0
     for group in sorted({chunk.group for chunk in chunks}):
         of_group = job.parts(chunk for chunk in chunks if chunk.group == group)
-        batches = _batches(job.folder / part.file for part in of_group if part.file and part.segments)
+        files = (parts.whole_part(job.folder, part.file) for part in of_group if part.file and part.segments)
+        batches = _batches(files)
         batch = next(batches, None)
         number = 0
         while batch is not None:
@@ -207,6 +207,7 @@ def merge(job: Work[SegmentsPart], chunks: Plan, target: Path, params: SegmentPa
     with pq.ParquetWriter(target / "rejects.parquet", catalogue_files.REJECTS) as writer:
         for table in rejects:
             writer.write_table(table)
+    seal(target / f"{CHECKSUMS}.json", names=["rejects.parquet"])
     return total
 
 

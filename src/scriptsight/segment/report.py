@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from scriptsight import catalogue as catalogue_files
 from scriptsight.errors import InputError, needs
 from scriptsight.files import whole_file
 from scriptsight.segments import MIN_CHARACTERS, SPLITS, Segment, Segments
@@ -125,9 +125,7 @@ def write(path: Path, catalogue: Path, segments: Path, metrics: Path | None = No
 
 
 def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    # With pre_buffer, which is on by default, what was read of the file stays in memory to the end.
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        yield from file.iter_batches(batch_size=BATCH, columns=columns)
+    return catalogue_files.batches(path, columns, BATCH)
 
 
 def histogram(values: Any, edges: np.ndarray) -> np.ndarray:
@@ -209,7 +207,8 @@ def _runs(path: Path, keys: list[str], columns: list[str]) -> Iterator[tuple[tup
 
 
 def _read_rejects(stage: str, folder: Path, collections: dict[str, _Collection]) -> None:
-    for batch in _batches(folder / "rejects.parquet", ["collection", "uri", "reason", "detail"]):
+    columns = ["collection", "uri", "reason", "detail"]
+    for batch in catalogue_files.batches(folder / "rejects.parquet", columns, BATCH, stage=stage):
         for name, uri, reason, detail in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             rejects = collections.setdefault(name, _Collection()).rejects
             found = rejects.setdefault((stage, reason), _Reason())
