@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from typing import Any
 import psutil
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
 from flows import names
-from flows.running import locks, stage
+from flows.running import locks, mending, stage
 from scriptsight import redaction
 from scriptsight.errors import InputError
 
@@ -52,16 +52,29 @@ def stale(name: str | None = None) -> dict[str, str]:
     Raises:
         InputError: DVC can't say, as in a copy without git.
     """
-    _mend()
+    mending.drop_dead_readers()
+    if mending.lock_is_cut_off():
+        mending.bring_back_lock()
     try:
-        with Repo(_wait_for_lock=True) as repo:
-            status: dict[str, Any] = repo.status(targets=[name] if name else None)
+        try:
+            status = _status(name)
+        except (YAMLSyntaxError, YAMLValidationError) as error:
+            if mending.LOCK.name not in str(error):
+                raise
+            mending.bring_back_lock()
+            status = _status(name)
     except DvcException as error:
         raise InputError(
             f"DVC can't say what is stale: {error}. In a copy without git, run `git init`, or "
             "`dvc config --local core.no_scm true`."
         ) from error
     return {found: _why(_reasons(entries)) for found, entries in status.items()}
+
+
+def _status(name: str | None) -> dict[str, Any]:
+    with Repo(_wait_for_lock=True) as repo:
+        status: dict[str, Any] = repo.status(targets=[name] if name else None)
+    return status
 
 
 def _why(reasons: list[str]) -> str:
@@ -95,7 +108,8 @@ def reproduce(name: str, why: str, force: bool = False) -> StageOutcome:
     _this_python_first()
     os.environ[stage.REPORT] = str(report)
     logging.getLogger("dvc").setLevel(logging.WARNING)  # its hints on git are for dvc's own command line
-    _mend()
+    mending.drop_dead_readers()
+    mending.keep_lock()
     try:
         with Repo(_wait_for_lock=True) as repo:
             repo.reproduce(name, single_item=True, force=force)
@@ -119,17 +133,6 @@ def _this_python_first() -> None:
     folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
     if path.partition(os.pathsep)[0] != folder:
         os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
-
-
-def _mend() -> None:
-    """Remove DVC's list of who reads and writes if it is empty: a process killed while it wrote the list left it so,
-    and DVC would refuse it for ever. (One that writes it now has filled it a moment later.)"""
-    path = Path(".dvc/tmp/rwlock")
-    for seconds in (0, 1):
-        time.sleep(seconds)
-        if not path.is_file() or path.stat().st_size:
-            return
-    path.unlink()
 
 
 def without_a_word(failure: str) -> tuple[str, bool]:

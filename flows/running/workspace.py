@@ -16,6 +16,7 @@ from scriptsight.errors import InputError
 from scriptsight.params import reading
 
 SOURCES = ("path", "annotations", "captions", "lists", "titles")  # keys of collections that name files
+BARE = ["[core]", "no_scm", "=", "True"]  # settings of DVC, made and not yet ours
 IGNORED = (
     "data/",
     "models/",
@@ -53,15 +54,24 @@ def prepare(folder: Path) -> None:
     _write(folder / "params.yaml", merged, "the project's params.yaml with overrides.yaml laid over it")
     _write(folder / "dvc.yaml", _pipeline(folder, merged), "the project's dvc.yaml for this workspace")
     if not (folder / ".gitignore").exists():
-        (folder / ".gitignore").write_text("\n".join(IGNORED) + "\n", encoding="utf-8")
-    if not (folder / ".dvc").is_dir():
-        from dvc.repo import Repo
+        with files.whole_file(folder / ".gitignore") as partial:
+            partial.write_text("\n".join(IGNORED) + "\n", encoding="utf-8")
+    _make_repository(folder)
 
+
+def _make_repository(folder: Path) -> None:
+    """Make the workspace a repository of DVC; its settings come last, so that one that was killed is made again."""
+    settings = folder / ".dvc" / "config"
+    written = settings.read_text(encoding="utf-8").split() if settings.is_file() else []
+    if (written and written != BARE) or ((folder / ".git").exists() and settings.is_file()):
+        return
+    from dvc.repo import Repo
+
+    if not (folder / ".dvc").is_dir():
         Repo.init(str(folder), no_scm=True).close()  # works inside and outside of a git repository
+    with files.whole_file(settings) as partial:
         config = (PROJECT / ".dvc" / "config").read_text(encoding="utf-8")
-        (folder / ".dvc" / "config").write_text(
-            config.replace("[core]", "[core]\n    no_scm = True"), encoding="utf-8"
-        )
+        partial.write_text(config.replace("[core]", "[core]\n    no_scm = True"), encoding="utf-8")
 
 
 def require() -> None:

@@ -37,8 +37,6 @@ def main() -> None:
             print(f"kept: {folder}", flush=True)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    for fault in totals.pop("faults"):
-        print(f"FAULT {fault}", file=sys.stderr)
     seconds = round(time.monotonic() - since)
     print(json.dumps({**totals, "seed": options.seed, "seconds": seconds, "processor": processor()}))
 

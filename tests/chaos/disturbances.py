@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -32,7 +33,7 @@ class Totals:
     tracebacks: int = 0  # of a full disk or a spoilt file, where one message would do
     failed: int = 0  # the next run did not succeed
     by_kind: dict[str, dict[str, int]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    faults: int = 0
 
     def count(self, kind: str, equal: bool) -> None:
         """One disturbance of a kind, and whether the next run ended equal to the byte."""
@@ -161,7 +162,8 @@ class Chaos:
         return words
 
     def _fault(self, words: str) -> None:
-        self.totals.faults.append(words)
+        self.totals.faults += 1
+        print(f"FAULT {words}", file=sys.stderr, flush=True)
 
 
 def tail(run: Run) -> str:

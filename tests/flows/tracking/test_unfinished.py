@@ -68,7 +68,7 @@ def test_a_run_that_was_opened_again_ended_when_it_first_did(client: Any) -> Non
 def test_a_run_that_is_recorded_stays_open(client: Any) -> None:
     recorder = Recorder(client, "the stage")
     run = recorder.create("a run", {}, {})
-    subprocess.run([sys.executable, "-m", "flows.tracking.unfinished"], check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-m", "flows.tracking.unfinished"], check=True)
     assert statuses(client) == [("RUNNING", None)]
     recorder.end(run, "FINISHED")
     assert not list(unfinished.NOTES.iterdir())
