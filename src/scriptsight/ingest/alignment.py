@@ -87,19 +87,29 @@ def activity(path: str | Path) -> np.ndarray:
     Raises:
         MissingExtra, MediaError: as `fit` does.
     """
-    with needs("asr", "Hearing where words are spoken (ingest.retime)"):
-        from faster_whisper.vad import get_speech_timestamps
-    heard = [np.zeros(0)]
+    found = [np.zeros(0)]
     try:
         for block in audio_blocks(path, BLOCK):
-            curve = np.zeros(-(-len(block) // round(STEP * SAMPLE_RATE)))
-            for stretch in get_speech_timestamps(block, min_silence_duration_ms=100, speech_pad_ms=0):
-                curve[round(stretch["start"] / SAMPLE_RATE / STEP) : round(stretch["end"] / SAMPLE_RATE / STEP)] = 1.0
-            heard.append(curve)
+            found.append(heard(block))
     except MediaError:
-        if len(heard) == 1:
+        if len(found) == 1:
             raise
-    return np.concatenate(heard)
+    return np.concatenate(found)
+
+
+def heard(samples: np.ndarray) -> np.ndarray:
+    """Whether somebody speaks in float32 [samples] at `SAMPLE_RATE` -> float64 [steps], 0 or 1.
+
+    Raises:
+        MissingExtra: faster-whisper is not installed.
+    """
+    with needs("asr", "Hearing where words are spoken (ingest.retime)"):
+        from faster_whisper.vad import get_speech_timestamps
+    step = round(STEP * SAMPLE_RATE)
+    curve = np.zeros(-(-len(samples) // step))
+    for stretch in get_speech_timestamps(samples, min_silence_duration_ms=100, speech_pad_ms=0):
+        curve[round(stretch["start"] / step) : round(stretch["end"] / step)] = 1.0
+    return curve
 
 
 def spoken(cues: Iterable[Cue]) -> Spans:
