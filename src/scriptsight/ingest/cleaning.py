@@ -2,7 +2,7 @@
 parameter of its name and counted: how many cues it changed or dropped. What a cue said before stays in `Cue.raw`.
 
 Rules on times come first, overlaps last, when repeats are gone. A script that is shifted or stretched as a whole is
-reported, never corrected: only a person can know what is right.
+reported, not corrected here: what its times should be says the sound (`alignment`), or a person.
 """
 
 from __future__ import annotations
