@@ -14,6 +14,7 @@ import argparse
 import json
 import tempfile
 import time
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from scriptsight.ingest import alignment
 from scriptsight.ingest.alignment import Fit, Spans
 from scriptsight.media import audio
 from scriptsight.media.audio import SAMPLE_RATE
-from tests.ingest import voices
 
 LENGTHS, FILMS = (8, 10, 15, 20, 40), 16  # sentences a film, and films of each length
 WRONG = ((1.0, 0.0), (1.0, 2.3), (1.0, -4.0), (25 / 24, 0.0), (24 / 25, 60.0), (25025 / 24000, -2.0))  # ratio, offset
@@ -95,7 +95,10 @@ def main() -> None:
         others += [fit for speech, spans in pairs if isinstance(fit := alignment.aligned(speech, spans), Fit)]
         print(f"{count} sentences: {len(right)} and {len(others)} so far", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        path = voices.film(Path(folder) / "film.mkv", sounds[0][0])
+        path = Path(folder) / "film.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+            file.writeframes((np.clip(sounds[0][0], -1, 1) * 32767).astype(np.int16).tobytes())
         begun = time.process_time()
         speech = alignment.activity(path)
         alignment.aligned(speech, sounds[0][1])
