@@ -12,7 +12,7 @@ import pytest
 from scriptsight import captions, catalogue, ingest
 from scriptsight.catalogue import Cue, Video, Word
 from scriptsight.errors import MissingExtra
-from scriptsight.ingest import alignment
+from scriptsight.ingest import alignment, cleaning
 from scriptsight.ingest.alignment import NEAR, STEP, Fit, aligned, spoken
 from scriptsight.ingest.retiming import moved
 from tests import small
@@ -125,8 +125,13 @@ def test_times_that_no_video_has_take_no_memory() -> None:
 def test_a_cue_counts_for_as_long_as_its_words_can_take() -> None:
     words = (Word(20.0, 20.4, "so"), Word(20.4, 25.0, "then"))
     cues = [Cue(0.0, 9.0, "yes"), Cue(12.0, 13.0, "a long sentence of many words"), Cue(20.0, 25.0, "so then", words)]
-    assert spoken(cues) == [(0.0, pytest.approx(0.86)), (12.0, 13.0), (20.0, pytest.approx(21.1))]
-    assert spoken([Cue(0.0, 9.0, "今天天气")]) == [(0.0, pytest.approx(1.7))]
+    assert spoken(cues) == [
+        (0.0, pytest.approx(0.54)),
+        (12.0, 13.0),
+        (20.0, pytest.approx(20.27)),
+        (20.4, pytest.approx(20.79)),
+    ]
+    assert spoken([Cue(0.0, 9.0, "今天天气")]) == [(0.0, pytest.approx(1.3))]
 
 
 # ------------------------------------------------------------------------------------------- whole videos
@@ -219,7 +224,20 @@ def test_real_speech_is_found_where_it_is(shared_data: Path, name: str) -> None:
         assert (abs(found.moves) > NEAR) == ((ratio, offset) != (1.0, 0.0))
 
 
+def test_automatic_captions_that_run_into_one_another_are_found_by_their_words(shared_data: Path) -> None:
+    video = shared_data / "scripted_videos/videogrep_manifesto/manifesto.mp4"
+    speech = alignment.activity(video)
+    script = small.script(video.with_suffix(".vtt"))
+    rules = small.ingest_params({"mine": {"kind": "folder", "path": "v"}}).cleaning
+    for ratio, offset in TIMES:
+        wrong = cleaning.clean([cue for cue in moved(script.cues, ratio, offset) if cue.start >= 0], rules, None)
+        found = aligned(speech, spoken(wrong.cues))
+        assert isinstance(found, Fit) and not found.doubt, (ratio, offset, found)
+        assert (40.0 * ratio + offset) * found.ratio + found.offset == pytest.approx(40.0, abs=0.25)
+
+
 def test_captions_that_stand_all_the_time_are_not_believed(shared_data: Path) -> None:
     video = shared_data / "scripted_videos/videogrep_manifesto/manifesto.mp4"
     script = captions.parse(video.with_suffix(".srt").read_bytes(), "manifesto.srt")
-    assert isinstance(alignment.fit(video, script.cues), str)
+    found = alignment.fit(video, script.cues)
+    assert isinstance(found, Fit) and found.doubt and found.confidence < alignment.BAR

@@ -35,15 +35,15 @@ NEAR = 0.3  # seconds: captions are nowhere set more exactly
 EVIDENCE = 8.0  # Fisher's z of the correlation, in standard deviations, from which on confidence grows no more
 MARGIN = 0.05  # of correlation, before the best place that is elsewhere
 ELSEWHERE = 1.5  # seconds away
-BAR = 0.6  # confidence from which on an answer is believed; in benchmarks/retiming.py no script of another film has it
+BAR = 0.6  # confidence from which on an answer is believed: no script of another film in benchmarks/retiming.py
 STEADY = 0.3  # correlation in each third of the script
 FEWEST = 8  # stretches of speech in a script
 INSIDE = 0.8  # share of the script's speech that must lie in the video, against the place where most does
 
-PAUSE = 0.25  # seconds between words that no cue shows
-WORD = (0.3, 0.1)  # seconds a word lasts at most: for itself, and for each letter; captions stand longer
-CUE = (0.5, 0.12)  # the same for a cue without times of its words
-UNSPACED_LETTER = 0.3  # seconds for a letter that is a syllable or more
+PAUSE = 0.1  # seconds between words that are none
+WORD = (0.15, 0.06)  # seconds that a word takes: for itself, and for each letter; captions often stand to the next
+CUE = (0.3, 0.08)  # the same for a cue without times of its words
+UNSPACED_LETTER = 0.25  # seconds for a letter that is a syllable or more
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def heard(samples: np.ndarray) -> np.ndarray:
 
 def spoken(cues: Iterable[Cue]) -> Spans:
     """When a script says that somebody speaks. Captions stand longer than their words are spoken, so a cue counts for
-    as long as its letters can take at most."""
+    as long as its letters take to be said, at most."""
     single: Spans = []
     for cue in cues:
         if cue.words:

@@ -121,7 +121,7 @@ def by_the_files_clock(script: Script, excerpt: Excerpt, seconds: float, *, trac
         return Retimed(script)
     if excerpt.stretches:
         return _excerpt(script, excerpt, seconds)
-    if excerpt.seconds is not None:
+    if excerpt.seconds is not None and seconds > 0:
         return _shortened(script, excerpt, seconds, track=track)
     return Retimed(script)
 
@@ -131,7 +131,7 @@ def _excerpt(script: Script, excerpt: Excerpt, seconds: float) -> Retimed:
     stretches = [(low, inf if high is None else high) for low, high in excerpt.stretches]
     length = sum(high - low for low, high in stretches)
     doubts = []
-    if length < inf and abs(seconds - length) > CLOSE:
+    if length < inf and seconds > 0 and abs(seconds - length) > CLOSE:
         detail = f"the file has {seconds:.2f} s, the part of the film that it is {length:.2f} s"
         low, high = stretches[0]
         if excerpt.leads and len(stretches) == 1 and 0 < seconds - length <= min(low, LONGEST_LEAD):
