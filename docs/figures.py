@@ -148,6 +148,14 @@ BENCHMARKS = {
         "{speedup:.1f}x; {cosine_min:.5f}",
         "OMP_NUM_THREADS=1 python benchmarks/features.py",
     ),
+    "retiming": Benchmark(
+        "scripts of real speech moved by up to a minute and stretched by up to 4%, found by `ingest.retime`: "
+        "believed; median and largest error in seconds; scripts of other films that are believed, and their highest "
+        "confidence; processor's seconds a minute of film",
+        "{believed:.0%} of {scripts}; {error_median_s:.2f}, {error_max_s:.2f}; {others_believed} of {others:,}, "
+        "{others_confidence_max:.2f}; {seconds_a_minute:.2f}",
+        "python benchmarks/retiming.py ../shared/data/scripted_videos/grid_s1",
+    ),
     "startup": Benchmark(
         "seconds, medians: Python alone, with `import scriptsight`; `scriptsight --help`",
         "{python[median_s]:.2f}, {import[median_s]:.2f}; {help[median_s]:.2f}",

@@ -14,7 +14,7 @@ import pytest
 from scriptsight import catalogue, ingest
 from scriptsight.captions import Script
 from scriptsight.catalogue import Cue, Video, Word
-from scriptsight.ingest.retiming import by_the_files_clock, cut, moved, within
+from scriptsight.ingest.retiming import Cut, by_the_files_clock, cut, moved, within
 from scriptsight.ingest.sources import Excerpt
 from tests import small
 from tests.conftest import MakeVideo
@@ -79,7 +79,7 @@ def test_a_cue_with_wrong_times_stays_as_it_is_for_cleaning() -> None:
 
 
 def test_what_is_left_of_a_film_goes_on_where_the_part_before_ends() -> None:
-    assert cut(FILM, [(0.0, 5.0), (8.5, inf)]) == ([FILM[0], FILM[1], Cue(5.5, 8.5, "seven eight")], 1)
+    assert cut(FILM, [(0.0, 5.0), (8.5, inf)]) == Cut([FILM[0], FILM[1], Cue(5.5, 8.5, "seven eight")], 1)
     assert moved(FILM[1:2], 0.5, -1.0) == [Cue(0.5, 1.5, "three four")]
 
 
@@ -89,7 +89,7 @@ def test_a_script_that_was_cut_already_is_left_and_doubted() -> None:
     assert found.script.cues == script.cues
     assert "taken by the file's clock" in found.script.doubts[0]
     sure = by_the_files_clock(script, Excerpt(((60.0, 64.0),), may_be_cut=False), 4.0, track=False)
-    assert (sure.script.cues, sure.script.doubts, sure.outside) == ([], (), 2)
+    assert (sure.script.cues, sure.script.doubts, sure.cut.outside) == ([], (), 2)
 
 
 def test_a_file_of_another_length_than_its_clip_is_doubted() -> None:
@@ -144,7 +144,7 @@ def test_each_clip_of_video2dataset_has_the_words_that_fall_in_it(make_video: Ma
     assert videos["00000_0000_00000"].cues[1].raw == "three four"
     assert [(video.title, video.language) for video in videos.values()] == [("T", "en")] * 3
     assert rejects == []
-    assert cleaned["outside_the_video"] == 3 + 3 + 3
+    assert (cleaned["outside_the_video"], cleaned["cut_at_an_edge"]) == (2 + 2 + 3, 2)
 
 
 def test_a_clip_without_the_first_one_goes_by_its_own_subtitles(make_video: MakeVideo) -> None:
@@ -159,7 +159,7 @@ def test_a_clip_without_the_first_one_goes_by_its_own_subtitles(make_video: Make
 def test_a_clip_in_which_nothing_is_said_has_no_words(make_video: MakeVideo) -> None:
     video = make_video(Path("four.mp4"), seconds=4).read_bytes()
     film = {"subtitles": {"en": as_json(FILM[:1])}}
-    samples = {
+    samples: dict[str, dict[str, Any]] = {
         "7_00000": {"clips": [[0, 4]], "clip_subtitles": clip_lines(0, 2), "yt_meta_dict": film},
         "7_00001": {"clips": [[60, 64]], "clip_subtitles": [], "yt_meta_dict": {}},
         "8_00000": {"clips": [[0, 4]], "yt_meta_dict": {}},  # of another film
@@ -296,7 +296,7 @@ def test_subtitles_from_which_removed_sponsors_were_not_cut_are_cut(make_video: 
 
 def test_subtitles_that_yt_dlp_cut_are_left_as_they_are(make_video: MakeVideo) -> None:
     make_video(Path("d/a.mp4"), seconds=9)
-    ready, _ = cut(FILM, [(0.0, 2.5), (5.5, inf)])
+    ready = cut(FILM, [(0.0, 2.5), (5.5, inf)]).cues
     downloaded("d", "a", ready, id="x", duration=12, sponsorblock_chapters=SPONSORS)
     videos, rejects, _ = ingested(kind="yt_dlp", path="d")
     assert times(videos["x"]) == [(cue.start, cue.end, cue.text) for cue in ready]

@@ -35,15 +35,15 @@ NEAR = 0.3  # seconds: captions are nowhere set more exactly
 EVIDENCE = 8.0  # Fisher's z of the correlation, in standard deviations, from which on confidence grows no more
 MARGIN = 0.05  # of correlation, before the best place that is elsewhere
 ELSEWHERE = 1.5  # seconds away
-BAR = 0.6  # confidence from which on an answer is believed; of 2,760 scripts of other films the highest had 0.50
+BAR = 0.6  # confidence from which on an answer is believed: no script of another film in benchmarks/retiming.py
 STEADY = 0.3  # correlation in each third of the script
 FEWEST = 8  # stretches of speech in a script
 INSIDE = 0.8  # share of the script's speech that must lie in the video, against the place where most does
 
-PAUSE = 0.25  # seconds between words that no cue shows
-WORD = (0.3, 0.1)  # seconds a word lasts at most: for itself, and for each letter; captions stand longer
-CUE = (0.5, 0.12)  # the same for a cue without times of its words
-UNSPACED_LETTER = 0.3  # seconds for a letter that is a syllable or more
+PAUSE = 0.1  # seconds between words that are none
+WORD = (0.15, 0.06)  # seconds that a word takes: for itself, and for each letter; captions often stand to the next
+CUE = (0.3, 0.08)  # the same for a cue without times of its words
+UNSPACED_LETTER = 0.25  # seconds for a letter that is a syllable or more
 
 
 @dataclass(frozen=True)
@@ -87,24 +87,34 @@ def activity(path: str | Path) -> np.ndarray:
     Raises:
         MissingExtra, MediaError: as `fit` does.
     """
-    with needs("asr", "Hearing where words are spoken (ingest.retime)"):
-        from faster_whisper.vad import get_speech_timestamps
-    heard = [np.zeros(0)]
+    found = [np.zeros(0)]
     try:
         for block in audio_blocks(path, BLOCK):
-            curve = np.zeros(-(-len(block) // round(STEP * SAMPLE_RATE)))
-            for stretch in get_speech_timestamps(block, min_silence_duration_ms=100, speech_pad_ms=0):
-                curve[round(stretch["start"] / SAMPLE_RATE / STEP) : round(stretch["end"] / SAMPLE_RATE / STEP)] = 1.0
-            heard.append(curve)
+            found.append(heard(block))
     except MediaError:
-        if len(heard) == 1:
+        if len(found) == 1:
             raise
-    return np.concatenate(heard)
+    return np.concatenate(found)
+
+
+def heard(samples: np.ndarray) -> np.ndarray:
+    """Whether somebody speaks in float32 [samples] at `SAMPLE_RATE` -> float64 [steps], 0 or 1.
+
+    Raises:
+        MissingExtra: faster-whisper is not installed.
+    """
+    with needs("asr", "Hearing where words are spoken (ingest.retime)"):
+        from faster_whisper.vad import get_speech_timestamps
+    step = round(STEP * SAMPLE_RATE)
+    curve = np.zeros(-(-len(samples) // step))
+    for stretch in get_speech_timestamps(samples, min_silence_duration_ms=100, speech_pad_ms=0):
+        curve[round(stretch["start"] / step) : round(stretch["end"] / step)] = 1.0
+    return curve
 
 
 def spoken(cues: Iterable[Cue]) -> Spans:
     """When a script says that somebody speaks. Captions stand longer than their words are spoken, so a cue counts for
-    as long as its letters can take at most."""
+    as long as its letters take to be said, at most."""
     single: Spans = []
     for cue in cues:
         if cue.words:

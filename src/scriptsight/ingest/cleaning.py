@@ -3,7 +3,7 @@ parameter of its name and counted: how many cues it changed or dropped. What a c
 
 Rules on times come first, overlaps last, when repeats are gone. No rule resolves references or takes tags out of what
 comes from a parser that did so: what looks like a tag there was spoken. A script that is shifted or stretched as a
-whole is reported, never corrected: only a person can know what is right.
+whole is reported, not corrected here: what its times should be says the sound (`alignment`), or a person.
 """
 
 from __future__ import annotations

@@ -140,7 +140,8 @@ def _by_the_videos_clock(
     if entry.excerpt is None or origin == "heard":
         return script
     found = retiming.by_the_files_clock(script, entry.excerpt, info.duration, track=origin == "track")
-    return _counted(found.script, found.outside, cleaned)
+    _count(found.cut, cleaned)
+    return found.script
 
 
 def _of_the_clip(entry: Entry, script: Script, cleaned: Counter[str]) -> Script:
@@ -148,14 +149,15 @@ def _of_the_clip(entry: Entry, script: Script, cleaned: Counter[str]) -> Script:
     if (entry.start, entry.end) == (None, None):
         return script
     low, high = entry.start or 0.0, inf if entry.end is None else entry.end
-    cues, outside = retiming.cut(script.cues, [(low, high)], start=low)
-    return _counted(replace(script, cues=cues), outside, cleaned)
+    left = retiming.cut(script.cues, [(low, high)], start=low)
+    _count(left, cleaned)
+    return replace(script, cues=left.cues)
 
 
-def _counted(script: Script, outside: int, cleaned: Counter[str]) -> Script:
-    if outside:
-        cleaned["outside_the_video"] += outside
-    return script
+def _count(left: retiming.Cut, cleaned: Counter[str]) -> None:
+    """A corpus without clips has no such counts."""
+    found = {"outside_the_video": left.outside, "cut_at_an_edge": left.across}
+    cleaned.update({name: count for name, count in found.items() if count})
 
 
 def _by_its_sound(
@@ -218,8 +220,9 @@ def _moved(
     """The script with other times; what comes to lie before the video's beginning is cut off."""
     rejects.append(Reject(collection, source, "cues retimed", detail))
     cleaned["retimed"] += len(script.cues)
-    cues, outside = retiming.cut(retiming.moved(script.cues, ratio, offset), [(0.0, inf)])
-    return _counted(replace(script, cues=cues), outside, cleaned)
+    left = retiming.cut(retiming.moved(script.cues, ratio, offset), [(0.0, inf)])
+    _count(left, cleaned)
+    return replace(script, cues=left.cues)
 
 
 def _silent(script: Script) -> tuple[str, str]:

@@ -30,11 +30,20 @@ _TOKEN = re.compile(rf"{UNSPACED.pattern}|(?:(?!{UNSPACED.pattern})\S)+")
 
 
 @dataclass(frozen=True)
+class Cut:
+    """What is left of cues, and how many lie outside and are gone, or lie across an edge and lost words."""
+
+    cues: list[Cue]
+    outside: int = 0
+    across: int = 0
+
+
+@dataclass(frozen=True)
 class Retimed:
-    """A script by its video's clock, and how many of its cues were cut or left out as they lie in no part of it."""
+    """A script by its video's clock, and what became of its cues."""
 
     script: Script
-    outside: int = 0
+    cut: Cut
 
 
 def moved(cues: Iterable[Cue], ratio: float, offset: float) -> list[Cue]:
@@ -50,20 +59,17 @@ def moved(cues: Iterable[Cue], ratio: float, offset: float) -> list[Cue]:
     return [of(cue) for cue in cues]
 
 
-def cut(cues: Sequence[Cue], stretches: Sequence[Stretch], *, start: float = 0.0) -> tuple[list[Cue], int]:
-    """The cues of a film of which only `stretches` are left, one after the other, the first one at second `start`.
-
-    Returns:
-        The cues by the clock of what is left, and how many were cut or are gone.
-    """
+def cut(cues: Sequence[Cue], stretches: Sequence[Stretch], *, start: float = 0.0) -> Cut:
+    """The cues of a film of which only `stretches` are left, one after the other, the first one at second `start`, by
+    the clock of what is left."""
     kept: list[tuple[int, Cue]] = []
     for low, high in stretches:
         for i, cue in enumerate(cues):
             if cue.start < high and cue.end > low and (part := within(cue, low, high)):
                 kept.append((i, moved([part], 1.0, start - low)[0]))
         start += high - low
-    whole = {i for i, part in kept if part.text == cues[i].text}
-    return [part for _, part in kept], len(cues) - len(whole)
+    across = {i for i, part in kept if part.text != cues[i].text}
+    return Cut([part for _, part in kept], len(cues) - len({i for i, _ in kept}), len(across))
 
 
 def within(cue: Cue, low: float, high: float) -> Cue | None:
@@ -118,12 +124,12 @@ def by_the_files_clock(script: Script, excerpt: Excerpt, seconds: float, *, trac
         track: the script comes from inside the video, which was cut along with what was removed from it.
     """
     if not script.cues:
-        return Retimed(script)
+        return _as_it_is(script)
     if excerpt.stretches:
         return _excerpt(script, excerpt, seconds)
-    if excerpt.seconds is not None:
+    if excerpt.seconds is not None and seconds > 0:
         return _shortened(script, excerpt, seconds, track=track)
-    return Retimed(script)
+    return _as_it_is(script)
 
 
 def _excerpt(script: Script, excerpt: Excerpt, seconds: float) -> Retimed:
@@ -131,7 +137,7 @@ def _excerpt(script: Script, excerpt: Excerpt, seconds: float) -> Retimed:
     stretches = [(low, inf if high is None else high) for low, high in excerpt.stretches]
     length = sum(high - low for low, high in stretches)
     doubts = []
-    if length < inf and abs(seconds - length) > CLOSE:
+    if length < inf and seconds > 0 and abs(seconds - length) > CLOSE:
         detail = f"the file has {seconds:.2f} s, the part of the film that it is {length:.2f} s"
         low, high = stretches[0]
         if excerpt.leads and len(stretches) == 1 and 0 < seconds - length <= min(low, LONGEST_LEAD):
@@ -140,12 +146,12 @@ def _excerpt(script: Script, excerpt: Excerpt, seconds: float) -> Retimed:
         else:
             detail += ": it was cut elsewhere, and its words may be off by so much"
         doubts.append(detail)
-    cues, outside = cut(script.cues, stretches)
-    if not cues and excerpt.may_be_cut and _until(script.cues) <= seconds + CLOSE:
+    left = cut(script.cues, stretches)
+    if not left.cues and excerpt.may_be_cut and _until(script.cues) <= seconds + CLOSE:
         places = ", ".join(f"{low:.2f} to {'its end' if high == inf else f'{high:.2f}'} s" for low, high in stretches)
         detail = f"the file is {places} of its film, where no cue is, but all fit into the file"
-        return Retimed(_doubted(script, [f"{detail}: taken by the file's clock"]))
-    return Retimed(replace(_doubted(script, doubts), cues=cues), outside)
+        return _as_it_is(script, f"{detail}: taken by the file's clock")
+    return _as_cut(script, left, *doubts)
 
 
 def _shortened(script: Script, excerpt: Excerpt, seconds: float, *, track: bool) -> Retimed:
@@ -153,20 +159,18 @@ def _shortened(script: Script, excerpt: Excerpt, seconds: float, *, track: bool)
     film = excerpt.seconds or 0.0
     gone = film - seconds
     if abs(gone) <= (CLOSE if excerpt.removable else max(CLOSE, SHARE * film)):
-        return Retimed(script)
+        return _as_it_is(script)
     lengths = f"the file has {seconds:.2f} s, its film {film:.2f} s"
     left = _left(excerpt, gone) if gone > 0 else None
     if _until(script.cues) <= seconds + CLOSE and (track or excerpt.may_be_cut):
         if track:
-            return Retimed(script)  # tracks are cut with the pictures
+            return _as_it_is(script)  # tracks are cut with the pictures
         detail = f"{lengths}; the captions fit into the file and are left as they are, though they may go by the film"
-        return Retimed(_doubted(script, [detail]))
+        return _as_it_is(script, detail)
     if left is None:
-        return Retimed(_doubted(script, [f"{lengths}, and nothing says what is gone: the captions may be late"]))
+        return _as_it_is(script, f"{lengths}, and nothing says what is gone: the captions may be late")
     kept = ", ".join(f"{low:.2f} to {'its end' if high == inf else f'{high:.2f}'}" for low, high in left)
-    cues, outside = cut(script.cues, left)
-    found = _doubted(script, [f"{lengths}: taken for {kept} s of it, by what it lacks"])
-    return Retimed(replace(found, cues=cues), outside)
+    return _as_cut(script, cut(script.cues, left), f"{lengths}: taken for {kept} s of it, by what it lacks")
 
 
 def _left(excerpt: Excerpt, gone: float) -> list[Stretch] | None:
@@ -202,5 +206,9 @@ def _until(cues: Iterable[Cue]) -> float:
     return max(cue.end for cue in cues)
 
 
-def _doubted(script: Script, doubts: Sequence[str]) -> Script:
-    return replace(script, doubts=(*script.doubts, *doubts))
+def _as_it_is(script: Script, *doubts: str) -> Retimed:
+    return _as_cut(script, Cut(script.cues), *doubts)
+
+
+def _as_cut(script: Script, left: Cut, *doubts: str) -> Retimed:
+    return Retimed(replace(script, cues=left.cues, doubts=(*script.doubts, *doubts)), left)
