@@ -28,7 +28,7 @@ _MICRODVD = re.compile(r"\{[yYcCfFsSpPhHoO]:[^{}]{0,40}\}")  # {y:i}: italics
 def spoken(text: str) -> str:
     """The text without tags and overrides, its references resolved."""
     text = _MICRODVD.sub("", _OVERRIDE.sub("", text))
-    return unescape(_TAG.sub(lambda tag: "" if _is_tag(tag) else tag[0], text))
+    return unescape(_cut(text, lambda tag: True))
 
 
 def leftovers(text: str) -> str:
@@ -54,7 +54,14 @@ def everywhere(text: str) -> str:
 
 
 def _cut(text: str, gone: Callable[[re.Match[str]], bool]) -> str:
-    return _TAG.sub(lambda tag: "" if _is_tag(tag) and gone(tag) else tag[0], text)
+    """The text without the tags that shall go; a line break parts words."""
+
+    def instead(tag: re.Match[str]) -> str:
+        if not _is_tag(tag) or not gone(tag):
+            return tag[0]
+        return "\n" if _name(tag) in ("br", "p", "div") else ""
+
+    return _TAG.sub(instead, text)
 
 
 def _name(tag: re.Match[str]) -> str:

@@ -72,8 +72,11 @@ def parse(data: bytes) -> Script:
         entry = _entry(found[at], text, own.number if own else None)
         dropped += entry.times is None
         entries.append(entry)
+    if entries:
+        _without_next_number(entries[-1], found)
     cues = [cue_of("\n".join(entry.text), *entry.times) for entry in entries if entry.times is not None]
-    return Script(cues, dropped, doubts=tuple(_doubts(entries)), resolved=True)
+    top = found[: numbers[0].line if 0 in numbers else timed[0]] if timed else []
+    return Script(cues, dropped, doubts=tuple(_doubts(entries, top)), resolved=True)
 
 
 def cue_of(text: str, start: float, end: float) -> Cue:
@@ -146,13 +149,24 @@ def _split(found: list[str], first: int, until: int, number: int, last: int | No
     return text, untimed
 
 
-def _doubts(entries: list[_Entry]) -> Iterator[str]:
+def _doubts(entries: list[_Entry], top: list[str]) -> Iterator[str]:
+    lost = [line.strip() for line in top if any(map(str.isalpha, line))]
+    if lost:
+        yield f"{len(lost)} lines of text stand before the first times and were left out, first {lost[0][:60]!r}"
     again = sum(_begins_anew(one, two) for one, two in pairwise(entry for entry in entries if entry.times))
     if again:
         yield (
             f"its numbers and times start again {again} times, as where files were joined end to end: if so, all but "
             "the first part lie too early; write it with times that go on"
         )
+
+
+def _without_next_number(entry: _Entry, found: list[str]) -> None:
+    """Takes the number off the last entry that was to come after it: a blank line parts it from the text."""
+    last = next(i for i in range(len(found) - 1, -1, -1) if found[i].strip())
+    counted = entry.number is not None and _number(found[last]) == entry.number + 1
+    if counted and len(entry.text) > 1 and entry.text[-1] is found[last] and not found[last - 1].strip():
+        entry.text.pop()
 
 
 def _begins_anew(one: _Entry, two: _Entry) -> bool:

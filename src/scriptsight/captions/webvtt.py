@@ -190,6 +190,7 @@ class _Reading:
         self.last = 0.0  # and of the last one
         self.shift = 0.0
         self.aside = False
+        self.number: str | None = None  # alone before the first cue, in a file whose lines are all doubled
         self._map(header)
 
     def take(self, block: _Block) -> None:
@@ -221,6 +222,8 @@ class _Reading:
             lines = before.strays if block.parted else before.body if not before.strays else []
             if lines and _follows(before.identifier, lines[-1]) and (len(lines) > 1 or block.parted):
                 block.identifier = lines.pop()
+        elif block.identifier is None and self.number is not None:
+            block.identifier = self.number
         self.finish()
         times = _times(block.timing or "")
         if times is None:
@@ -244,7 +247,8 @@ class _Reading:
         elif _ASIDE.match(lines[0]):
             self.aside = len(lines) == 1 and lines[0].strip() in ("NOTE", "STYLE", "REGION")
         elif self.aside or not self.entries:
-            self.lost += [line for line in lines if line.strip() and not line.strip().isdecimal()]
+            self.number = lines[0] if len(lines) == 1 and lines[0].strip().isdecimal() else None
+            self.lost += [line for line in lines if line.strip() and self.number is None]
         else:
             self.entries[-1].strays += [line for line in lines if line.strip()]
 
@@ -285,15 +289,15 @@ class _Reading:
 
     def _starts_again(self) -> int:
         """How many segments begin before what the segments before them say. A cue that a border cuts is in both."""
-        seen: set[tuple[float, float, str]] = set()
+        seen: set[tuple[float, str]] = set()
         latest, part, again = 0.0, 0, 0
         for entry in self.entries:
-            said = (entry.start + entry.shift, entry.end + entry.shift, "\n".join(entry.body))
+            said = (round(entry.start + entry.shift, 6), "\n".join(entry.body))
             if said in seen:
                 continue
             if entry.part > part:
                 part = entry.part
-                again += said[0] < latest
+                again += said[0] <= latest
                 latest = said[0]
             latest = max(latest, said[0])
             seen.add(said)
