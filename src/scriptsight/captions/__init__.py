@@ -66,11 +66,7 @@ def _not_read(data: bytes) -> Script:
     Raises:
         ValueError: always.
     """
-    raise _Unread
-
-
-class _Unread(ValueError):
-    """No parser is there for this suffix, and the content is not that of another."""
+    raise ValueError("there is no parser for it")
 
 
 # By suffix, for content that says nothing; where a video has several, the first is taken. A parser raises ValueError
@@ -166,10 +162,10 @@ def parse(
             raise ValueError("none of its times can be read; its encoding is not known either")
     except NotCaptions as error:
         raise NotCaptions(f"{name}: {error}") from error
-    except _Unread:
-        raise NotRead(f"{name} is {_NOT_READ[suffix]}, which is not read here: convert it to SubRip or WebVTT.") from None
     except (ValueError, LookupError) as error:
-        raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
+        if suffix not in _NOT_READ:
+            raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
+        raise NotRead(f"{name} is {_NOT_READ[suffix]}, which is not read here: convert it to SubRip or WebVTT.") from None
     named = _KIND.search(PurePath(name).stem)
     if script.kind == "captions" and named:
         kinds: dict[str, Kind] = {"chapters": "chapters", "metadata": "metadata"}

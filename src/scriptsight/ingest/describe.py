@@ -94,9 +94,11 @@ def _script(
     try:
         if entry.cues is not None:
             return Script(list(entry.cues), 0)
-        if entry.script is not None and (script := _read(entry.script)) is not None:
+        if entry.script is not None and (script := _read(entry, info.fps, collection, rejects)) is not None:
             if not script.cues:
-                rejects.append(Reject(collection, source, "no cues", "nothing is said in this file"))
+                unread = f"none of its {script.dropped} entries has times that can be read"
+                detail = unread if script.dropped else "nothing is said in this file"
+                rejects.append(Reject(collection, source, "no cues", detail))
             return script
         if entry.embedded or entry.script is not None:
             source = entry.uri
@@ -116,13 +118,19 @@ def _script(
     return Script([], 0)
 
 
-def _read(address: str) -> Script | None:
-    """The script of a caption file; None if the file is of something else (a description, chapters)."""
+def _read(entry: Entry, fps: float, collection: str, rejects: list[Reject]) -> Script | None:
+    """The script of an entry's caption file; None if the file is of something else (a description, chapters), or in
+    a format that is not read, which goes to `rejects`."""
+    address = entry.script or ""
     with local(address) as file:
         data = file.read_bytes()
+    name = address.partition("::")[0] if "://" in address else address
     try:
-        script = captions.parse(data, address.partition("::")[0] if "://" in address else address)
+        script = captions.parse(data, name, encoding=entry.encoding, fps=fps or None, language=entry.language)
     except captions.NotCaptions:
+        return None
+    except captions.NotRead as error:
+        rejects.append(Reject(collection, address, "unreadable captions", str(error)))
         return None
     return script if script.kind == "captions" else None
 
@@ -141,7 +149,9 @@ def _cleaned(
     rejects += [Reject(collection, source, "captions in doubt", doubt) for doubt in script.doubts]
     if not script.cues and not script.dropped:
         return []
-    found = cleaning.clean(script.cues, choice.cleaning, duration or None)
+    # What looks like broken UTF-8 in a text that was never UTF-8 is its letters.
+    rules = choice.cleaning.model_copy(update={"mojibake": False}) if script.legacy else choice.cleaning
+    found = cleaning.clean(script.cues, rules, duration or None)
     cleaned.update({**found.counts, "unreadable_times": script.dropped})
     if wrong := found.wrong_times + script.dropped:
         late = found.counts.get("late_times", 0)

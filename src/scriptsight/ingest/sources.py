@@ -25,6 +25,7 @@ class Entry:
         script: path or address of its caption file, read by the parser that `captions.PARSERS` has for it.
         cues: what is said, where the source itself carries it (HowTo100M's one JSON of all videos); not yet
             cleaned. At most one of `script` and `cues` is given.
+        encoding: of the caption file, where its collection names one.
         embedded: look for a subtitle track inside the video, as neither is given.
         captions: descriptions without times, the first counts where one is wanted.
         start, end: seconds of the media file that this entry is, where a dataset cuts clips by time only;
@@ -41,6 +42,7 @@ class Entry:
     title: str | None = None
     captions: tuple[str, ...] = ()
     label: str | None = None
+    encoding: str | None = None
     start: float | None = None
     end: float | None = None
 

@@ -8,6 +8,7 @@ inside it. Tables have a column `video` (a path in the folder, or a file name wi
       kind: folder
       path: talks
       language: en         # where a video has captions in several
+      encoding: cp1251     # of caption files that are not in Unicode, where finding it out goes wrong
       labels: labels.csv
       captions: titles.csv
       splits: hash         # or column, folder, or a table: {"old/*": test, "*": train}
@@ -35,7 +36,7 @@ from scriptsight.params.collections import FolderCollection
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")  # as file names have it: clip.en-GB.vtt
 _MARKS = {"cc", "default", "forced", "sdh"}  # of subtitles, as Plex, Jellyfin and Kodi know them
-_OF_ANYTHING = {".csv", ".json", ".tsv", ".xml"}
+_OF_ANYTHING = {".csv", ".json", ".jsonl", ".tsv", ".txt", ".xml"}
 
 
 def entries(name: str, collection: FolderCollection) -> Listed:
@@ -76,6 +77,7 @@ def entries(name: str, collection: FolderCollection) -> Listed:
             title=row.get("title"),
             captions=(row["caption"],) if "caption" in row else (),
             label=row.get("label"),
+            encoding=collection.encoding,
         )
         listed.add(entry, key=relative)
     return listed

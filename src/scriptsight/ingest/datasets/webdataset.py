@@ -134,6 +134,7 @@ def _claim(
         title=_string(meta.get("title")) or _string(info.get("title")),
         captions=(caption,) if caption else (),
         label=label,
+        encoding=collection.encoding,
     )
     yield Claim(where, entry)
 
