@@ -120,7 +120,7 @@ _SAMI = re.compile(r"<(?:sami|sync\b[^>]{0,200}\bstart)", re.IGNORECASE)
 _XML = re.compile(r"<(?:\?xml|!DOCTYPE (?!html)|(?:\w{1,20}:)?(?:tt|transcript|timedtext)[\s>])", re.IGNORECASE)
 _CLOCK = r"-?(?:\d{1,9}[ ]?:[ ]?){1,2}\d{1,3}(?:[ ]?[.,:,][ ]?\d{0,9})?"  # noqa: RUF001
 _ARROW = re.compile(rf"^[ \t]*{_CLOCK}[ \t]*(?:-{{1,3}}[ ]?-?>|[—–→])[ \t>]*{_CLOCK}", re.M)  # noqa: RUF001
-_COMMA = re.compile(rf"^{subviewer.TIMING.pattern}\r*$", re.M | re.ASCII)
+_COMMA = re.compile(rf"^{subviewer.TIMING.pattern}$", re.M | re.ASCII)
 _LYRICS = re.compile(rf"^{lyrics.STAMP.pattern}", re.M | re.ASCII)
 _HEAD = 4096  # characters in which a format shows
 
@@ -156,8 +156,9 @@ def parse(
             raise CaptionError(f"{name} is {meaning}.")
     try:
         decoded = decoding.read(data, encoding)
-        parser = _by_content(decoded.text, fps, language) or PARSERS[suffix]
-        script = parser(decoded.text.encode())
+        text = decoding.with_plain_ends(decoded.text)
+        parser = _by_content(text, fps, language) or PARSERS[suffix]
+        script = parser(text.encode())
         if decoded.guessed and script.dropped and not script.cues:
             raise ValueError("none of its times can be read; its encoding is not known either")
     except NotCaptions as error:

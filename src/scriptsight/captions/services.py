@@ -71,13 +71,10 @@ def _tuples(value: Any) -> Entries | None:
         return None
     items = []
     for row in listed:
-        place = next((i for i, part in enumerate(row) if isinstance(part, str) and fields.moment(part) is None), 0)
-        if place >= 2:
-            inner = [part for part in row[place + 1 :] if isinstance(part, list) and heard_words(part, 1.0)]
-            items.append({"start": row[place - 2], "end": row[place - 1], "text": row[place], "words": inner[:1]})
-            items[-1]["words"] = inner[0] if inner else []
-        else:
-            items.append({"text": " ".join(part for part in row if isinstance(part, str))})
+        place = next(i for i, part in enumerate(row) if i >= 2 and isinstance(part, str))
+        inner = [part for part in row[place + 1 :] if isinstance(part, list) and heard_words(part, 1.0)]
+        times = {"start": row[place - 2], "end": row[place - 1]}
+        items.append(times | {"text": row[place], "words": inner[0] if inner else []})
     return Entries(items)
 
 
@@ -86,7 +83,7 @@ def _rows(value: Any) -> bool:
         isinstance(value, list)
         and bool(value)
         and all(isinstance(row, list) and len(row) >= 3 for row in value)
-        and all(any(isinstance(part, str) and fields.moment(part) is None for part in row[2:]) for row in value)
+        and all(any(isinstance(part, str) for part in row[2:]) for row in value)
     )
 
 
@@ -248,6 +245,8 @@ def _found(value: Any) -> Entries | None:
     text = _dict(value).get("text")
     if best.mean < 1.5 and isinstance(text, str) and len(text.split()) > 1.2 * best.size + 5:
         doubts += (f"{best.path} in it has only {best.size} of the {len(text.split())} words of its text",)
+    if best.mean < 1.5 and fields.plain(best.path.rpartition(".")[2]) in fields.WORDS:
+        return Entries((), best.items, None, _language(value), doubts)
     return Entries(best.items, apart.items if use_apart and apart else (), None, _language(value), doubts)
 
 

@@ -145,11 +145,12 @@ def heard_words(found: Any, unit: float) -> tuple[Heard, ...]:
 
 
 def _listed(one: list[Any], unit: float) -> tuple[fields.Span, str] | None:
-    texts = [part for part in one if isinstance(part, str) and fields.moment(part) is None]
-    numbers = [found for part in one if (found := fields.moment(part)) is not None]
-    if not texts or len(numbers) < 2:
+    place = 0 if one and isinstance(one[0], str) and len(one) > 2 and not isinstance(one[2], str) else 2
+    if len(one) < 3 or not isinstance(one[place], str):
         return None
-    return fields.span({"start": one[1 if one[0] == texts[0] else 0], "end": numbers[1][0]}, unit), texts[0]
+    start, end = one[1:3] if place == 0 else one[:2]
+    span = fields.span({"start": start, "end": end}, unit)
+    return None if span.start is None else (span, one[place])
 
 
 def _read(items: Iterable[Any], unit: float) -> Iterable[_Said]:

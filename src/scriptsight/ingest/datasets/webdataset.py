@@ -13,10 +13,11 @@ params.yaml:
       path: s3://bucket/webvid
       splits: {"val/*": val, "*": train}   # by archive; or hash: by sample, with val_share and test_share
       languages: [en]
+      encoding: gbk        # of caption files that are not in Unicode, where finding it out goes wrong
 
 An id is the archive's name and the key. Only headers and the small members are read; the video's address is
 `tar://MEMBER::ARCHIVE`. Archives must be plain .tar: nothing can be found inside a compressed one without reading it
-all.
+all, so each is a reject.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import fsspec
 
 from scriptsight import captions
 from scriptsight.catalogue import Cue, Reject
+from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import tracks
 from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble
 from scriptsight.ingest.datasets.listing import IMAGES, VIDEOS, Listing, unsafe
@@ -40,6 +42,8 @@ from scriptsight.params.collections import WebDatasetCollection
 BLOCK = 256 << 10  # bytes a request asks for: enough for a header and small members, little of the videos between
 LARGEST_TEXT = 16 << 20  # bytes of a .txt or .json
 
+PACKED = (".tgz", ".gz", ".bz2", ".xz", ".zst", ".lz4")  # suffixes of archives that were compressed
+
 _Sample = dict[str, tarfile.TarInfo]  # what stands after the key's first dot, in lower case -> member
 
 
@@ -49,13 +53,20 @@ def entries(name: str, collection: WebDatasetCollection) -> Listed:
     Raises:
         InputError: the folder is missing or holds no .tar.
     """
-    archives = Listing(collection.path, frozenset({".tar"}))
+    archives = Listing(collection.path, frozenset({".tar", *PACKED}))
+    if not any(relative.lower().endswith(".tar") or _packed(relative) for relative in archives):
+        raise InputError(f"No file that ends in .tar is in {collection.path}: correct the collection's path.")
     return assemble(name, _claims(name, collection, archives), archives)
 
 
 def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> Iterator[Claim | Reject]:
     for relative in archives:
         archive = archives.address(relative)
+        if not relative.lower().endswith(".tar"):
+            if _packed(relative):
+                detail = "nothing is found in it without reading it all: unpack it to a plain .tar (gunzip, zstd -d)"
+                yield Reject(name, archive, "compressed archive", detail)
+            continue
         split = None
         if isinstance(collection.splits, dict):
             split = by_pattern(relative, collection.splits)
@@ -71,6 +82,12 @@ def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> I
                     yield from _claim(name, collection, tar, archive, relative, key, samples[key], split)
         except (tarfile.TarError, OSError, EOFError) as error:
             yield Reject(name, archive, "unreadable archive", str(error))
+
+
+def _packed(relative: str) -> bool:
+    """Whether this is a compressed archive; .info.json.gz and the like are none."""
+    stem, _, suffix = relative.lower().rpartition(".")
+    return suffix == "tgz" or (f".{suffix}" in PACKED and stem.endswith(".tar"))
 
 
 def _samples(tar: tarfile.TarFile) -> dict[str, _Sample]:

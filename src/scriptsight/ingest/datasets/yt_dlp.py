@@ -11,6 +11,7 @@ A video without subtitle files in these languages is looked into for an embedded
       kind: yt_dlp
       path: downloads
       languages: [en, de]
+      encoding: cp1251     # of subtitle files that are not in Unicode, where finding it out goes wrong
       description: false   # true: the description is the video's caption
 
 A playlist's info.json, which has no video, is passed over. Chapters are no speech and are not read.
