@@ -59,7 +59,7 @@ def _described(
             detail = f"{entry.start} to {entry.end} s of the {info.duration:.2f} s of its file"
             rejects.append(Reject(collection, entry.uri, "not in the file", detail))
             return None
-        script = _script(collection, entry, path, info, choice, rejects)
+        script, source = _script(collection, entry, path, info, choice, rejects)
         size, code = path.stat().st_size, digest(path)
     return Video(
         video_id=entry.video_id,
@@ -75,7 +75,7 @@ def _described(
         label=entry.label,
         start=entry.start,
         end=entry.end,
-        cues=tuple(_cleaned(collection, entry, script, info.duration, choice, rejects, cleaned)),
+        cues=tuple(_cleaned(collection, source, script, info.duration, choice, rejects, cleaned)),
     )
 
 
@@ -87,27 +87,31 @@ def _seconds(entry: Entry, file_seconds: float) -> float:
 
 def _script(
     collection: str, entry: Entry, path: Path, info: MediaInfo, choice: IngestParams, rejects: list[Reject]
-) -> Script:
-    """What is said: in the entry, its caption file, a track inside, or else what is heard if the parameters say so;
-    what is wrong with it goes to `rejects`, and the video stays without."""
+) -> tuple[Script, str]:
+    """What is said and where: in the entry, its caption file, a track inside, or else what is heard if the parameters
+    say so; what is wrong with it goes to `rejects`, and the video stays without."""
     source = entry.script or entry.uri
     try:
         if entry.cues is not None:
-            return Script(list(entry.cues), 0)
-        if entry.script is not None and (script := _read(collection, entry, info, rejects)) is not None:
+            return Script(list(entry.cues), 0), source
+        for address in () if entry.script is None else (entry.script, *entry.others):
+            source = address
+            script = _read(collection, address, entry, info, rejects)
+            if script is None:
+                continue
             if not script.cues:
                 unread = f"none of its {script.dropped} entries has times that can be read"
                 detail = unread if script.dropped else "nothing is said in this file"
                 rejects.append(Reject(collection, source, "no cues", detail))
-            return script
+            return script, source
         if entry.embedded or entry.script is not None:
             source = entry.uri
             script = embedded_script(path, entry.language)
             if script.cues or script.dropped:
-                return script
+                return script, source
         if choice.transcription is not None and info.has_audio:
             heard = Transcriber(choice.transcription, TRANSCRIPTS).transcript(path)
-            return Script(list(heard.cues), 0, heard.language)
+            return Script(list(heard.cues), 0, heard.language), entry.uri
         if entry.embedded and entry.language and (languages := embedded_languages(path)):
             detail = f"its tracks are in {', '.join(languages)}, none in {entry.language}"
             rejects.append(Reject(collection, source, OTHER_LANGUAGES, detail))
@@ -115,13 +119,12 @@ def _script(
         rejects.append(Reject(collection, source, "unreadable captions", str(error)))
     except MediaError as error:
         rejects.append(Reject(collection, source, error.reason, error.detail))
-    return Script([], 0)
+    return Script([], 0), source
 
 
-def _read(collection: str, entry: Entry, info: MediaInfo, rejects: list[Reject]) -> Script | None:
-    """The script of an entry's caption file; None if the file is of something else (a description, chapters), or in
+def _read(collection: str, address: str, entry: Entry, info: MediaInfo, rejects: list[Reject]) -> Script | None:
+    """The script of one of an entry's caption files; None if it is of something else (a description, chapters), or in
     a format that is not read, which goes to `rejects`."""
-    address = entry.script or ""
     with local(address) as file:
         data = file.read_bytes()
     name = address.partition("::")[0] if "://" in address else address
@@ -138,7 +141,7 @@ def _read(collection: str, entry: Entry, info: MediaInfo, rejects: list[Reject])
 
 def _cleaned(
     collection: str,
-    entry: Entry,
+    source: str,
     script: Script,
     duration: float,
     choice: IngestParams,
@@ -146,7 +149,6 @@ def _cleaned(
     cleaned: Counter[str],
 ) -> list[Cue]:
     """The cues after cleaning, with what was found in `rejects` and `cleaned`."""
-    source = entry.script or entry.uri
     rejects += [Reject(collection, source, "captions in doubt", doubt) for doubt in script.doubts]
     if not script.cues and not script.dropped:
         return []

@@ -23,6 +23,7 @@ class Entry:
         split: "train", "val" or "test".
         uri: a local path or an fsspec address; a member of an archive is `tar://MEMBER::ARCHIVE`.
         script: path or address of its caption file, read by the parser that `captions.PARSERS` has for it.
+        others: further files, read in this order where `script` turns out to be of something else.
         cues: what is said, where the source itself carries it (HowTo100M's one JSON of all videos); not yet
             cleaned. At most one of `script` and `cues` is given.
         encoding: of the caption file, where its collection names one.
@@ -36,6 +37,7 @@ class Entry:
     split: str
     uri: str
     script: str | None = None
+    others: tuple[str, ...] = ()
     cues: tuple[Cue, ...] | None = None
     embedded: bool = False
     language: str | None = None

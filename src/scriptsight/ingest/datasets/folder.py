@@ -56,7 +56,7 @@ def entries(name: str, collection: FolderCollection) -> Listed:
             f"Collection {name!r} has splits: column, but no column 'split' is in "
             f"{collection.labels or collection.captions or 'labels or captions: neither is named'}."
         )
-    scripts = _caption_files(files)
+    scripts, spares = _caption_files(files)
     for relative in found:
         row = rows.get(relative, {})
         split = _split(relative, row, collection)
@@ -72,6 +72,7 @@ def entries(name: str, collection: FolderCollection) -> Listed:
             split=split,
             uri=uri,
             script=None if script is None else listing.address(root, script),
+            others=tuple(listing.address(root, spare) for spare in spares.get(script or "", ())),
             embedded=script is None and (problem is None or problem[0] == tracks.OTHER_LANGUAGES),
             language=language,
             title=row.get("title"),
@@ -195,12 +196,13 @@ def _split(relative: str, row: dict[str, str], collection: FolderCollection) -> 
 # ----------------------------------------------------------------------------------------------- captions
 
 
-def _caption_files(files: Sequence[str]) -> dict[str, dict[str, str]]:
+def _caption_files(files: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
     """The caption files among `files`: by their video without its suffix, then by language ("" where the name has
-    none).
+    none); and for those that may be of something else, as any JSON or text, the others in the same language.
 
     Of two in one language, all that is said goes before lines of a foreign language alone (`forced`), and then the
-    format that comes first in `PARSERS`. A file that is named like a video is that video's alone.
+    format that comes first in `PARSERS`. A file that is named like a video is that video's alone. What may be of
+    anything does not stand in the way of captions with a language in their name.
     """
     suffixes = {suffix: place for place, suffix in enumerate(captions.PARSERS)}
     stems = {file.rpartition(".")[0] for file in files if Path(file).suffix.lower() in listing.VIDEOS}
@@ -221,9 +223,19 @@ def _caption_files(files: Sequence[str]) -> dict[str, dict[str, str]]:
             tag = ""
         ranked.append(("forced" in marks, bool(marks), place, file, stem, tag))
     beside: dict[str, dict[str, str]] = defaultdict(dict)
+    spares: dict[str, list[str]] = {}
     for *_, file, stem, tag in sorted(ranked):
-        beside[stem].setdefault(tag, file)
-    return beside
+        taken = beside[stem].setdefault(tag, file)
+        if taken != file and _of_anything(taken):
+            spares.setdefault(taken, []).append(file)
+    for tracks_of in beside.values():
+        if _of_anything(tracks_of.get("", "")) and not all(map(_of_anything, tracks_of.values())):
+            del tracks_of[""]
+    return beside, spares
+
+
+def _of_anything(file: str) -> bool:
+    return Path(file).suffix.lower() in _OF_ANYTHING
 
 
 def _unmarked(whole: str) -> tuple[str, set[str]]:
