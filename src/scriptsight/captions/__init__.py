@@ -32,12 +32,13 @@ from scriptsight.captions import (
     webvtt,
 )
 from scriptsight.captions.by_content import parse_json, parse_xml
-from scriptsight.captions.script import CaptionError, Kind, NotCaptions, NotRead, Script
+from scriptsight.captions.script import NOTHING, CaptionError, Kind, Known, NotCaptions, NotRead, Script
 from scriptsight.catalogue import Cue, Word
 
 __all__ = [
     "PARSERS",
     "CaptionError",
+    "Known",
     "NotCaptions",
     "NotRead",
     "Script",
@@ -66,11 +67,7 @@ def _not_read(data: bytes) -> Script:
     Raises:
         ValueError: always.
     """
-    raise _Unread
-
-
-class _Unread(ValueError):
-    """No parser is there for this suffix, and the content is not that of another."""
+    raise ValueError("there is no parser for it")
 
 
 # By suffix, for content that says nothing; where a video has several, the first is taken. A parser raises ValueError
@@ -96,8 +93,8 @@ PARSERS: dict[str, Parser] = {
     ".xml": parse_xml,
     ".json": parse_json,
     ".jsonl": parse_json,
-    ".csv": tables.parse_csv,
-    ".tsv": tables.parse_tsv,
+    ".csv": lambda data: tables.parse(data, ".csv"),
+    ".tsv": lambda data: tables.parse(data, ".tsv"),
     ".txt": stamped.parse,
     **{suffix: _not_read for suffix in _NOT_READ},
 }
@@ -124,19 +121,12 @@ _SAMI = re.compile(r"<(?:sami|sync\b[^>]{0,200}\bstart)", re.IGNORECASE)
 _XML = re.compile(r"<(?:\?xml|!DOCTYPE (?!html)|(?:\w{1,20}:)?(?:tt|transcript|timedtext)[\s>])", re.IGNORECASE)
 _CLOCK = r"-?(?:\d{1,9}[ ]?:[ ]?){1,2}\d{1,3}(?:[ ]?[.,:,][ ]?\d{0,9})?"  # noqa: RUF001
 _ARROW = re.compile(rf"^[ \t]*{_CLOCK}[ \t]*(?:-{{1,3}}[ ]?-?>|[—–→])[ \t>]*{_CLOCK}", re.M)  # noqa: RUF001
-_COMMA = re.compile(rf"^{subviewer.TIMING.pattern}\r*$", re.M | re.ASCII)
+_COMMA = re.compile(rf"^{subviewer.TIMING.pattern}$", re.M | re.ASCII)
 _LYRICS = re.compile(rf"^{lyrics.STAMP.pattern}", re.M | re.ASCII)
 _HEAD = 4096  # characters in which a format shows
 
 
-def parse(
-    data: bytes,
-    name: str,
-    *,
-    encoding: str | None = None,
-    fps: float | None = None,
-    language: str | None = None,
-) -> Script:
+def parse(data: bytes, name: str, *, encoding: str | None = None, known: Known = NOTHING) -> Script:
     """The script in the bytes of a caption file called `name`, in whatever format they are.
 
     Texts are without the format's mark-up, with one space between words; entries without text are left out, and
@@ -144,8 +134,7 @@ def parse(
 
     Args:
         encoding: of the text where neither its mark nor UTF-8 says it; None is found out.
-        fps: frames a second of the video, for a format that counts frames.
-        language: the one wanted of a file that has several.
+        known: of its video, for what the file leaves open.
 
     Raises:
         NotCaptions: a JSON, XML, table or text of something else.
@@ -160,16 +149,17 @@ def parse(
             raise CaptionError(f"{name} is {meaning}.")
     try:
         decoded = decoding.read(data, encoding)
-        parser = _by_content(decoded.text, fps, language) or PARSERS[suffix]
-        script = parser(decoded.text.encode())
+        text = decoding.with_plain_ends(decoded.text)
+        parser = _by_content(text, suffix, known) or PARSERS[suffix]
+        script = parser(text.encode())
         if decoded.guessed and script.dropped and not script.cues:
             raise ValueError("none of its times can be read; its encoding is not known either")
     except NotCaptions as error:
         raise NotCaptions(f"{name}: {error}") from error
-    except _Unread:
-        raise NotRead(f"{name} is {_NOT_READ[suffix]}, which is not read here: convert it to SubRip or WebVTT.") from None
     except (ValueError, LookupError) as error:
-        raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
+        if suffix not in _NOT_READ:
+            raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
+        raise NotRead(f"{name} is {_NOT_READ[suffix]}, which is not read here: convert it to SubRip or WebVTT.") from None
     named = _KIND.search(PurePath(name).stem)
     if script.kind == "captions" and named:
         kinds: dict[str, Kind] = {"chapters": "chapters", "metadata": "metadata"}
@@ -178,26 +168,28 @@ def parse(
     return replace(script, cues=ordered(script.cues), doubts=doubts, legacy=decoded.legacy)
 
 
-def _by_content(text: str, fps: float | None, language: str | None) -> Parser | None:
-    """The parser for a text that shows its format, None where it does not."""
-    head = text[:_HEAD].lstrip("\ufeff \t\r\n")
+def _by_content(text: str, suffix: str, known: Known) -> Parser | None:
+    """The parser for a text that shows its format; None where only the suffix says it."""
+    head = text[:_HEAD].lstrip("\ufeff \t\n")
     first = head.partition("\n")[0]
     if len(_CONTROL.findall(head)) > 0.1 * len(head) > 0:
         raise ValueError("it is no text: a tenth of it are control characters")
     if _SIGNATURE.match(head):
-        return lambda data: webvtt.parse(data.lstrip(b" \t\r\n"))
+        return lambda data: webvtt.parse(data.lstrip(b" \t\n"))
     if head.startswith("<"):
         if _SAMI.search(head):
-            return lambda data: sami.parse(data, language)
-        return (lambda data: parse_xml(data, language)) if _XML.match(head) else None
+            return lambda data: sami.parse(data, known.language)
+        return (lambda data: parse_xml(data, known)) if _XML.match(head) else None
     if microdvd.FRAMES.match(first):
-        return lambda data: microdvd.parse_frames(data, fps)
+        return lambda data: microdvd.parse_frames(data, known.fps)
     if microdvd.TENTHS.match(first):
         return microdvd.parse_tenths
     if _SUBSTATION.search(head):
         return substation.parse
     if head.startswith(("{", "[")) and not _LYRICS.match(head) and re.match(r"[{\[]\s*[\"{\[\]}\d-]", head):
-        return parse_json
+        return lambda data: parse_json(data, known)
+    if suffix in (".csv", ".tsv"):
+        return lambda data: tables.parse(data, suffix, known)
     return _by_lines(text, head)
 
 

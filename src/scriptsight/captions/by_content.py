@@ -8,7 +8,7 @@ from typing import Any
 
 from scriptsight.captions import records, services, spoken, ttml, youtube
 from scriptsight.captions.decoding import decode
-from scriptsight.captions.script import NotCaptions, Script
+from scriptsight.captions.script import NOTHING, Known, NotCaptions, Script
 from scriptsight.errors import needs
 
 with needs("data", "Reading captions"):
@@ -17,7 +17,7 @@ with needs("data", "Reading captions"):
 _BETWEEN = re.compile(r"[\s,\x1e]*")  # values of a list of lines
 
 
-def parse_json(data: bytes) -> Script:
+def parse_json(data: bytes, known: Known = NOTHING) -> Script:
     """json3, YT-Temporal, one video of HowTo100M, and what `services` reads: nearly all that has times and texts.
 
     Several values one after the other, a line each or not, are a list.
@@ -37,9 +37,9 @@ def parse_json(data: bytes) -> Script:
             return records.yt_temporal(value)
         if {"start", "end", "text"} <= value.keys() and isinstance(value["text"], list):
             return records.howto100m(value)
-    if (found := services.entries(value)) is not None:
-        return spoken.script(found)
-    if value == [] or any(value.get(name) == [] for name in services.SPOKEN if isinstance(value, dict)):
+    if (found := services.entries(value, known.language)) is not None:
+        return spoken.script(found, known)
+    if value == [] or (isinstance(value, dict) and any(value.get(name) == [] for name in services.SPOKEN)):
         return Script([], 0)
     names = ", ".join(sorted(map(str, value))[:12]) if isinstance(value, dict) else ""
     raise NotCaptions(f"this JSON holds no captions in a form that is read here{names and ': it has ' + names}")
@@ -60,9 +60,9 @@ def _values(text: str) -> Any:
     return found
 
 
-def parse_xml(data: bytes, wanted: str | None = None) -> Script:
+def parse_xml(data: bytes, known: Known = NOTHING) -> Script:
     """TTML, and YouTube's srv1, srv2 and srv3. Document types are refused, so that no entity is ever resolved. Of
-    several languages the `wanted` one is read.
+    several languages the one that is wanted is read.
 
     Raises:
         NotCaptions: it is none of them.
@@ -91,7 +91,7 @@ def parse_xml(data: bytes, wanted: str | None = None) -> Script:
         raise ValueError("it has a document type, which captions do not need")
     name = root.tag.rpartition("}")[2]
     if name == "tt":
-        return ttml.parse(root, wanted)
+        return ttml.parse(root, known)
     if name == "transcript":
         return youtube.srv1(root)
     if name == "timedtext":

@@ -118,10 +118,16 @@ def decode(data: bytes, named: str | None = None) -> str:
 
 def lines(data: bytes) -> list[str]:
     """The lines of a caption file without their ends; NUL becomes U+FFFD, as WebVTT says."""
-    text = decode(data).replace("\0", "\ufffd")
-    if "\r\r\n" in text and text.count("\r\r\n") == text.count("\n"):  # a line end that was translated twice
+    return with_plain_ends(decode(data).replace("\0", "\ufffd")).split("\n")
+
+
+def with_plain_ends(text: str) -> str:
+    """A text whose lines end as those of Unix, whatever they ended in."""
+    if "\r" not in text:
+        return text
+    if "\r\r\n" in text and text.count("\r\r\n") == text.count("\n"):  # translated twice
         text = text.replace("\r\r\n", "\n")
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _unicode(data: bytes, encoding: str) -> Decoded:

@@ -68,7 +68,8 @@ _CLOCK = re.compile(r"(-?)(?:(\d{1,9}):)?(\d{1,9}):(\d{1,2})(?:[.,](\d{1,9}))?",
 _SUFFIXED = re.compile(r"(-?\d{1,15}(?:\.\d{1,15})?)\s*(s|secs?|seconds|ms|us|ns)", re.ASCII | re.IGNORECASE)
 _ISO = re.compile(r"PT(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})(?:\.(\d{1,9}))?S)?", re.ASCII)
 _UNITS = {"ms": MILLISECOND, "us": MICROSECOND, "ns": NANOSECOND}
-_ARROW = re.compile(r"\s*(?:-->|->|–|—|-|,)\s*")  # noqa: RUF001
+_BETWEEN = ("-->", "->", "–", "—", " - ", "-", ",")  # start and end in one text  # noqa: RUF001
+_COMMA = re.compile(r"-?\d{1,9},\d{1,6}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def moment(value: Any) -> tuple[float, bool] | None:
     if not isinstance(value, str) or len(value) > 60:
         return None
     text = value.strip()
+    if _COMMA.fullmatch(text):
+        return float(text.replace(",", ".")), False
     if match := _CLOCK.fullmatch(text):
         return clock(*match.groups()[1:]) * (-1 if match[1] else 1), True  # type: ignore[arg-type]
     if match := _SUFFIXED.fullmatch(text):
@@ -177,7 +180,8 @@ def _pair(value: Any, unit: float) -> Span | None:
         found = span({plain(key): part for key, part in value.items() if not isinstance(part, dict)}, unit)
         return found if found.start is not None else None
     if isinstance(value, str):
-        value = _ARROW.split(value.strip(), maxsplit=1) if len(value) < 80 else []
+        sign = next((sign for sign in _BETWEEN if sign in value and len(value) < 80), None)
+        value = [part.strip() for part in value.split(sign, 1)] if sign else []
     if not isinstance(value, list) or len(value) != 2:
         return None
     start, end = moment(value[0]), moment(value[1])

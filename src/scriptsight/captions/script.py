@@ -43,6 +43,24 @@ class Script:
     resolved: bool = field(default=False, compare=False)  # how it was read, not what it says
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a caption file's video, for what the file leaves open.
+
+    Attributes:
+        fps: frames a second, for a format that counts frames.
+        seconds: its duration, for times in a unit that is not stated.
+        language: the one wanted of a file that has several.
+    """
+
+    fps: float | None = None
+    seconds: float | None = None
+    language: str | None = None
+
+
+NOTHING = Known()
+
+
 class CaptionError(InputError):
     """A caption file that can't be read; the message names it."""
 

@@ -8,12 +8,13 @@ ElevenLabs, NeMo, Gladia, TED, Bilibili, YouTube's pages and what else calls thi
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scriptsight.captions import fields
+from scriptsight.captions import fields, languages
 from scriptsight.captions.fields import MILLISECOND
 from scriptsight.captions.spoken import Entries, heard_words
 from scriptsight.captions.word_times import joined
@@ -27,6 +28,9 @@ UNSPOKEN |= {"intents", "speakerlabels", "summaries"}
 SPOKEN = {"segments", "captions", "cues", "subtitles", "transcript", "transcription", "utterances", "chunks", "words"}
 SPOKEN |= {"sentences", "transcripts", "snippets", "phrases", "recognizedphrases", "monologues", "paragraphs"}
 OF_A_VIDEO = {"webpageurl", "extractor", "extractorkey", "ytmetadict", "uploaddate", "formats"}  # an info.json
+TIME_LIKE = re.compile("start|begin|end|stop|finish|time|offset|onset|dur|ts$|^t_?in|^t_?out|^from|^to$")
+NO_SPEECH = re.compile("label|class|categ|name|title|action|id$|ur[il]|path|file|tag|date|author|user|query")
+DATE = 1e8  # seconds: more is no time in a video
 DEEP = 12
 LARGEST_TIME = 1e14  # of a plain number, in whatever unit
 ALIKE = 0.5  # of the words of a list are in another that says the same
@@ -48,8 +52,9 @@ class _List:
         return self.words.total()
 
 
-def entries(value: Any) -> Entries | None:
-    """The entries of a JSON, None if there is nothing like captions in it.
+def entries(value: Any, wanted: str | None = None) -> Entries | None:
+    """The entries of a JSON, None if there is nothing like captions in it; of lists in several languages those in the
+    one that is wanted.
 
     Raises:
         ValueError: something in it looks like captions and is not understood; the message has the names found.
@@ -57,7 +62,7 @@ def entries(value: Any) -> Entries | None:
     for service in (_tuples, _deepgram, _with_items, _alternatives, _azure, _rev, _assemblyai):
         if (found := service(value)) is not None:
             return found
-    return _found(value)
+    return _found(_rows_of_columns(value) or value, wanted)
 
 
 # ------------------------------------------------------------------------------------------- by their nesting
@@ -71,13 +76,10 @@ def _tuples(value: Any) -> Entries | None:
         return None
     items = []
     for row in listed:
-        place = next((i for i, part in enumerate(row) if isinstance(part, str) and fields.moment(part) is None), 0)
-        if place >= 2:
-            inner = [part for part in row[place + 1 :] if isinstance(part, list) and heard_words(part, 1.0)]
-            items.append({"start": row[place - 2], "end": row[place - 1], "text": row[place], "words": inner[:1]})
-            items[-1]["words"] = inner[0] if inner else []
-        else:
-            items.append({"text": " ".join(part for part in row if isinstance(part, str))})
+        place = next(i for i, part in enumerate(row) if i >= 2 and isinstance(part, str))
+        inner = [part for part in row[place + 1 :] if isinstance(part, list) and heard_words(part, 1.0)]
+        times = {"start": row[place - 2], "end": row[place - 1]}
+        items.append(times | {"text": row[place], "words": inner[0] if inner else []})
     return Entries(items)
 
 
@@ -86,7 +88,7 @@ def _rows(value: Any) -> bool:
         isinstance(value, list)
         and bool(value)
         and all(isinstance(row, list) and len(row) >= 3 for row in value)
-        and all(any(isinstance(part, str) and fields.moment(part) is None for part in row[2:]) for row in value)
+        and all(any(isinstance(part, str) for part in row[2:]) for row in value)
     )
 
 
@@ -230,7 +232,24 @@ def _assemblyai(value: Any) -> Entries | None:
 # ------------------------------------------------------------------------------------------- by their names
 
 
-def _found(value: Any) -> Entries | None:
+def _rows_of_columns(value: Any) -> list[dict[str, Any]] | None:
+    """The entries of lists side by side, as {"starts": [...], "texts": [...]}, or of columns as pandas writes them."""
+    columns = {
+        fields.plain(key).removesuffix("s"): list(column.values()) if isinstance(column, dict) else column
+        for key, column in _dict(value).items()
+        if isinstance(column, list | dict) and column
+    }
+    texts = next((columns[name] for name in fields.TEXTS if name in columns), None)
+    times = {name for name in columns if name in fields.STARTS or name in fields.PAIRS}
+    if texts is None or not times or not all(isinstance(text, str) for text in texts):
+        return None
+    if any(len(column) != len(texts) for name, column in columns.items() if name in {*times, *fields.ENDS}):
+        return None
+    alike = {name: column for name, column in columns.items() if len(column) == len(texts)}
+    return [dict(zip(alike, row, strict=True)) for row in zip(*alike.values(), strict=True)]
+
+
+def _found(value: Any, wanted: str | None) -> Entries | None:
     """The list whose entries say most; of equal ones that of whole entries, and words that stand apart."""
     if isinstance(value, dict) and OF_A_VIDEO & {fields.plain(key) for key in value}:
         return None
@@ -238,17 +257,25 @@ def _found(value: Any) -> Entries | None:
     if not lists:
         _refuse(value)
         return None
-    most = max(one.size for one in lists)
-    saying_all = [one for one in lists if one.size >= 0.9 * most]
+    fitting = [one for one in lists if wanted and languages.fits(_last(one), wanted)]
+    most = max(one.size for one in fitting or lists)
+    saying_all = [one for one in fitting or lists if one.size >= 0.9 * most]
     best = max(saying_all, key=lambda one: (one.mean >= 1.5, one.timed_words, -one.mean))
     apart = max((one for one in lists if one.mean < 1.5 and one is not best), key=lambda one: one.size, default=None)
-    unread = [one for one in lists if one is not best and _alike(one, best) < ALIKE]
+    unread = [] if fitting else [one for one in lists if one is not best and _alike(one, best) < ALIKE]
     doubts = tuple(f"{one.path} in it says something else than {best.path}, which was read" for one in unread[:3])
     use_apart = apart is not None and not best.timed_words and _alike(apart, best) >= ALIKE and best.mean >= 1.5
     text = _dict(value).get("text")
     if best.mean < 1.5 and isinstance(text, str) and len(text.split()) > 1.2 * best.size + 5:
         doubts += (f"{best.path} in it has only {best.size} of the {len(text.split())} words of its text",)
+    if best.mean < 1.5 and fields.plain(_last(best)) in fields.WORDS:
+        return Entries((), best.items, None, _language(value), doubts)
     return Entries(best.items, apart.items if use_apart and apart else (), None, _language(value), doubts)
+
+
+def _last(one: _List) -> str:
+    """What a list is called."""
+    return one.path.rpartition(".")[2]
 
 
 def _lists(value: Any, path: str = "", depth: int = 0) -> Iterator[_List]:
@@ -258,6 +285,11 @@ def _lists(value: Any, path: str = "", depth: int = 0) -> Iterator[_List]:
     if isinstance(value, dict):
         if {"start", "text"} <= value.keys() and depth == 0:
             yield from _lists([value], path, depth + 1)
+        if len(value) > 1 and all(isinstance(inner, dict) for inner in value.values()):
+            found = _list(list(value.values()), path or "the table")
+            if found is not None:
+                yield found
+                return
         for key, inner in value.items():
             if fields.plain(key) not in UNSPOKEN or (fields.plain(key) == "subtitles" and depth == 0):
                 yield from _lists(inner, f"{path}.{key}" if path else str(key), depth + 1)
@@ -318,25 +350,26 @@ def _refuse(value: Any) -> None:
         ValueError: it does.
     """
     top = _dict(value)
-    if top and {fields.plain(key) for key in top} <= TEXT_ALONE and any(
-        isinstance(top.get(name), str) and top[name].strip() for name in ("text", "transcript")
-    ):
+    alone = {fields.plain(key) for key, inner in top.items() if inner not in ([], {}, None)} <= TEXT_ALONE
+    if alone and any(isinstance(top.get(name), str) and top[name].strip() for name in ("text", "transcript")):
         raise ValueError("it has a text without any times: write it with segments (verbose_json, or SRT)")
     for name, inner in [("", value), *_named(value)]:
         items = _dicts(inner)
         keys = sorted({str(key) for item in items[:100] for key in item})[:12]
-        spoken = fields.plain(name) in SPOKEN
-        if items and (spoken or _half_timed(items)):
+        if items and (fields.plain(name) in SPOKEN or 2 * sum(map(_like_captions, items[:100])) > len(items[:100])):
             where = f"the entries of {name}" if name else "its entries"
             raise ValueError(f"{where} have no text and times under names that are known here: {', '.join(keys)}")
 
 
-def _half_timed(items: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether entries have a start and an end, and sentences under some name."""
-    spans = [fields.span(fields.plainly(item), 1.0) for item in items[:100]]
-    sentences = [any(isinstance(part, str) and " " in part.strip() for part in item.values()) for item in items[:100]]
-    timed = sum(span.start is not None and span.end is not None for span in spans)
-    return 2 * timed > len(spans) and 2 * sum(sentences) > len(spans)
+def _like_captions(item: Mapping[str, Any]) -> bool:
+    """Whether an entry has a sentence under some name, and under another what looks like a time."""
+    names = fields.plainly(item)
+    times = (fields.moment(inner) for name, inner in names.items() if TIME_LIKE.search(name))
+    said = (
+        inner for name, inner in names.items() if isinstance(inner, str) and not NO_SPEECH.search(name)
+    )  # fmt: skip
+    timed = any(time is not None and time[0] < DATE for time in times)
+    return timed and any(len(text.split()) > 1 and fields.moment(text) is None for text in said)
 
 
 def _named(value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:

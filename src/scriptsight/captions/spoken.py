@@ -12,12 +12,13 @@ from typing import Any
 
 from scriptsight.captions import fields, languages
 from scriptsight.captions.fields import MICROSECOND, MILLISECOND, NANOSECOND, TICK
-from scriptsight.captions.script import UNSPACED, Script
+from scriptsight.captions.script import NOTHING, UNSPACED, Known, Script
 from scriptsight.captions.word_times import Heard, joined, sentences, timed, whole
 from scriptsight.catalogue import Cue
 
 # Letters a second: below nobody speaks so slowly, above nobody so fast; between them is what is common.
 SLOW, COMMON, FAST = 0.3, 13.0, 60.0
+SLOWER, SLOWEST = 0.2, 0.05  # below, numbers are in another unit: whole ones, and those with fractions
 LETTERS_OF_EVIDENCE = 6  # of an entry that says something about the pace
 SLOW_SPEECH = 5.0  # letters a second: what has no end takes at most so long, and a little more
 PAUSE_BEFORE_NEXT = 2.0  # seconds
@@ -60,7 +61,7 @@ class _Said:
     word: bool = False
 
 
-def script(entries: Entries) -> Script:
+def script(entries: Entries, known: Known = NOTHING) -> Script:
     """The cues of entries. Without a text they say their words; entries of a word each are made sentences. What has
     no end lasts until the next begins, or as long as slow speech takes.
 
@@ -68,7 +69,7 @@ def script(entries: Entries) -> Script:
     """
     unit, doubts = entries.unit, list(entries.doubts)
     if unit is None:
-        unit, doubt = _unit([*_read(entries.items, 1.0), *_read(entries.words, 1.0)])
+        unit, doubt = _unit([*_read(entries.items, 1.0), *_read(entries.words, 1.0)], known.seconds)
         doubts += [doubt] if doubt else []
     said = list(_read(entries.items, unit))
     apart = heard_words(list(entries.words), unit)
@@ -145,11 +146,12 @@ def heard_words(found: Any, unit: float) -> tuple[Heard, ...]:
 
 
 def _listed(one: list[Any], unit: float) -> tuple[fields.Span, str] | None:
-    texts = [part for part in one if isinstance(part, str) and fields.moment(part) is None]
-    numbers = [found for part in one if (found := fields.moment(part)) is not None]
-    if not texts or len(numbers) < 2:
+    place = 0 if one and isinstance(one[0], str) and len(one) > 2 and not isinstance(one[2], str) else 2
+    if len(one) < 3 or not isinstance(one[place], str):
         return None
-    return fields.span({"start": one[1 if one[0] == texts[0] else 0], "end": numbers[1][0]}, unit), texts[0]
+    start, end = one[1:3] if place == 0 else one[:2]
+    span = fields.span({"start": start, "end": end}, unit)
+    return None if span.start is None else (span, one[place])
 
 
 def _read(items: Iterable[Any], unit: float) -> Iterable[_Said]:
@@ -176,21 +178,23 @@ def _as_words(one: _Said) -> tuple[Heard, ...]:
     return one.words or (Heard(one.start, one.end, one.text.strip()),)
 
 
-def _unit(said: Iterable[_Said]) -> tuple[float, str | None]:
+def _unit(said: Iterable[_Said], duration: float | None) -> tuple[float, str | None]:
     spans = [(one.start, one.end, one.text) for one in said if one.counted and one.start is not None]
-    return unit_of([(start, end, text) for start, end, text in spans if end is not None])
+    return unit_of([(start, end, text) for start, end, text in spans if end is not None], duration)
 
 
-def unit_of(spans: Sequence[tuple[float, float, str]]) -> tuple[float, str | None]:
+def unit_of(spans: Sequence[tuple[float, float, str]], duration: float | None) -> tuple[float, str | None]:
     """The unit of the plain numbers that (start, end, text) have, in seconds, and what is doubtful about it: seconds,
-    unless nobody speaks like that, and then the one that fits best."""
+    unless nobody speaks like that, and then the one that fits best; but seconds if they fit into the video's
+    `duration`, where that is known."""
     paces = [letters for span in spans if (letters := pace(*span)) is not None]
     if not paces or SLOW <= (usual := median(paces)) <= FAST * 5:
         return 1.0, None
     fitting = {name: usual / unit for name, unit in UNITS.items()}
     name = min(fitting, key=lambda name: abs(math.log(fitting[name] / COMMON)))
     whole_numbers = all(start == int(start) and end == int(end) for start, end, _ in spans)
-    if not whole_numbers or not SLOW * 5 <= fitting[name] <= FAST:
+    within = max(start for start, _, _ in spans) < duration if duration else usual > (SLOWER if whole_numbers else SLOWEST)
+    if within or not SLOW * 5 <= fitting[name] <= FAST:
         slow = "slowly" if usual < SLOW else "fast"
         return 1.0, f"its times were read as seconds, but nobody speaks as {slow} as {usual:.2g} letters a second"
     doubt = f"its times were read as {name}, which it does not say: as seconds they make {usual:.2g} letters a second"

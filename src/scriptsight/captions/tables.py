@@ -11,29 +11,22 @@ from typing import Any, Literal
 
 from scriptsight.captions import fields, spoken
 from scriptsight.captions.decoding import decode
-from scriptsight.captions.script import NotCaptions, Script
+from scriptsight.captions.script import NOTHING, Known, NotCaptions, Script
 from scriptsight.captions.spoken import Entries
 
 _DELIMITERS = ",;\t|"
 _FRAMES = re.compile(r"\d{1,3}:\d\d:\d\d[:;]\d{1,3}", re.ASCII)
 
 
-def parse_csv(data: bytes) -> Script:
-    """Columns of start, end (seconds or 00:00:01.000) and text, in any order and among others.
+def parse(data: bytes, suffix: str, known: Known = NOTHING) -> Script:
+    """Columns of start, end and text, in any order and among others, or without names in this order. Times are seconds
+    or clocks; whole numbers in a .tsv with Whisper's names are milliseconds.
 
     Raises:
         NotCaptions: they are none of these.
-        ValueError: it is no CSV, or it has times under names that are not known here.
+        ValueError: it is no table, or it has times under names that are not known here.
     """
-    return _script(data, ",")
-
-
-def parse_tsv(data: bytes) -> Script:
-    """The same, separated by tabs; whole numbers are milliseconds, as Whisper has them."""
-    return _script(data, "\t")
-
-
-def _script(data: bytes, usual: str) -> Script:
+    usual = "\t" if suffix == ".tsv" else ","
     text = decode(data).replace("\0", "\ufffd")
     first = text.lstrip("\ufeff\r\n").partition("\n")[0]
     delimiter = max(_DELIMITERS, key=lambda sign: (first.count(sign), sign == usual))
@@ -41,7 +34,7 @@ def _script(data: bytes, usual: str) -> Script:
     if not rows:
         return Script([], 0)
     if _is_row(list(rows[0])):
-        return _without_names(text, delimiter)
+        return _without_names(text, delimiter, known)
     names = {fields.plain(name): name for name in rows[0] if isinstance(name, str)}
     starts, texts = (
         [name for name in names if name in known] for known in ({**fields.STARTS, "timestamp": None}, fields.TEXTS)
@@ -55,7 +48,7 @@ def _script(data: bytes, usual: str) -> Script:
     unit = None
     if usual == "\t" and delimiter == "\t" and starts[0] == "start" and all(_whole(row, names["start"]) for row in rows):
         unit = fields.MILLISECOND
-    return spoken.script(Entries([_item(row) for row in rows], unit=unit))
+    return spoken.script(Entries([_item(row) for row in rows], unit=unit), known)
 
 
 def _is_row(cells: list[Any]) -> bool:
@@ -64,14 +57,14 @@ def _is_row(cells: list[Any]) -> bool:
     return len(cells) >= 3 and len(times) == 2 and any(isinstance(cell, str) and " " in cell for cell in cells[2:])
 
 
-def _without_names(text: str, delimiter: str) -> Script:
+def _without_names(text: str, delimiter: str, known: Known) -> Script:
     """Start, end and text in columns without names."""
     rows = [[cell.strip() for cell in row] for row in _reader(text, delimiter) if any(map(str.strip, row))]
     if frames := next((row for row in rows if any(map(_FRAMES.fullmatch, row[:2]))), None):
         raise ValueError(f"its times count frames ({frames[0]}), and it does not say how many a second has: write seconds")
     items = [{"start": row[0], "end": row[1], "text": " ".join(row[2:])} for row in rows if len(row) >= 3]
     short = len(rows) - len(items)
-    found = spoken.script(Entries(items))
+    found = spoken.script(Entries(items), known)
     return replace(found, dropped=found.dropped + short)
 
 

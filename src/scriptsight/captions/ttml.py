@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 from scriptsight.captions import languages
-from scriptsight.captions.script import Piece, Script, clock, cue
+from scriptsight.captions.script import NOTHING, Known, Piece, Script, clock, cue
 from scriptsight.captions.spoken import unit_of
 from scriptsight.catalogue import Cue
 
@@ -32,23 +32,24 @@ class _Run:
     own: bool
 
 
-def parse(root: Any, wanted: str | None = None) -> Script:
+def parse(root: Any, known: Known = NOTHING) -> Script:
     """Cues of the paragraphs of a `tt` element (lxml). A paragraph without times whose spans have some is one cue a
     span. What is never shown, or for ever, has no readable times: it is dropped.
 
     Numbers without a unit are seconds, unless nobody speaks like that. Of versions in several languages that are shown
-    at the same times one is read, the one in the `wanted` language if there is one.
+    at the same times one is read, the one in the language that is wanted if there is one.
 
     Raises:
         ValueError: the frame or tick rate is no positive number.
     """
     document = _Document(root)
     found, dropped = _said(document)
-    unit, doubt = unit_of([(cue.start, cue.end, cue.text) for cue, _ in found]) if document.counted else (1.0, None)
+    spans = [(one.start, one.end, one.text) for one, _ in found]
+    unit, doubt = unit_of(spans, known.seconds) if document.counted else (1.0, None)
     if unit != 1.0:
         document.bare = unit
         found, dropped = _said(document)
-    taken, languages_doubt = _one_language(found, wanted)
+    taken, languages_doubt = _one_language(found, known.language)
     doubts = tuple(one for one in (doubt, languages_doubt) if one)
     cues = [one for one, language in found if taken is None or language == taken]
     return Script(cues, dropped, taken or root.get(_LANG) or None, doubts=doubts, resolved=True)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from scriptsight.params.base import Count, Section, Seed, Share, Split
+
+
+def _encoding(name: str) -> str:
+    try:
+        known = codecs.lookup(name)
+    except LookupError:
+        known = None
+    if known is None or not getattr(known, "_is_text_encoding", True):
+        raise ValueError(f"{name!r} is no encoding of text: name one as cp1251, gbk or shift_jis")
+    return name
+
+
+Encoding = Annotated[str, AfterValidator(_encoding)]
 
 
 class WorldVideos(Section):
@@ -50,6 +64,7 @@ class FolderCollection(Shares):
     path: str  # a folder, or an fsspec address such as s3://bucket/talks
     pattern: str = "**/*"  # which files below `path` are videos; those with a video's suffix are taken
     language: str | None = None  # of captions, where a video has several: clip.en.vtt, an embedded track
+    encoding: Encoding | None = None  # of caption files that are not in Unicode: cp1251, gbk; null finds it out
     labels: str | None = None  # a CSV in the folder with a column `video` (file name) and a label
     label_column: str = "label"
     captions: str | None = None  # a CSV in the folder with columns `video` and `caption` and/or `title`
@@ -192,6 +207,7 @@ class WebDatasetCollection(Shares):
     kind: Literal["webdataset"]
     path: str  # the folder of the archives
     languages: tuple[str, ...] = Field(default=(), strict=False)  # of captions, the preferred first
+    encoding: Encoding | None = None  # of caption files that are not in Unicode: cp1251, gbk; null finds it out
     splits: Literal["hash"] | dict[str, Split] = "hash"  # a table: archive name pattern -> split, first match counts
 
 
@@ -201,6 +217,7 @@ class YtDlpCollection(Shares):
     kind: Literal["yt_dlp"]
     path: str
     languages: tuple[str, ...] = Field(default=(), strict=False)  # of captions, the preferred first
+    encoding: Encoding | None = None  # of caption files that are not in Unicode: cp1251, gbk; null finds it out
     description: bool = False  # take the video's description as its caption
 
 
