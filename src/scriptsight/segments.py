@@ -34,6 +34,8 @@ SCHEMA = pa.schema(
         ("title", pa.string()),
         ("captions", pa.list_(pa.string())),
         ("label", pa.string()),
+        ("recording", pa.string()),  # what the video was cut from, as in the catalogue; null: not known
+        ("file_digest", pa.string()),  # SHA-256 of the video's file
     ]
 )
 SPLITS = ("train", "val", "test")
@@ -62,6 +64,8 @@ class Segment:
     title: str | None
     captions: tuple[str, ...]
     label: str | None
+    recording: str | None = None
+    file_digest: str | None = None
 
     def decode(self, indices: Sequence[int]) -> np.ndarray:
         """Decode the frames at `indices` -> uint8 [M, H, W, 3], RGB.
@@ -117,6 +121,8 @@ class Segments:
                     self._batches += [reader.get_batch(i) for i in range(reader.num_record_batches)]
             except pa.ArrowInvalid as error:
                 raise InputError(f"The shard {path} is damaged ({error}): run the segment stage again.") from error
+        if any(name not in batch.schema.names for batch in self._batches[:1] for name in SCHEMA.names):
+            raise InputError(f"{self.paths[0]} was written by an older version: run the segment stage again.")
         self._ends = np.cumsum([batch.num_rows for batch in self._batches])
 
     def __getstate__(self) -> list[Path]:

@@ -155,7 +155,7 @@ def plan(lists: Mapping[str, Listed], folder: Path) -> Plan:
 
 
 def _line(name: str, entry: Entry) -> bytes:
-    stamps = tuple(parts.stamp(uri) for uri in (entry.uri, entry.script) if uri is not None)
+    stamps = tuple(parts.stamp(uri) for uri in describe.addresses(entry))
     return _ITEM.dump_json(_Item(name, stamps, entry))
 
 
