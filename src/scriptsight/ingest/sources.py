@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 
 from scriptsight.catalogue import Cue, Reject
 
-
 # Of a caption file: the reason of a row that refuses no video, and that counts as none.
 NOT_USED = "captions not used"
 
@@ -113,7 +112,9 @@ class Listed:
 
     def videos(self) -> int:
         """How many videos the source names, those that it refuses itself among them."""
-        refused = f"SELECT count(*) FROM rejects WHERE uri NOT IN (SELECT uri FROM entries) AND reason != '{NOT_USED}'"  # noqa: S608
+        refused = (
+            f"SELECT count(*) FROM rejects WHERE uri NOT IN (SELECT uri FROM entries) AND reason != '{NOT_USED}'"  # noqa: S608
+        )
         return sum(self._database.execute(query).fetchone()[0] for query in ("SELECT count(*) FROM entries", refused))
 
     def rejects(self) -> Iterator[Reject]:

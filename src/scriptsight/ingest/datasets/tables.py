@@ -64,7 +64,9 @@ def opened(path: str, shape: str, mode: str = "rt") -> Iterator[IO[Any]]:
             yield _as_text(file, path, shape) if "t" in mode else file
     except UnicodeError as error:
         remedy = "Save it as UTF-8 (in Excel: CSV UTF-8)"
-        raise InputError(f"{path} can't be read: it is not UTF-8 ({error}). {remedy}. It should be {shape}.") from None
+        raise InputError(
+            f"{path} can't be read: it is not UTF-8 ({error}). {remedy}. It should be {shape}."
+        ) from None
     except (csv.Error, ijson.JSONError) as error:
         raise InputError(f"{path} can't be read: {error}. It should be {shape}, in UTF-8.") from None
     except OSError as error:
@@ -116,7 +118,9 @@ def rows(
             where = f"{path}:{number}"
             extra = [cell for cell in cells[len(header) :] if cell.strip()]
             if extra or (len(cells) < len(header) and not optional):
-                detail = f"{len(header)} columns are needed, and it has {len(cells)}; is a delimiter in it not quoted?"
+                detail = (
+                    f"{len(header)} columns are needed, and it has {len(cells)}; is a delimiter in it not quoted?"
+                )
                 yield Reject(name, where, BAD_ROW, detail)
                 continue
             row = {column: cell.strip() for column, cell in zip_longest(header, cells[: len(header)], fillvalue="")}

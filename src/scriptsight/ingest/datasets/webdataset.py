@@ -16,7 +16,7 @@ params.yaml:
 
 An id is the archive's name and the key. Only headers and the small members are read; the video's address is
 `tar://MEMBER::ARCHIVE`. Archives must be plain .tar: nothing can be found inside a compressed one without reading it
-all.
+all. One of another kind (`.tar.gz`, `.zip`, ...) is a row of the rejects that says how to unpack it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,31 @@ from typing import Any
 
 import fsspec
 
-from scriptsight import captions
 from scriptsight.catalogue import Cue, Reject
-from scriptsight.ingest.datasets import tracks
+from scriptsight.ingest.datasets import pairing, recordings, tracks
 from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble
 from scriptsight.ingest.datasets.listing import IMAGES, VIDEOS, Listing, unsafe
+from scriptsight.ingest.datasets.pairing import Paired, Pairs
 from scriptsight.ingest.datasets.splits import by_pattern, by_share
-from scriptsight.ingest.sources import Entry, Listed
+from scriptsight.ingest.sources import NOT_USED, Entry, Listed
 from scriptsight.params.collections import WebDatasetCollection
 
 BLOCK = 256 << 10  # bytes a request asks for: enough for a header and small members, little of the videos between
+OTHER_ARCHIVE = "archive that is no plain .tar"  # the reason of a reject: nothing in it is read
+_UNPACK = {  # what makes a plain .tar of an archive that ends so
+    ".bz2": "bunzip2",
+    ".gz": "gunzip",
+    ".lz4": "unlz4",
+    ".lzma": "unlzma",
+    ".tbz": "bunzip2",
+    ".tbz2": "bunzip2",
+    ".tgz": "gunzip",
+    ".txz": "unxz",
+    ".tzst": "unzstd",
+    ".xz": "unxz",
+    ".zst": "unzstd",
+}
+_OF_SEVERAL_FILES = frozenset({".7z", ".rar", ".tbz", ".tbz2", ".tgz", ".txz", ".tzst", ".zip"})
 LARGEST_TEXT = 16 << 20  # bytes of a .txt or .json
 
 _Sample = dict[str, tarfile.TarInfo]  # what stands after the key's first dot, in lower case -> member
@@ -47,15 +62,19 @@ def entries(name: str, collection: WebDatasetCollection) -> Listed:
     """List the videos in the archives; see the module for the layout.
 
     Raises:
-        InputError: the folder is missing or holds no .tar.
+        InputError: the folder is missing or holds no archive.
     """
-    archives = Listing(collection.path, frozenset({".tar"}))
+    archives = Listing(collection.path, frozenset({".tar"}) | _OF_SEVERAL_FILES | frozenset(_UNPACK))
     return assemble(name, _claims(name, collection, archives), archives)
 
 
 def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> Iterator[Claim | Reject]:
     for relative in archives:
         archive = archives.address(relative)
+        if not relative.lower().endswith(".tar"):
+            if (remedy := _remedy(relative)) is not None:
+                yield Reject(name, archive, OTHER_ARCHIVE, remedy)
+            continue
         split = None
         if isinstance(collection.splits, dict):
             split = by_pattern(relative, collection.splits)
@@ -67,10 +86,24 @@ def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> I
             system, path = fsspec.core.url_to_fs(archive)
             with system.open(path, "rb", block_size=BLOCK) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 samples = _samples(tar)
+                pairs = _paired(samples)
                 for key in sorted(samples):
-                    yield from _claim(name, collection, tar, archive, relative, key, samples[key], split)
+                    if not all(pairing.is_caption_file(f".{ending}") for ending in samples[key]):
+                        yield from _claim(name, collection, tar, archive, relative, key, samples[key], split, pairs)
+                for member, why in pairs.unused.items():
+                    yield Reject(name, f"tar://{member}::{archive}", NOT_USED, why)
         except (tarfile.TarError, OSError, EOFError) as error:
             yield Reject(name, archive, "unreadable archive", str(error))
+
+
+def _remedy(relative: str) -> str | None:
+    """How to make a plain .tar of an archive that is none; None for a compressed file that is no archive."""
+    whole, _, last = relative.lower().rpartition(".")
+    if f".{last}" not in _OF_SEVERAL_FILES and not whole.endswith(".tar"):
+        return None
+    if (tool := _UNPACK.get(f".{last}")) is None:
+        return "unpack it, and pack its files again as a plain .tar (tar -cf NAME.tar FILES)"
+    return f"nothing in it can be found without reading it all: unpack it with {tool}, and let its name end in .tar"
 
 
 def _samples(tar: tarfile.TarFile) -> dict[str, _Sample]:
@@ -92,6 +125,7 @@ def _claim(
     key: str,
     sample: _Sample,
     split: str | None,
+    pairs: Pairs,
 ) -> Iterator[Claim | Reject]:
     where = f"{archive}#{key}"
     media = [suffix for suffix in sample if f".{suffix}" in VIDEOS | IMAGES]
@@ -111,43 +145,42 @@ def _claim(
     youtube = _mapping(meta.get("yt_meta_dict"))
     info = _mapping(youtube.get("info"))
     own = _string(info.get("language"))
-    scripts = _scripts(sample)
+    scripts = pairs.of_videos.get(sample[media[0]].name, [])
     spoken = {} if scripts else _subtitles(youtube.get("subtitles"))
     # One choice for both: what is chosen is a member's name, or the language of the JSON's cues.
-    track, language, problem = tracks.choose(
-        scripts or {code: code for code in spoken}, collection.languages, own, manual=()
-    )
+    choice = tracks.of_files(scripts or [Paired(code, code) for code in spoken], collection.languages, own)
     uri = f"tar://{sample[media[0]].name}::{archive}"
-    if problem:
-        yield Reject(name, uri, *problem)
-    looked_into = track is None and (problem is None or problem[0] == tracks.OTHER_LANGUAGES)
+    if choice.problem:
+        yield Reject(name, uri, *choice.problem)
+    files = [(f"tar://{member}::{archive}", language) for member, language in choice.files] if scripts else []
+    track, language = choice.files[0] if choice.files else (None, None)
     caption = caption or _string(meta.get("caption"))
     identity = f"{relative.removesuffix('.tar')}/{key}"
     entry = Entry(
         identity,
         split or by_share(identity, collection.val_share, collection.test_share),
         uri,
-        script=f"tar://{track}::{archive}" if scripts and track else None,
+        script=files[0][0] if files else None,
+        fallbacks=tuple(files[1:]),
         cues=spoken[track] if spoken and track is not None else None,
-        embedded=looked_into,
-        language=language or (collection.languages[0] if collection.languages and looked_into else own),
+        embedded=choice.looked_into,
+        language=language or (collection.languages[0] if collection.languages and choice.looked_into else own),
         title=_string(meta.get("title")) or _string(info.get("title")),
         captions=(caption,) if caption else (),
         label=label,
+        recording=recordings.of_url(meta.get("url")),
     )
     yield Claim(where, entry)
 
 
-def _scripts(sample: _Sample) -> dict[str, str]:
-    """Language code -> member; .json and .txt are the sample's own."""
-    found: dict[str, str] = {}
-    for parser in captions.PARSERS:
-        for suffix, member in sample.items():
-            language, dot, last = suffix.rpartition(".")
-            of_sample = last in ("json", "txt", "csv") or "." in language or unsafe(member.name)
-            if f".{last}" == parser and not of_sample:
-                found.setdefault(language if dot else "", member.name)
-    return found
+def _paired(samples: Mapping[str, _Sample]) -> Pairs:
+    """Which of an archive's members are captions of which; .json, .txt and tables are a sample's own."""
+    members = [
+        (f".{ending.rpartition('.')[2]}", member.name) for one in samples.values() for ending, member in one.items()
+    ]
+    own = pairing.OF_ANYTHING - {".xml"}
+    files = [name for ending, name in members if ending not in own and not unsafe(name)]
+    return pairing.pair(files, [name for ending, name in members if ending in VIDEOS | IMAGES])
 
 
 def _subtitles(value: Any) -> dict[str, tuple[Cue, ...]]:
