@@ -463,6 +463,7 @@ def test_yt_dlp(tmp_path: Path) -> None:
     assert (found["a1"].title, found["a1"].captions) == ("A [a1] it is", ())
     assert sorted(rejects) == [
         ("ambiguous video", f"{tmp_path}/two.info.json"),
+        ("captions not used", f"{tmp_path}/C. x.vtt"),
         ("missing video", f"{tmp_path}/gone.info.json"),
         ("no info.json", f"{tmp_path}/B.webm"),
         ("no info.json", f"{tmp_path}/bare.mp4"),

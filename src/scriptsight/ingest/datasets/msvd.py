@@ -57,10 +57,8 @@ def _claims(name: str, collection: MsvdCollection) -> Iterator[Claim | Reject]:
                 yield Reject(name, where, "no captions", f"nothing is said of {key!r} in {collection.captions}")
                 continue
             youtube = re.sub(r"_\d+_\d+$", "", key)
-            recording = recordings.of("youtube", youtube)
-            entry = Entry(
-                key, with_val(split, youtube, collection.val_share), "", captions=captions, recording=recording
-            )
+            split_of, recording = with_val(split, youtube, collection.val_share), recordings.of("youtube", youtube)
+            entry = Entry(key, split_of, "", captions=captions, recording=recording)
             yield Claim(where, entry, (key,))
 
 

@@ -11,7 +11,7 @@ _PATHS = {"embed", "live", "shorts", "v"}  # youtube.com/shorts/ID
 
 
 def of(site: str, key: str) -> str:
-    """The recording that a site or a dataset calls `key`; the sites are `youtube` and those of yt-dlp's extractors."""
+    """The recording that a site (`youtube`, and what yt-dlp's extractors are called) or a dataset calls `key`."""
     return f"{site.lower()}/{key}"
 
 

@@ -32,15 +32,23 @@ class Choice:
 
 
 def of_files(
-    beside: Sequence[Paired], languages: Sequence[str], own: str | None = None, manual: Container[str] = ()
+    beside: Sequence[Paired],
+    languages: Sequence[str],
+    own: str | None = None,
+    manual: Container[str] = (),
+    *,
+    unnamed: bool = True,
 ) -> Choice:
     """Choose among the caption files of one video, the surest first, as `choose` does among languages.
 
     A file whose name says no language is tried first where no language is asked for, else after those that say one
     that is. Files whose suffix may mean anything are tried last.
+
+    Args:
+        unnamed: believe that a file whose name says no language is in the one that is asked for; else it is in none.
     """
-    named = [one for one in beside if one.language]
-    plain = [one for one in beside if not one.language]
+    named = [one for one in beside if one.language or not unnamed]
+    plain = [one for one in beside if one not in named]
     codes, problem = choose({one.language for one in named}, languages, own, manual)
     chosen = [one for code in codes for one in named if one.language == code]
     order = sorted([*chosen, *plain] if languages else [*plain, *chosen], key=lambda one: one.weak)

@@ -88,7 +88,7 @@ def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> I
                 samples = _samples(tar)
                 pairs = _paired(samples)
                 for key in sorted(samples):
-                    if not all(pairing.is_caption_file(f".{ending}") for ending in samples[key]):
+                    if not all(_is_script(ending) for ending in samples[key]):
                         yield from _claim(name, collection, tar, archive, relative, key, samples[key], split, pairs)
                 for member, why in pairs.unused.items():
                     yield Reject(name, f"tar://{member}::{archive}", NOT_USED, why)
@@ -148,7 +148,8 @@ def _claim(
     scripts = pairs.of_videos.get(sample[media[0]].name, [])
     spoken = {} if scripts else _subtitles(youtube.get("subtitles"))
     # One choice for both: what is chosen is a member's name, or the language of the JSON's cues.
-    choice = tracks.of_files(scripts or [Paired(code, code) for code in spoken], collection.languages, own)
+    beside = scripts or [Paired(code, code) for code in spoken]
+    choice = tracks.of_files(beside, collection.languages, own, unnamed=False)
     uri = f"tar://{sample[media[0]].name}::{archive}"
     if choice.problem:
         yield Reject(name, uri, *choice.problem)
@@ -173,14 +174,18 @@ def _claim(
     yield Claim(where, entry)
 
 
+def _is_script(ending: str) -> bool:
+    """Whether a member that ends so is captions; .json, .txt and tables are a sample's own."""
+    file = f".{ending}"
+    return pairing.is_caption_file(file) and pairing.suffix(file) not in pairing.OF_ANYTHING - {".xml"}
+
+
 def _paired(samples: Mapping[str, _Sample]) -> Pairs:
-    """Which of an archive's members are captions of which; .json, .txt and tables are a sample's own."""
-    members = [
-        (f".{ending.rpartition('.')[2]}", member.name) for one in samples.values() for ending, member in one.items()
-    ]
-    own = pairing.OF_ANYTHING - {".xml"}
-    files = [name for ending, name in members if ending not in own and not unsafe(name)]
-    return pairing.pair(files, [name for ending, name in members if ending in VIDEOS | IMAGES])
+    """Which of an archive's members are captions of which."""
+    members = [(ending, member.name) for one in samples.values() for ending, member in one.items()]
+    members = [(ending, name) for ending, name in members if not unsafe(name)]
+    videos = [name for ending, name in members if pairing.suffix(f".{ending}") in VIDEOS | IMAGES]
+    return pairing.pair([name for ending, name in members if _is_script(ending)], videos)
 
 
 def _subtitles(value: Any) -> dict[str, tuple[Cue, ...]]:

@@ -4,9 +4,8 @@ Layout (yt-dlp's documentation and files it wrote): `NAME.mp4` (or another suffi
 (--write-info-json) with id, title, description, language and `subtitles` (the languages of those made by hand), and
 `NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by --sub-format). The id is the video's,
 its title the title; the subtitles are those in the first of `languages` that there are, by hand before automatic
-(yt-dlp calls the spoken language's automatic ones `en-orig`). Without `languages` it is the video's own language. Where
-one can't be read the next is tried.
-A video without subtitle files in these languages is looked into for an embedded track (--embed-subs). In params.yaml:
+(yt-dlp calls the spoken language's automatic ones `en-orig`). Without `languages` it is the video's own language.
+Where one can't be read the next is tried. A video without subtitle files in these languages is looked into for an embedded track (--embed-subs). In params.yaml:
 
     lectures:
       kind: yt_dlp
@@ -98,7 +97,11 @@ def _claim(
     # The video's own JSON and description lie beside it, too, and yt-dlp writes no captions as such.
     scripts = [one for one in beside if not one.weak]
     choice = tracks.of_files(
-        scripts, collection.languages, _text(info, "language"), by_hand if isinstance(by_hand, dict) else ()
+        scripts,
+        collection.languages,
+        _text(info, "language"),
+        by_hand if isinstance(by_hand, dict) else (),
+        unnamed=False,
     )
     if choice.problem:
         yield Reject(name, uri, *choice.problem)
