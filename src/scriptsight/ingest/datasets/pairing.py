@@ -202,10 +202,13 @@ class _Places:
     def _by_folder(self, folder: str, above: str | None, base: str, weak: bool) -> tuple[list[str], Rest | None]:
         """The same where the folder says the video: it is named after it, or is the subtitles of the only one."""
         rest = None if weak else _rest(f" {base}", numbered=True)
-        parent, _, last = folder.rpartition("/")
-        for place in dict.fromkeys([parent, *([] if above is None else [above])]):
-            if folder and (named := self._at.get(folded(place), {}).get(folded(last))):
-                owners = _exact(named, last)
+        last = folder.rpartition("/")[2]
+        named_after = [(folder.rpartition("/")[0], last)]
+        if above is not None:
+            named_after += [(above, last), (above.rpartition("/")[0], above.rpartition("/")[2])]
+        for place, stem in named_after:
+            if stem and (named := self._at.get(folded(place), {}).get(folded(stem))):
+                owners = _exact(named, stem)
                 readings = [
                     found for stem, found in _readings(base, weak) if folded(stem) == folded(_stem(owners[0]))
                 ]
