@@ -158,6 +158,10 @@ class Segments:
         """One column over all rows as Python values; for the light ones (labels, ids, times)."""
         return [value for batch in self._batches for value in batch.column(name).to_pylist()]
 
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """Some columns over all rows, as Arrow has them."""
+        return pa.Table.from_batches([batch.select(list(names)) for batch in self._batches])
+
     def texts(self, kind: str) -> Iterator[str]:
         """All that is said in order of rows, a batch of them at a time: of kind "caption" or "title" the untimed
         texts, else the cues."""

@@ -644,7 +644,10 @@ def test_one_recording_has_one_name_in_all_collections(tmp_path: Path) -> None:
     videos = [{"video_id": "video0", "split": "test", "url": url}]
     msrvtt = dump(tmp_path / "m.json", {"videos": videos, "sentences": [{"video_id": "video0", "caption": "a"}]})
     said = {youtube: {"start": [0], "end": [1], "text": ["a"]}}
-    tar(tmp_path / "t/0.tar", {"a.mp4": b"", "a.json": json.dumps({"url": f"https://youtu.be/{youtube}?si=1"}).encode()})
+    tar(
+        tmp_path / "t/0.tar",
+        {"a.mp4": b"", "a.json": json.dumps({"url": f"https://youtu.be/{youtube}?si=1"}).encode()},
+    )
     train = {"train": write(tmp_path / "train.txt", f"{youtube}_5_15")}
     kinds: list[dict[str, Any]] = [
         {"kind": "kinetics", "annotations": {"train": row}},

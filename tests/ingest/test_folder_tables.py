@@ -20,7 +20,9 @@ CASES = Path(__file__).parents[1] / "field_cases/tables"
 
 def read(folder: Path, **keys: Any) -> tuple[dict[str, Entry], list[Reject]]:
     listed = READERS["folder"]("mine", FolderCollection(kind="folder", path=str(folder), **keys))
-    return {Path(entry.uri).relative_to(folder).as_posix(): entry for entry in listed.entries()}, list(listed.rejects())
+    return {Path(entry.uri).relative_to(folder).as_posix(): entry for entry in listed.entries()}, list(
+        listed.rejects()
+    )
 
 
 @pytest.fixture
