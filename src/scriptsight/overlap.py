@@ -58,8 +58,8 @@ class Overlap:
         if not self.found:
             return None
         return (
-            f"WARNING: {self.found:,} of the {self.measured:,} videos of {what} are among those that the model learned "
-            f"from (the same id: {self.same_id:,}, the same file: {self.same_file:,}, the same recording: "
+            f"WARNING: {self.found:,} of the {self.measured:,} videos of {what} are among those that the model "
+            f"learned from (the same id: {self.same_id:,}, the same file: {self.same_file:,}, the same recording: "
             f"{self.same_recording:,}), the first is {self.first}. Its figures say less than they seem: measure on "
             "videos that pretrain.collections does not train on."
         )
@@ -116,8 +116,8 @@ def known(folder: str | Path, reporter: Reporter) -> pa.Table | None:
     learned = read(folder)
     if learned is None:
         reporter.message(
-            f"The model in {folder} does not say what it learned from: measured videos among that would go unnoticed. "
-            "Run the pretrain stage again for a list."
+            f"The model in {folder} does not say what it learned from: measured videos among that would go "
+            "unnoticed. Run the pretrain stage again for a list."
         )
     return learned
 

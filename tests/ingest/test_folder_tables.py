@@ -124,8 +124,10 @@ def test_a_video_by_every_way_to_write_its_path(tmp_path: Path, monkeypatch: pyt
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     ways = {
-        "a b.mp4": ["a b.mp4", "a b", " ./a b.mp4 ", "a%20b.mp4", "A B.mp4", "talks/a b.mp4", f"{folder}/a b.mp4"]
-        + [f"file://{folder}/a%20b.mp4", "a b.avi"],
+        "a b.mp4": [
+            *("a b.mp4", "a b", " ./a b.mp4 ", "a%20b.mp4", "A B.mp4", "a b.avi"),
+            *("talks/a b.mp4", f"{folder}/a b.mp4", f"file://{folder}/a%20b.mp4"),
+        ],
         "deep/c.mp4": ["deep/c.mp4", "deep\\c.mp4", ".\\deep\\c.mp4", "c", "c.mkv", "talks\\deep\\c"],
         names[2]: [unicodedata.normalize("NFC", "été.mp4"), "Été"],
         "D.MP4": ["d.mp4", "D", "d"],

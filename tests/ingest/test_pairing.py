@@ -121,7 +121,7 @@ def test_files_of_every_kind_are_taken_by_their_very_name_and_last() -> None:
 def test_the_same_thing_twice_is_told_and_another_language_or_format_is_not() -> None:
     files = ["a.en.srt", "a_en.srt", "a.en.vtt", "a.de.srt", "a.en.sdh.srt", "a.chapters.vtt", "._a.srt"]
     found = pair(files, ["a.mp4"])
-    assert [one.file for one in found.of_videos["a.mp4"]][0] == "a.en.vtt"
+    assert found.of_videos["a.mp4"][0].file == "a.en.vtt"
     assert list(found.unused) == ["a_en.srt"] and "a.en.srt is read" in found.unused["a_en.srt"]
 
 

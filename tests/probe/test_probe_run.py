@@ -24,7 +24,7 @@ from tests import small
 COLOURS = {"red $1$": (220, 40, 40), "green": (40, 220, 40), "blue": (40, 40, 220)}
 SECTION = reading.read_yaml(small.PROJECT / "params.yaml")["probe"]
 FIVE = ["linear_top1", "knn_top1", "v2v_r1", "v2v_r5", "v2v_r10"]
-FLOORS = ["chance", "chances", "classes", "train", "test"]
+FLOORS = ["chance", "chances", "classes", "train", "test", "recordings"]
 
 
 def chosen(tests: dict[str, Any] | None = None, **keys: Any) -> ProbeParams:

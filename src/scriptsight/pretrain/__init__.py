@@ -115,6 +115,7 @@ def run(
                 overlap.write(folder, known)
             _write_metrics(outcome, overlapping, metrics)
             state.remove()
+            state.remove()
     return Result(outcome.val, outcome.speed)
 
 
