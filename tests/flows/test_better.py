@@ -150,7 +150,9 @@ def test_clips_of_one_recording_are_one_piece_of_evidence(tmp_path: Path) -> Non
     for name, hit in (("first", 0), ("second", 1)):
         (tmp_path / name).mkdir()
         rows = [
-            f"hmdb,hmdb_{fold},hmdb_{fold}/v{i}/0,sit,hmdb51/film {i // 5},{hit}" for fold in (1, 2) for i in range(40)
+            f"hmdb,hmdb_{fold},hmdb_{fold}/v{i}/0,sit,hmdb51/film {i // 5},{hit}"
+            for fold in (1, 2)
+            for i in range(40)
         ]
         (tmp_path / name / "outcomes.csv").write_text(header + "\n".join(rows) + "\n")
     first, second = (better.read(tmp_path / name, name) for name in ("first", "second"))
