@@ -1,8 +1,10 @@
+from itertools import product
+
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm
 
-from scriptsight.statistics import compare, interval
+from scriptsight.statistics import compare, interval, numbered
 
 
 def outcomes(hits: int, misses: int) -> np.ndarray:
@@ -89,3 +91,63 @@ def test_only_zeros_and_ones(bad: np.ndarray) -> None:
 def test_models_need_the_same_items() -> None:
     with pytest.raises(ValueError, match="same items"):
         compare(outcomes(1, 1), outcomes(2, 1))
+
+
+def test_items_of_groups_are_tested_by_flipping_the_signs_of_groups() -> None:
+    rng = np.random.default_rng(4)
+    owners = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 6, 6, 7])
+    for _ in range(20):
+        first, second = rng.integers(0, 2, (2, len(owners)))
+        sums = np.array([(second - first)[owners == group].sum() for group in range(8)])
+        ways = [abs((np.array(signs) * sums).sum()) >= abs(sums.sum()) for signs in product((-1, 1), repeat=8)]
+        found = compare(first, second, owners)
+        assert found.p_value == pytest.approx(np.mean(ways), abs=1e-12)
+        assert (found.items, found.groups) == (16, 8)
+
+
+def test_groups_of_one_item_change_nothing() -> None:
+    rng = np.random.default_rng(5)
+    first, second, alone = rng.random(300) < 0.5, rng.random(300) < 0.6, rng.permutation(300)
+    assert compare(first, second, alone) == compare(first, second)
+    assert interval(first, alone) == interval(first)
+
+
+def test_copies_of_items_make_no_difference_surer_and_no_test_sharper() -> None:
+    rng = np.random.default_rng(6)
+    first, second = rng.random(60) < 0.45, rng.random(60) < 0.6
+    single = compare(first, second)
+    owners = np.repeat(np.arange(60), 8)
+    copied = compare(np.repeat(first, 8), np.repeat(second, 8), owners)
+    assert copied.p_value == pytest.approx(single.p_value, rel=1e-9)
+    assert (copied.low, copied.high) == pytest.approx((single.low, single.high), abs=0.02)
+    assert compare(np.repeat(first, 8), np.repeat(second, 8)).p_value < single.p_value / 100
+    assert "480 items of 60 recordings" in str(copied) and "McNemar" not in str(copied)
+
+
+def test_the_test_of_groups_is_wrong_no_more_often_than_it_says() -> None:
+    rng = np.random.default_rng(7)
+    owners = np.repeat(np.arange(40), 10)
+    wrong = {"groups": 0, "items": 0}
+    for _ in range(200):  # each model is good at some recordings, and neither is better
+        skills = rng.beta(0.5, 0.5, (2, 40))
+        first, second = (rng.random(400) < skill[owners] for skill in skills)
+        wrong["groups"] += compare(first, second, owners).p_value < 0.05
+        wrong["items"] += compare(first, second).p_value < 0.05
+    assert wrong["groups"] <= 18  # 10 are expected, 18 are 2.6 standard deviations above
+    assert wrong["items"] > 60
+
+
+def test_a_long_test_of_groups_is_counted_too() -> None:
+    rng = np.random.default_rng(8)
+    owners = np.repeat(np.arange(20_000), 3)
+    first, second = rng.random(60_000) < 0.5, rng.random(60_000) < 0.5
+    sums = np.bincount(owners, weights=second.astype(float) - first)
+    normal = 2 * norm.sf(abs(sums.sum()) / np.sqrt((sums**2).sum()))
+    assert compare(first, second, owners).p_value == pytest.approx(normal, abs=0.01)
+
+
+def test_names_of_recordings_are_numbered_unless_they_say_nothing() -> None:
+    assert numbered(["a", "b", "c", "d", "e", "a"]).tolist() == [0, 1, 2, 3, 4, 0]  # type: ignore[union-attr]
+    assert numbered(["a", "b", "c", "d", "e", "f"]) is None  # each alone
+    assert numbered(["a", "b", "c", "d", "a", "b"]) is None  # four recordings say nothing of how they differ
+    assert numbered([]) is None

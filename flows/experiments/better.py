@@ -5,7 +5,8 @@ A model is named by its MLflow run (its id or the beginning of it), by a version
 nothing named holds the newest run that was measured against the champion.
 
 What is compared are the tables `outcomes.csv` of probe and retrieve: which items each model got right. Tables are
-joined item by item, and figures whose items are not the same are refused.
+joined item by item, and figures whose items are not the same are refused. Items of one recording, or of one video,
+are one piece of evidence.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ RECALLS = (1, 5, 10)
 PLOTS = Path("plots/better")
 _PROBE = ("test", "fold", "segment_id", "label")
 _RETRIEVE = ("direction", "query", "rank")
+_RECORDING = "recording"  # a column behind these, which tables of older versions lack; empty where it is not known
 
 Item = tuple[str, ...]
 Hits = dict[str, dict[Item, bool]]  # figure as metrics/*.json names it -> item -> whether the model is right
@@ -44,6 +46,7 @@ class Model:
 
     name: str
     figures: Hits
+    recordings: dict[Item, str] = field(default_factory=dict)  # of the items of which it is known
     run_id: str | None = None  # None: of a folder
     started: int = 0  # milliseconds since 1970, when its run began
 
@@ -128,9 +131,10 @@ def compare(first: Model, second: Model, metric: str) -> Answer:
         if one.keys() != other.keys():
             left_out[name] = _difference(one, other)
             continue
-        items = _independent(sorted(one))
+        items = sorted(one)
         hits = [np.array([figure[item] for item in items]) for figure in (one, other)]
-        compared[name] = statistics.compare(hits[0], hits[1])
+        sources = [_source(item, first.recordings | second.recordings) for item in items]
+        compared[name] = statistics.compare(hits[0], hits[1], np.unique(sources, return_inverse=True)[1])
     left_out |= {name: "only the second model has it" for name in second.figures if name not in first.figures}
     if metric in left_out:
         raise InputError(
@@ -142,19 +146,16 @@ def compare(first: Model, second: Model, metric: str) -> Answer:
     return Answer(first, second, metric, compared, p_values, left_out)
 
 
-def _independent(items: Sequence[Item]) -> list[Item]:
-    """Of several texts of one video, and of several labelled segments of one, the first: their outcomes are no
-    independent evidence, as the test supposes."""
-    first: dict[Item, Item] = {}
-    for item in items:
-        owner = item
-        if item[0] == "t2v" and len(item) == 2:
-            owner = item[0], item[1].rpartition("#")[0]
-        elif len(item) == len(_PROBE):
-            test, fold, segment_id, _ = item
-            owner = test, fold, segment_id.rpartition("/")[0]  # COLLECTION/VIDEO/INDEX
-        first.setdefault(owner, item)
-    return list(first.values())
+def _source(item: Item, recordings: Mapping[Item, str]) -> str:
+    """What an item was cut from: its recording, where that is not known its video.
+
+    Several texts of one video, several segments of it, and one clip that several folds test, are no independent
+    evidence.
+    """
+    if recording := recordings.get(item):
+        return f"recording {recording}"
+    segment_id = item[2] if len(item) == len(_PROBE) else item[1].partition("#")[0]
+    return f"video {segment_id.rpartition('/')[0].rpartition('/')[2]}"  # COLLECTION/VIDEO/INDEX
 
 
 def _difference(one: Mapping[Item, bool], other: Mapping[Item, bool]) -> str:
@@ -186,26 +187,34 @@ def read(folder: Path, name: str, run_id: str | None = None, started: int = 0) -
         InputError: there are none, or a table is damaged.
     """
     figures: Hits = {}
+    recordings: dict[Item, str] = {}
     for path in (folder / table for table in (*TABLES, "outcomes.csv")):
         if path.is_file():
-            figures |= _figures(path)
+            found, of_items = _figures(path)
+            figures, recordings = figures | found, recordings | of_items
     if not figures:
         raise InputError(f"{name} has no outcomes ({' or '.join(TABLES)}): run the stages probe and retrieve again.")
-    return Model(name, figures, run_id, started)
+    return Model(name, figures, recordings, run_id, started)
 
 
-def _figures(path: Path) -> Hits:
+def _figures(path: Path) -> tuple[Hits, dict[Item, str]]:
+    """The figures of a table, and the recordings of its items that are known."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    columns = tuple(rows[0]) if rows else ()
+    columns = tuple(name for name in rows[0] if name != _RECORDING) if rows else ()
     try:
         if columns == _RETRIEVE:
-            return _of_retrieve(rows)
+            return _of_retrieve(rows), _recordings(rows, lambda row: (row["direction"], row["query"]))
         if columns[: len(_PROBE)] == _PROBE:
-            return _of_probe(rows, columns[len(_PROBE) :])
+            known = _recordings(rows, lambda row: tuple(row[name] for name in _PROBE))
+            return _of_probe(rows, columns[len(_PROBE) :]), known
     except (ValueError, TypeError, AttributeError) as error:  # a cell that is no number, a line cut short
         raise InputError(f"{path} is damaged: {error}. Run the stage again that wrote it.") from error
     raise InputError(f"{path} is no table of outcomes: its columns are {', '.join(columns) or 'none'}.")
+
+
+def _recordings(rows: Sequence[Mapping[str, str]], item_of: Callable[[Mapping[str, str]], Item]) -> dict[Item, str]:
+    return {item_of(row): row[_RECORDING] for row in rows if row.get(_RECORDING)}
 
 
 def _of_retrieve(rows: Sequence[Mapping[str, str]]) -> Hits:
@@ -308,8 +317,11 @@ def forest(answer: Answer, path: Path) -> None:
         axes.get_yticklabels()[0].set_fontweight("bold")
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.xaxis.grid(True)
-        items = answer.compared[answer.metric].items
-        axes.set_xlabel(f"second - first, percentage points, with 95% interval ({items:,} items by {answer.metric})")
+        decisive = answer.compared[answer.metric]
+        of = "" if decisive.groups == decisive.items else f" of {decisive.groups:,} recordings"
+        axes.set_xlabel(
+            f"second - first, percentage points, with 95% interval ({decisive.items:,} items{of} by {answer.metric})"
+        )
         axes.set_title(
             f"first:   {one_line(answer.first.name, 90)}\nsecond: {one_line(answer.second.name, 90)}",
             fontsize=10,

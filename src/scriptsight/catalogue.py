@@ -47,6 +47,7 @@ VIDEOS = pa.schema(
         ("label", pa.string()),
         ("start", pa.float64()),  # seconds of the file between which this video lies; null: from its beginning,
         ("end", pa.float64()),  # to its end. All times of a video count from the beginning of its file.
+        ("recording", pa.string()),  # what it was cut from, named alike in all collections; null: not known
     ]
 )
 CUES = pa.schema(
@@ -121,6 +122,7 @@ class Video:
     label: str | None = None
     start: float | None = None
     end: float | None = None
+    recording: str | None = None
     cues: tuple[Cue, ...] = field(default=(), compare=False)
 
 

@@ -42,6 +42,8 @@ SCHEMA = pa.schema(
         ("title", pa.string()),
         ("captions", pa.list_(pa.string())),
         ("label", pa.string()),
+        ("recording", pa.string()),  # what the video was cut from, as in the catalogue; null: not known
+        ("file_digest", pa.string()),  # SHA-256 of the video's file
         ("frame_checks", pa.list_(pa.uint32())),  # CRC-32 of each frame
         ("check", pa.uint32()),  # CRC-32 of the batch in which the row lies, but for its frames; see `_content`
     ]
@@ -75,6 +77,8 @@ class Segment:
     title: str | None
     captions: tuple[str, ...]
     label: str | None
+    recording: str | None = None
+    file_digest: str | None = None
 
     def decode(self, indices: Sequence[int]) -> np.ndarray:
         """Decode the frames at `indices` -> uint8 [M, H, W, 3], RGB.
@@ -302,6 +306,10 @@ class Segments:
     def column(self, name: str) -> list[Any]:
         """One column over all rows as Python values; for the light ones (labels, ids, times)."""
         return [value for batch in self.batches() for value in batch.column(name).to_pylist()]
+
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """Some columns over all rows, as Arrow has them."""
+        return pa.Table.from_batches([batch.select(list(names)) for batch in self.batches()])
 
     def texts(self, kind: str) -> Iterator[str]:
         """All that is said in order of rows, a batch of them at a time: of kind "caption" or "title" the untimed

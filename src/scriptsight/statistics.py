@@ -1,13 +1,15 @@
 """How sure a figure is: intervals for shares of hits, and two models compared on the same items.
 
-Outcomes are 0 or 1, one an item: a clip classified rightly, a query whose answer is among the first k.
+Outcomes are 0 or 1, one an item: a clip classified rightly, a query whose answer is among the first k. Items of one
+recording (clips that were cut from one video, captions of one clip) are alike, so they are no independent evidence:
+what is redrawn, and what a test counts, are then recordings.
 The bootstrap is Efron's (1979) with percentile limits; resampling is seeded, so equal inputs give equal figures.
 An interval of outcomes that are all alike has no width: a bootstrap knows of no other outcome.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +20,15 @@ from scriptsight.errors import needs
 LEVEL = 0.95
 RESAMPLES = 2000
 SEED = 0
+LEAST_GROUPS = 5  # fewer say nothing of how groups differ
+LONGEST_CONVOLUTION = 200_000_000  # products; a second
 CHUNK = 4_000_000  # numbers drawn at a time: bounds memory
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Two models on the same items. `difference` is second - first, with its paired bootstrap interval."""
+    """Two models on the same items. `difference` is second - first, with its paired bootstrap interval; `groups` is
+    how many pieces of independent evidence the items are."""
 
     first: float  # share of hits
     second: float
@@ -32,18 +37,33 @@ class PairedComparison:
     high: float
     only_first: int  # items that the first alone gets right
     only_second: int
-    p_value: float  # McNemar's exact test, two-sided
+    p_value: float  # McNemar's exact test, two-sided, or its form for groups: see `compare`
     items: int
+    groups: int
 
     def __str__(self) -> str:
+        alone = self.groups == self.items
+        test = "McNemar's exact" if alone else "exact, by flipping the signs of recordings,"
         figures = (
-            f"{self.second:.1%} against {self.first:.1%} of {self.items:,} items: "
+            f"{self.second:.1%} against {self.first:.1%} of {self.items:,} items"
+            f"{'' if alone else f' of {self.groups:,} recordings'}: "
             f"{100 * self.difference:+.1f} points (95% interval {100 * self.low:+.1f} to {100 * self.high:+.1f}; "
-            f"McNemar's exact p = {self.p_value:.2g})"
+            f"{test} p = {self.p_value:.2g})"
         )
         if self.p_value >= 1 - LEVEL:
             return f"No difference is established: {figures}."
         return f"The second model is {'better' if self.difference > 0 else 'worse'}: {figures}."
+
+
+def numbered(names: Sequence[Hashable]) -> np.ndarray | None:
+    """Which items belong together, int64 [N], of the name of each one's recording; None where each stands alone.
+
+    None as well where there are fewer than `LEAST_GROUPS` recordings, or fewer than two items: from so few nothing
+    can be learned of how they differ, and the interval is that of the items.
+    """
+    places: dict[Hashable, int] = {}
+    numbers = np.array([places.setdefault(name, len(places)) for name in names], dtype=np.int64)
+    return numbers if LEAST_GROUPS <= len(places) < len(numbers) else None
 
 
 def interval(outcomes: np.ndarray, groups: np.ndarray | None = None, level: float = LEVEL) -> tuple[float, float]:
@@ -61,6 +81,7 @@ def interval(outcomes: np.ndarray, groups: np.ndarray | None = None, level: floa
         ValueError: no outcomes, or some that are neither 0 nor 1.
     """
     hits = _checked(outcomes)
+    groups = _several(groups)
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if groups is None:
         low, high = _scipy_stats().binom.ppf(tails, len(hits), hits.mean()) / len(hits)
@@ -77,9 +98,13 @@ def compare(
     Only the items on which they disagree tell. McNemar's test (1947) asks how likely so uneven a split of
     them is for a fair coin, exactly; the interval of the difference redraws items, both outcomes together.
 
+    Of items in groups it asks the same of groups: if neither model is better, the sum of a group's differences is as
+    likely to be of one sign as of the other. Of all ways to flip these signs (Fisher's randomisation), what share
+    gives so large a difference? With one item a group that is McNemar's test.
+
     Args:
         first, second: 0 or 1 (or bool), [N].
-        groups: as in `interval`, of which whole ones are redrawn; McNemar's test knows single items alone.
+        groups: as in `interval`, of which whole ones are redrawn and flipped.
 
     Raises:
         ValueError: no outcomes, others than 0 and 1, or not of the same items.
@@ -88,6 +113,7 @@ def compare(
     if one.shape != other.shape:
         raise ValueError(f"{len(one)} and {len(other)} outcomes: both models need the same items")
     n = len(one)
+    groups = _several(groups)
     only_first, only_second = int((one > other).sum()), int((other > one).sum())
     if groups is None:
         # Items fall into three kinds, first alone, second alone and alike: how often each is drawn is multinomial.
@@ -96,8 +122,13 @@ def compare(
         draws = (drawn[:, 1] - drawn[:, 0]) / n
     else:
         draws = _means_of_groups(other - one, groups)
+        sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=other - one).round().astype(np.int64)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     unlike = only_first + only_second
+    if groups is None:
+        p_value = float(_scipy_stats().binomtest(only_second, unlike).pvalue) if unlike else 1.0
+    else:
+        p_value = _flipped_signs(sums)
     return PairedComparison(
         first=float(one.mean()),
         second=float(other.mean()),
@@ -106,9 +137,39 @@ def compare(
         high=float(high),
         only_first=only_first,
         only_second=only_second,
-        p_value=float(_scipy_stats().binomtest(only_second, unlike).pvalue) if unlike else 1.0,
+        p_value=p_value,
         items=n,
+        groups=n if groups is None else len(sums),
     )
+
+
+def _several(groups: np.ndarray | None) -> np.ndarray | None:
+    """Groups, None where each item is one of its own."""
+    return None if groups is None or len(np.unique(groups)) == len(groups) else groups
+
+
+def _flipped_signs(sums: np.ndarray) -> float:
+    """The share of all 2^G ways to give signs to the absolute values of `sums`, int64 [G], in which their total is at
+    least as far from zero as that of `sums`; counted exactly, size by size, and not by drawing."""
+    sizes, counts = np.unique(np.abs(sums[sums != 0]), return_counts=True)
+    chances = np.ones(1)  # of the totals -T, -T + 2, ..., T, where T is the largest one so far
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        flips = np.zeros(size * count + 1)
+        flips[::size] = _scipy_stats().binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = _convolved(chances, flips)
+    largest = len(chances) - 1
+    totals = np.abs(2 * np.arange(largest + 1) - largest)
+    return float(min(1.0, chances[totals >= abs(int(sums.sum()))].sum()))
+
+
+def _convolved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Their convolution; of long ones by a Fourier transform, which is exact to 1e-16 or so and not relative to each
+    value."""
+    if len(one) * len(other) <= LONGEST_CONVOLUTION:
+        return np.convolve(one, other)
+    with needs("learn", "Measuring how sure a figure is"):
+        from scipy.signal import fftconvolve
+    return np.clip(fftconvolve(one, other), 0.0, 1.0)
 
 
 def _means_of_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -17,7 +17,21 @@ from scriptsight import captions
 from scriptsight.captions.script import Script
 from scriptsight.catalogue import Cue, Word
 
-VOCABULARY = ["first", "we", "cut", "the", "bread", "naïve", "für", "3 loaves", "хлеб", "ψωμί", "الخبز", "빵을", "don't"]
+VOCABULARY = [
+    "first",
+    "we",
+    "cut",
+    "the",
+    "bread",
+    "naïve",
+    "für",
+    "3 loaves",
+    "хлеб",
+    "ψωμί",
+    "الخبز",
+    "빵을",
+    "don't",
+]
 VOCABULARY += ["R&D", "well-done", "2016", "čerstvý", "ñandú", "it’s", "first,", "half."]
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 LINE_ENDS = ["\n", "\r\n", "\r", "\r\r\n"]
@@ -37,7 +51,9 @@ def scripts(draw: st.DrawFn) -> list[Cue]:
         words = []
         for text in draw(st.lists(st.sampled_from(VOCABULARY), min_size=2, max_size=6)):
             length = draw(st.integers(15, 50)) * 10
-            words += [Word((now + i * 10) / 1000, (now + i * 10 + 10) / 1000, part) for i, part in enumerate(text.split())]
+            words += [
+                Word((now + i * 10) / 1000, (now + i * 10 + 10) / 1000, part) for i, part in enumerate(text.split())
+            ]
             words[-1] = Word(words[-1].start, (now + length) / 1000, words[-1].text)
             if len(text.split()) == 2:
                 words[-2] = Word(words[-2].start, words[-1].start, words[-2].text)
@@ -268,7 +284,13 @@ def deepgram(cues: list[Cue], utterances: bool = False) -> Any:
 
 def assemblyai(cues: list[Cue], utterances: bool = True) -> Any:
     def entry(start: float, end: float, text: str) -> dict[str, Any]:
-        return {"text": text, "start": round(start * 1000), "end": round(end * 1000), "confidence": 0.9, "speaker": "A"}
+        return {
+            "text": text,
+            "start": round(start * 1000),
+            "end": round(end * 1000),
+            "confidence": 0.9,
+            "speaker": "A",
+        }
 
     words = [[entry(w.start, w.end, w.text) for w in words_of(c)] for c in cues]
     spoken = [entry(c.start, c.end, c.text) | {"words": own} for c, own in zip(cues, words, strict=True)]
@@ -298,7 +320,12 @@ def aws(cues: list[Cue]) -> Any:
 
 def speechmatics(cues: list[Cue]) -> Any:
     items = [
-        {"type": "word", "start_time": w.start, "end_time": w.end, "alternatives": [{"content": w.text, "language": "en"}]}
+        {
+            "type": "word",
+            "start_time": w.start,
+            "end_time": w.end,
+            "alternatives": [{"content": w.text, "language": "en"}],
+        }
         for c in cues
         for w in words_of(c)
     ]
@@ -310,7 +337,9 @@ def google(cues: list[Cue], snake: bool = False) -> Any:
         units = round(value * 1000)
         return {"seconds": str(units // 1000), "nanos": units % 1000 * 1_000_000} if snake else f"{value:.3f}s"
 
-    start, end, result = ("start_time", "end_time", "result_end_time") if snake else ("startTime", "endTime", "resultEndTime")
+    start, end, result = (
+        ("start_time", "end_time", "result_end_time") if snake else ("startTime", "endTime", "resultEndTime")
+    )
     results = []
     for cue in cues:
         words = [{start: time(w.start), end: time(w.end), "word": w.text} for w in words_of(cue)]
@@ -382,7 +411,9 @@ def rev(cues: list[Cue]) -> Any:
     for cue in cues:
         elements: list[dict[str, Any]] = []
         for word in words_of(cue):
-            elements += [{"type": "text", "value": word.text, "ts": word.start, "end_ts": word.end, "confidence": 0.9}]
+            elements += [
+                {"type": "text", "value": word.text, "ts": word.start, "end_ts": word.end, "confidence": 0.9}
+            ]
             elements += [{"type": "punct", "value": " "}]
         monologues.append({"speaker": 0, "elements": elements})
     return {"monologues": monologues}
@@ -427,7 +458,11 @@ def json3(cues: list[Cue]) -> Any:
             for i, w in enumerate(words_of(cue))
         ]
         events.append(
-            {"tStartMs": round(cue.start * 1000), "dDurationMs": round((cue.end - cue.start) * 1000), "segs": segments}
+            {
+                "tStartMs": round(cue.start * 1000),
+                "dDurationMs": round((cue.end - cue.start) * 1000),
+                "segs": segments,
+            }
         )
     return {"wireMagic": "pb3", "events": events}
 

@@ -78,7 +78,7 @@ def test_captions_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None
         write_retrieve(tmp_path / name / "retrieve", captions=20, t2v=ranks, v2t=[1, 1, 1])
         write_probe(tmp_path / name / "probe", linear_top1=[1, 0, 1])
     answer = better.compare(better.read(tmp_path / "a", "a"), better.read(tmp_path / "b", "b"), "t2v/r1")
-    assert (answer.compared["t2v/r1"].items, answer.compared["t2v/r1"].p_value) == (3, 0.25)
+    assert (answer.compared["t2v/r1"].groups, answer.compared["t2v/r1"].p_value) == (3, 0.25)
     assert not answer.better
 
 
@@ -132,7 +132,7 @@ def test_the_command_compares_two_folders(workspace: Path, capsys: pytest.Captur
 
 
 def test_segments_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None:
-    """Ten videos of which the second model gets every segment right are ten items, however they were cut."""
+    """Ten videos of which the second model gets every segment right are ten pieces, however they were cut."""
     for name, hit in (("first", 0), ("second", 1)):
         (tmp_path / name).mkdir()
         rows = [f"actions,actions,actions/v{i}/{part},walk,{hit}" for i in range(10) for part in range(3)]
@@ -140,5 +140,35 @@ def test_segments_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None
         (tmp_path / name / "outcomes.csv").write_text(text)
     first, second = (better.read(tmp_path / name, name) for name in ("first", "second"))
     answer = better.compare(first, second, "linear_top1")
-    assert answer.compared["linear_top1"].items == 10
+    assert (answer.compared["linear_top1"].items, answer.compared["linear_top1"].groups) == (30, 10)
     assert answer.p_values["linear_top1"] == pytest.approx(2 / 2**10)
+
+
+def test_clips_of_one_recording_are_one_piece_of_evidence(tmp_path: Path) -> None:
+    """Forty clips of eight films are eight pieces: none of them comes in two folds of a test as two, either."""
+    header = "test,fold,segment_id,label,recording,linear_top1\n"
+    for name, hit in (("first", 0), ("second", 1)):
+        (tmp_path / name).mkdir()
+        rows = [
+            f"hmdb,hmdb_{fold},hmdb_{fold}/v{i}/0,sit,hmdb51/film {i // 5},{hit}"
+            for fold in (1, 2)
+            for i in range(40)
+        ]
+        (tmp_path / name / "outcomes.csv").write_text(header + "\n".join(rows) + "\n")
+    first, second = (better.read(tmp_path / name, name) for name in ("first", "second"))
+    found = better.compare(first, second, "linear_top1").compared["linear_top1"]
+    assert (found.items, found.groups) == (80, 8)
+    assert found.p_value == pytest.approx(2 / 2**8)
+    assert "80 items of 8 recordings" in str(found)
+
+
+def test_clips_of_a_recording_that_find_their_text_are_one_piece_of_evidence(tmp_path: Path) -> None:
+    for name, rank in (("first", 2), ("second", 1)):
+        (tmp_path / name).mkdir()
+        rows = [f"t2v,c/v{i}/0#w{i},{rank},youtube/{i // 4}" for i in range(24)]
+        rows += [f"v2t,c/v{i}/0,{rank}," for i in range(24)]  # not known: each video is one
+        (tmp_path / name / "outcomes.csv").write_text("\n".join(["direction,query,rank,recording", *rows]) + "\n")
+    first, second = (better.read(tmp_path / name, name) for name in ("first", "second"))
+    compared = better.compare(first, second, "t2v/r1").compared
+    assert (compared["t2v/r1"].groups, compared["v2t/r1"].groups) == (6, 24)
+    assert compared["t2v/r1"].p_value == pytest.approx(2 / 2**6)

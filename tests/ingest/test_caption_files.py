@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from scriptsight.catalogue import Reject, Video
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import READERS
 from scriptsight.ingest.describe import describe
+from scriptsight.ingest.notes import Notes
 from scriptsight.params.collections import FolderCollection, WebDatasetCollection, YtDlpCollection
 from tests import small
 from tests.conftest import MakeVideo
@@ -38,7 +38,7 @@ def read(folder: Path, **keys: Any) -> tuple[dict[str, Video], list[tuple[str, s
     for one in READERS["folder"]("mine", collection):
         if isinstance(one, Reject):
             rejects.append(one)
-        elif video := describe("mine", one, params, rejects, Counter()):
+        elif video := describe(one, params, Notes("mine", rejects)):
             videos[Path(video.uri).name] = video
     return videos, [(Path(reject.uri).name, reject.reason, reject.detail) for reject in rejects]
 

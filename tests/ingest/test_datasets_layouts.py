@@ -18,6 +18,8 @@ import pytest
 
 from scriptsight.catalogue import Cue
 from scriptsight.errors import InputError
+from scriptsight.ingest.datasets import READERS, recordings
+from scriptsight.params.collections import WebDatasetCollection
 from tests.ingest.test_datasets import put, read
 
 MakeVideo = Callable[..., Path]
@@ -463,6 +465,7 @@ def test_yt_dlp(tmp_path: Path) -> None:
     assert (found["a1"].title, found["a1"].captions) == ("A [a1] it is", ())
     assert sorted(rejects) == [
         ("ambiguous video", f"{tmp_path}/two.info.json"),
+        ("captions not used", f"{tmp_path}/C. x.vtt"),
         ("missing video", f"{tmp_path}/gone.info.json"),
         ("no info.json", f"{tmp_path}/B.webm"),
         ("no info.json", f"{tmp_path}/bare.mp4"),
@@ -588,3 +591,114 @@ def test_webdataset_splits_by_hash_and_own_language(tmp_path: Path) -> None:
     assert found["0_000"].script == f"tar://000.en.vtt::{tmp_path}/0.tar"
     assert {reason for reason, _ in rejects} == {"captions in several languages"}
     assert len(rejects) == 299
+
+
+@pytest.mark.parametrize(
+    "archive", ["1.tar.gz", "1.tgz", "1.tar.bz2", "1.tar.xz", "1.tar.zst", "1.TAR.GZ", "1.zip", "deep/1.7z"]
+)
+def test_an_archive_that_is_no_plain_tar_is_a_row_with_its_remedy(archive: str, tmp_path: Path) -> None:
+    tar(tmp_path / "0.tar", {"a.mp4": b""})
+    put(tmp_path, archive, "index.json.gz")
+    found, rejects = read(kind="webdataset", path=str(tmp_path))
+    assert set(found) == {"0_a"}
+    assert rejects == [("archive that is no plain .tar", f"{tmp_path}/{archive}")]
+    (tmp_path / "0.tar").unlink()
+    details = [one.detail for one in READERS["webdataset"]("it", collection(tmp_path)).rejects()]
+    assert len(details) == 1 and "unpack it" in details[0] and "tar" in details[0]
+
+
+def collection(folder: Path) -> WebDatasetCollection:
+    return WebDatasetCollection(kind="webdataset", path=str(folder))
+
+
+def test_captions_in_an_archive_by_every_name_and_those_that_no_video_takes(tmp_path: Path) -> None:
+    names = ["a.mp4", "a.en.hi.srt", "b.mp4", "b_en.srt", "c.MP4", "c.English.srt", "d.mp4", "d.foo bar.srt", "e.srt"]
+    tar(tmp_path / "0.tar", dict.fromkeys([*names, "a.eng.srt", "a.en.vtt"], b""))
+    found, rejects = read(kind="webdataset", path=str(tmp_path))
+    scripts = {key: e.script and e.script.removesuffix(f"::{tmp_path}/0.tar") for key, e in found.items()}
+    assert scripts == {"0_a": "tar://a.en.vtt", "0_b": "tar://b_en.srt", "0_c": "tar://c.English.srt", "0_d": None}
+    tried = [uri.removesuffix(f"::{tmp_path}/0.tar") for uri, _ in found["0_a"].fallbacks]
+    assert tried == ["tar://a.en.hi.srt", "tar://a.eng.srt"]
+    assert sorted(rejects) == [
+        ("captions not used", f"tar://d.foo bar.srt::{tmp_path}/0.tar"),
+        ("captions not used", f"tar://e.srt::{tmp_path}/0.tar"),
+    ]
+
+
+def test_captions_of_yt_dlp_are_tried_in_order(tmp_path: Path) -> None:
+    put(tmp_path, "a.mp4", "a.en.vtt", "a.en.srt", "a.en-GB.vtt", "a.de.vtt", "a_en.srt", "b.en.vtt")
+    info(tmp_path, "a", id="a", extractor_key="Youtube")
+    found, rejects = read(kind="yt_dlp", path=str(tmp_path), languages=["en", "de"])
+    tried = [Path(uri).name for uri in (found["a"].script, *(uri for uri, _ in found["a"].fallbacks)) if uri]
+    assert tried == ["a.en.vtt", "a.en.srt", "a_en.srt", "a.en-GB.vtt", "a.de.vtt"]
+    assert found["a"].recording == "youtube/a"
+    assert sorted(rejects) == [("captions not used", f"{tmp_path}/{name}") for name in ("a_en.srt", "b.en.vtt")]
+
+
+def test_one_recording_has_one_name_in_all_collections(tmp_path: Path) -> None:
+    """A YouTube video is the same one as a Kinetics clip, of MSR-VTT, MSVD, HowTo100M, yt-dlp and video2dataset."""
+    youtube, folder = "-4wsuPCjDBc", tmp_path / "v"
+    put(folder, f"{youtube}_000005_000015.mp4", f"{youtube}_5_15.avi", f"{youtube}.mp4", "video0.mp4")
+    row = write(tmp_path / "k.csv", "label,youtube_id,time_start,time_end,split", f"x,{youtube},5,15,train")
+    url = f"https://www.youtube.com/watch?v={youtube}&t=5"
+    videos = [{"video_id": "video0", "split": "test", "url": url}]
+    msrvtt = dump(tmp_path / "m.json", {"videos": videos, "sentences": [{"video_id": "video0", "caption": "a"}]})
+    said = {youtube: {"start": [0], "end": [1], "text": ["a"]}}
+    tar(
+        tmp_path / "t/0.tar",
+        {"a.mp4": b"", "a.json": json.dumps({"url": f"https://youtu.be/{youtube}?si=1"}).encode()},
+    )
+    train = {"train": write(tmp_path / "train.txt", f"{youtube}_5_15")}
+    kinds: list[dict[str, Any]] = [
+        {"kind": "kinetics", "annotations": {"train": row}},
+        {"kind": "msrvtt", "annotations": [msrvtt]},
+        {"kind": "msvd", "annotations": train, "captions": write(tmp_path / "d.txt", f"{youtube}_5_15 a squirrel")},
+        {"kind": "howto100m", "captions": dump(tmp_path / "raw_caption.json", said)},
+        {"kind": "webdataset", "path": str(tmp_path / "t")},
+    ]
+    for keys in kinds:
+        found, _ = read(**{"path": str(folder)} | keys)
+        assert [entry.recording for entry in found.values()] == [f"youtube/{youtube}"], keys["kind"]
+
+
+def test_clips_of_one_source_have_one_recording(tmp_path: Path) -> None:
+    put(tmp_path / "v", "v_Archery_g01_c01.avi", "v_Archery_g01_c02.avi", "v_Archery_g02_c01.avi")
+    clips = [f"Archery/v_Archery_{clip}.avi 1" for clip in ("g01_c01", "g01_c02", "g02_c01")]
+    write(tmp_path / "l/trainlist01.txt", *clips)
+    write(tmp_path / "l/testlist01.txt", "Archery/v_Archery_g09_c01.avi")
+    found, _ = read(kind="ucf101", path=str(tmp_path / "v"), annotations=str(tmp_path / "l"))
+    assert [entry.recording for _, entry in sorted(found.items())] == [
+        "ucf101/v_Archery_g01", "ucf101/v_Archery_g01", "ucf101/v_Archery_g02",
+    ]  # fmt: skip
+    put(tmp_path / "h", "Film_sit_u_0.avi", "Film_sit_f_1.avi")
+    write(tmp_path / "hl/sit_test_split1.txt", "Film_sit_u_0.avi 1", "Film_sit_f_1.avi 2")
+    found, _ = read(kind="hmdb51", path=str(tmp_path / "h"), annotations=str(tmp_path / "hl"))
+    assert {entry.recording for entry in found.values()} == {"hmdb51/Film"}
+
+
+@pytest.mark.parametrize(
+    ("url", "recording"),
+    [
+        ("https://www.youtube.com/watch?v=abc&list=1", "youtube/abc"),
+        ("http://youtu.be/abc", "youtube/abc"),
+        ("https://m.youtube.com/shorts/abc?feature=share", "youtube/abc"),
+        ("https://www.youtube-nocookie.com/embed/abc", "youtube/abc"),
+        ("no address", None),
+        (None, None),
+    ],
+)
+def test_the_recording_at_an_address(url: str | None, recording: str | None) -> None:
+    assert recordings.of_url(url) == recording
+
+
+def test_an_address_with_a_token_is_not_kept() -> None:
+    found = recordings.of_url("https://host/a.mp4?token=SECRET")
+    assert found is not None and found.startswith("url/") and "SECRET" not in found and "host" not in found
+    assert found != recordings.of_url("https://host/b.mp4")
+
+
+def test_several_sentences_of_a_video_in_a_list_of_msrvtt_are_several_captions(tmp_path: Path) -> None:
+    put(tmp_path / "v", "video1.mp4")
+    test = write(tmp_path / "t.csv", "video_id,sentence", "video1,a dog", "video1,a cat", "video1,a dog")
+    found, rejects = read(kind="msrvtt", path=str(tmp_path / "v"), lists={"test": test})
+    assert (found["video1"].captions, rejects) == (("a dog", "a cat"), [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import READERS
 from scriptsight.ingest.datasets.splits import by_share
 from scriptsight.ingest.describe import describe
+from scriptsight.ingest.notes import Notes
 from scriptsight.ingest.sources import Entry
 from scriptsight.params.collections import FolderCollection
 from tests import small
@@ -29,7 +29,8 @@ def read(path: Path, **keys: Any) -> tuple[dict[str, Video], list[Reject]]:
     found = list(READERS["folder"]("mine", collection))
     rejects = [one for one in found if isinstance(one, Reject)]
     params = small.ingest_params({"mine": {"kind": "folder", "path": "v"}})
-    described = [describe("mine", one, params, rejects, Counter()) for one in found if not isinstance(one, Reject)]
+    notes = Notes("mine", rejects)
+    described = [describe(one, params, notes) for one in found if not isinstance(one, Reject)]
     videos = [video for video in described if video is not None]
     return {Path(video.uri).relative_to(path).as_posix(): video for video in videos}, rejects
 
@@ -132,7 +133,7 @@ def test_an_address_with_a_secret_is_not_kept(place: str, videos: Path) -> None:
     rejects: list[Reject] = []
     given = {"uri": str(videos / "a.mp4"), "script": None, place: "https://host/a.vtt?token=SECRET"}
     params = small.ingest_params({"mine": {"kind": "folder", "path": "v"}})
-    assert describe("mine", Entry("a", "train", **given), params, rejects, Counter()) is None  # type: ignore[arg-type]
+    assert describe(Entry("a", "train", **given), params, Notes("mine", rejects)) is None  # type: ignore[arg-type]
     assert [reject.reason for reject in rejects] == ["secret in the address"]
     assert "SECRET" not in str(rejects)
 

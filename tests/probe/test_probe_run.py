@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flows import parameters
-from scriptsight import catalogue, probe
+from scriptsight import catalogue, overlap, probe
 from scriptsight.catalogue import Video
 from scriptsight.errors import InputError
 from scriptsight.files import digest
@@ -17,14 +17,14 @@ from scriptsight.models import bundle
 from scriptsight.params import reading
 from scriptsight.params.probe import TAKEN, ProbeParams
 from scriptsight.reporting import ConsoleReporter
-from scriptsight.segments import Segment
+from scriptsight.segments import Segment, Segments
 from scriptsight.statistics import interval
 from tests import small
 
 COLOURS = {"red $1$": (220, 40, 40), "green": (40, 220, 40), "blue": (40, 40, 220)}
 SECTION = reading.read_yaml(small.PROJECT / "params.yaml")["probe"]
 FIVE = ["linear_top1", "knn_top1", "v2v_r1", "v2v_r5", "v2v_r10"]
-FLOORS = ["chance", "chances", "classes", "train", "test"]
+FLOORS = ["chance", "chances", "classes", "train", "test", "recordings"]
 
 
 def chosen(tests: dict[str, Any] | None = None, **keys: Any) -> ProbeParams:
@@ -154,7 +154,7 @@ def test_every_protocol_has_a_figure_its_control_and_its_outcomes(tmp_path: Path
     assert found["chances"]["few_shot"] == 0.5
     assert set(found) <= {*limits(shares), *TAKEN}  # another test's name is none of these
     outcomes = table(tmp_path / "out" / "plots" / "outcomes.csv")
-    assert list(outcomes[0]) == ["test", "fold", "segment_id", "label", *shares]
+    assert list(outcomes[0]) == ["test", "fold", "segment_id", "label", "recording", *shares]
     assert [row["label"] for row in outcomes] == [label for label in COLOURS for _ in range(4)]
     assert outcomes[0]["segment_id"] == "small/test-red $1$-0/0"
     for name in shares:
@@ -270,7 +270,8 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert "few_shot" not in found
     assert listener.said[0] == "c/train: 2 segments without a label are left out"
     assert "no catalogue of c" in listener.said[1]
-    assert "no 1-shot figure. Few-shot episodes of 5 ways" in listener.said[2]
+    assert "does not say what it learned from" in listener.said[2]
+    assert "no 1-shot figure. Few-shot episodes of 5 ways" in listener.said[3]
 
 
 @pytest.mark.parametrize(
@@ -349,7 +350,7 @@ def test_pairs_and_texts_of_classes_that_there_are_not_are_said(tmp_path: Path) 
     found = run(tmp_path, section=section, listener=listener).metrics
     assert "reverses" not in found
     lacking = "names classes that its collections lack, and they are left out: violet"
-    assert listener.said[-2:] == [f"probe.tests.c.reverses {lacking}", f"probe.tests.c.texts {lacking}"]
+    assert listener.said[-3:-1] == [f"probe.tests.c.reverses {lacking}", f"probe.tests.c.texts {lacking}"]
 
 
 @pytest.mark.parametrize(
@@ -366,3 +367,41 @@ def test_tests_are_checked_before_anything_runs(tests: dict[str, Any], message: 
     values = reading.merge(reading.read_yaml(small.PROJECT / "params.yaml"), {"probe": {"tests": tests}})
     with pytest.raises(InputError, match=message):
         parameters.build(values)
+
+
+def test_test_videos_that_the_model_learned_from_are_told_before_the_figures(tmp_path: Path) -> None:
+    train = [replace(one, recording=f"film {number}") for number, one in enumerate(labelled("train", 2))]
+    test = [
+        replace(one, recording="film 0", file_digest=f"{number}") for number, one in enumerate(labelled("test", 2))
+    ]
+    write(tmp_path, train, [*test[:2], *(replace(one, recording=None) for one in test[2:])])
+    small.tiny_bundle(tmp_path / "model")
+    learned = [
+        replace(small.segment("a"), recording="film 0"),  # of two test clips, which have other names
+        replace(small.segment("b"), file_digest="2"),
+        small.segment("test-blue-0"),  # of another collection: not the same video
+    ]
+    small.write_segments(tmp_path / "segments", "talks", "train", learned)
+    overlap.write(tmp_path / "model", overlap.videos([("talks", Segments(tmp_path / "segments", "talks", "train"))]))
+    listener = Listener()
+    found = run(tmp_path, listener=listener, section=chosen(protocols=["knn"])).metrics
+    assert found["overlap"] == {
+        "measured": 6, "learned_from": 3, "same_id": 0, "same_file": 1, "same_recording": 2,
+    }  # fmt: skip
+    assert found["recordings"] == 5
+    (warning,) = [line for line in listener.said if line.startswith("WARNING")]
+    assert "3 of the 6 videos of probe.tests.c are among those that the model learned from" in warning
+    own = overlap.videos([("c", Segments(tmp_path / "segments", "c", "test"))])
+    overlap.write(tmp_path / "model", own)
+    assert run(tmp_path, section=chosen(protocols=["knn"])).metrics["overlap"]["same_id"] == 6
+
+
+def test_intervals_redraw_recordings(tmp_path: Path) -> None:
+    noise = [replace(small.segment(f"{i}", label=f"{i % 2}", seed=i), recording=f"film {i // 6}") for i in range(60)]
+    write(tmp_path, noise[:24], noise[24:])
+    found = run(tmp_path, section=chosen(protocols=["knn"])).metrics
+    outcomes = table(tmp_path / "out" / "plots" / "outcomes.csv")
+    films = [row["recording"] for row in outcomes]
+    assert len(set(films)) == found["recordings"] == 6
+    hits = np.array([int(row["knn_top1"]) for row in outcomes])
+    assert (found["knn_top1_low"], found["knn_top1_high"]) == interval(hits, np.unique(films, return_inverse=True)[1])

@@ -73,7 +73,7 @@ def test_run_writes_metrics_index_and_pictures_and_repeats_to_the_byte(
     result = run(workspace, asked, reporter=listener)
     written = json.loads((workspace / "out" / "retrieve.json").read_text())
     assert written == result.metrics
-    assert list(written) == ["t2v", "v2t", "protocol", "gallery", "texts", "chance_r1"]
+    assert list(written) == ["t2v", "v2t", "protocol", "gallery", "texts", "recordings", "chance_r1"]
     recalls = ["r1", "r5", "r10", "r50"]
     limits = [f"{recall}_{side}" for recall in recalls for side in ("low", "high")]
     assert list(written["t2v"]) == list(written["v2t"]) == [*recalls, "median_rank", "mean_rank", *limits]

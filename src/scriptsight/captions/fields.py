@@ -137,7 +137,9 @@ def span(item: Mapping[str, Any], unit: float) -> Span:
     first = _in(start, default)
     counted = start_unit is None and not start[1]
     if end is not None:
-        return Span(first, _in(end, end_unit or default), counted or (end_unit is None and not end[1] and not start[1]))
+        return Span(
+            first, _in(end, end_unit or default), counted or (end_unit is None and not end[1] and not start[1])
+        )
     if length is not None:
         return Span(first, round(first + _in(length, length_unit or default), 6), counted)
     return Span(first, None, counted)

@@ -57,7 +57,9 @@ _NAMES = """
     yue:cantonese zh:chinese,mandarin
 """
 _CODE_OF = {
-    name.replace("_", " "): code for line in _NAMES.split() for code, _, names in [line.partition(":")]
+    name.replace("_", " "): code
+    for line in _NAMES.split()
+    for code, _, names in [line.partition(":")]
     for name in names.split(",")
 }
 

@@ -34,7 +34,18 @@ DATE = 1e8  # seconds: more is no time in a video
 DEEP = 12
 LARGEST_TIME = 1e14  # of a plain number, in whatever unit
 ALIKE = 0.5  # of the words of a list are in another that says the same
-TEXT_ALONE = {"text", "transcript", "language", "languagecode", "task", "duration", "model", "usage", "logprobs", "id"}
+TEXT_ALONE = {
+    "text",
+    "transcript",
+    "language",
+    "languagecode",
+    "task",
+    "duration",
+    "model",
+    "usage",
+    "logprobs",
+    "id",
+}
 
 
 @dataclass(frozen=True)
@@ -123,9 +134,7 @@ def _with_items(value: Any) -> Entries | None:
     items = _dicts(_dict(results).get("items") if isinstance(results, dict) else results)
     if not items or not all("type" in item and _dicts(item.get("alternatives")) for item in items):
         return None
-    words = [
-        {**item, "text": _dicts(item["alternatives"])[0].get("content"), "alternatives": None} for item in items
-    ]
+    words = [{**item, "text": _dicts(item["alternatives"])[0].get("content"), "alternatives": None} for item in items]
     languages = [_dict(results).get("language_code"), _dicts(items[0]["alternatives"])[0].get("language")]
     return Entries((), words, 1.0, next((language for language in languages if language), None))
 

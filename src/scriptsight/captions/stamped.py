@@ -14,7 +14,9 @@ from scriptsight.catalogue import Cue
 
 _TIME = r"(?:([0-9]{1,3}):)?([0-9]{1,3}):([0-5][0-9])(?:[.,]([0-9]{1,6}))?"
 _STAMP = re.compile(rf"[ \t]*[\[(]?{_TIME}[\])]?(?:[ \t]*[-–—:|>]+(?=\s|\w)|(?=\s|$))[ \t]*(.*)")  # noqa: RUF001
-_AT_END = re.compile(rf"(?![0-9\[(])[^:\n]{{1,60}}?(?:\t| [ \t])[ \t]*[\[(]?{_TIME}[\])]?[ \t]*")  # a name, then a time
+_AT_END = re.compile(
+    rf"(?![0-9\[(])[^:\n]{{1,60}}?(?:\t| [ \t])[ \t]*[\[(]?{_TIME}[\])]?[ \t]*"
+)  # a name, then a time
 _LABEL = re.compile(r"(\d{1,9}(?:[.,]\d{1,9})?)\t(\d{1,9}(?:[.,]\d{1,9})?)\t(.*)", re.ASCII)
 _NAME = re.compile(r"([^\W\d_][\w.'’ -]{0,40}?):\s+(?=\S)")  # noqa: RUF001
 SHARE = 1 / 3  # of its lines that must begin with a time: a description has a few
@@ -71,5 +73,6 @@ def _without_names(said: list[tuple[float, list[str]]]) -> list[tuple[float, lis
     if not all(name or not text for name, (_, text) in zip(names, said, strict=True)) or len(said) < 2:
         return said
     return [
-        (start, [" ".join(text)[name.end() :]] if name else []) for name, (start, text) in zip(names, said, strict=True)
+        (start, [" ".join(text)[name.end() :]] if name else [])
+        for name, (start, text) in zip(names, said, strict=True)
     ]

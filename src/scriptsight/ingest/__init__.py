@@ -25,6 +25,7 @@ from scriptsight.errors import InputError
 from scriptsight.files import write_json
 from scriptsight.ingest import describe, rendering
 from scriptsight.ingest.datasets import READERS
+from scriptsight.ingest.notes import Notes
 from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.media import Failed
 from scriptsight.params.collections import Collection, WorldCollection
@@ -154,7 +155,7 @@ def plan(lists: Mapping[str, Listed], folder: Path) -> Plan:
 
 
 def _line(name: str, entry: Entry) -> bytes:
-    stamps = tuple(parts.stamp(uri) for uri in (entry.uri, entry.script) if uri is not None)
+    stamps = tuple(parts.stamp(uri) for uri in describe.addresses(entry))
     return _ITEM.dump_json(_Item(name, stamps, entry))
 
 
@@ -162,12 +163,11 @@ def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Catal
     """Open the videos of a chunk (lines of the plan) and write their part into the work folder."""
     items = [_ITEM.validate_json(line) for line in lines]
     name = items[0].collection
-    rejects: list[Reject] = []
-    cleaned: Counter[str] = Counter()
-    found = [describe.describe(name, item.entry, params, rejects, cleaned) for item in items]
+    notes = Notes(name)
+    found = [describe.describe(item.entry, params, notes) for item in items]
     videos = [video for video in found if video is not None]
     if not videos:
-        return CataloguePart(name, None, rejects=tuple(rejects))
+        return CataloguePart(name, None, rejects=tuple(notes.rejects))
     with parts.part_file(folder, lines, ".parquet") as file:
         pq.write_table(catalogue_files.with_cues(videos), file.path)
     return CataloguePart(
@@ -176,8 +176,8 @@ def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Catal
         splits=dict(Counter(video.split for video in videos)),
         seconds=sum(video.duration for video in videos),
         cues=sum(len(video.cues) for video in videos),
-        cleaned=dict(cleaned),
-        rejects=tuple(rejects),
+        cleaned=dict(notes.cleaned),
+        rejects=tuple(notes.rejects),
     )
 
 

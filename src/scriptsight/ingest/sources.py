@@ -13,6 +13,9 @@ from pydantic import TypeAdapter
 
 from scriptsight.catalogue import Cue, Reject
 
+# Of a caption file: the reason of a row that refuses no video, and that counts as none.
+NOT_USED = "captions not used"
+
 
 @dataclass(frozen=True)
 class Excerpt:
@@ -43,10 +46,17 @@ class Entry:
         split: "train", "val" or "test".
         uri: a local path or an fsspec address; a member of an archive is `tar://MEMBER::ARCHIVE`.
         script: path or address of its caption file, read by the parser that `captions.PARSERS` has for it.
+        fallbacks: more caption files, each with its language where that is known: they are tried in this order where
+            `script` holds no captions (it is damaged, empty, or of something else).
+        problem: reason and detail of a reject, if none of these files turns out to hold captions.
         cues: what is said, where the source itself carries it (HowTo100M's one JSON of all videos); not yet
             cleaned. At most one of `script` and `cues` is given.
+        encoding: of its caption files, where the collection names one.
         embedded: look for a subtitle track inside the video, as neither is given.
+        language: of what is said, and of `script`.
         captions: descriptions without times, the first counts where one is wanted.
+        recording: names what it was cut from, where that is known: clips of one recording are no independent
+            evidence. Equal in all collections for one recording.
         start, end: seconds of the media file that this entry is, where a dataset cuts clips by time only;
             None is the whole file.
         excerpt: the file is a part of a film, and its script may be that of the film.
@@ -56,12 +66,16 @@ class Entry:
     split: str
     uri: str
     script: str | None = None
+    fallbacks: tuple[tuple[str, str | None], ...] = ()
+    problem: tuple[str, str] | None = None
     cues: tuple[Cue, ...] | None = None
     embedded: bool = False
     language: str | None = None
     title: str | None = None
     captions: tuple[str, ...] = ()
     label: str | None = None
+    recording: str | None = None
+    encoding: str | None = None
     start: float | None = None
     end: float | None = None
     excerpt: Excerpt | None = None
@@ -122,7 +136,9 @@ class Listed:
 
     def videos(self) -> int:
         """How many videos the source names, those that it refuses itself among them."""
-        refused = "SELECT count(*) FROM rejects WHERE uri NOT IN (SELECT uri FROM entries)"
+        refused = (
+            f"SELECT count(*) FROM rejects WHERE uri NOT IN (SELECT uri FROM entries) AND reason != '{NOT_USED}'"  # noqa: S608
+        )
         return sum(self._database.execute(query).fetchone()[0] for query in ("SELECT count(*) FROM entries", refused))
 
     def rejects(self) -> Iterator[Reject]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scriptsight import arithmetic
+from scriptsight import arithmetic, overlap
 from scriptsight.errors import InputError
 from scriptsight.files import write_json
 from scriptsight.language import picture
@@ -28,14 +28,13 @@ from scriptsight.pretrain import samplers
 from scriptsight.pretrain.batches import TrainingBatches, ValidationBatches, training_batches
 from scriptsight.reporting import ConsoleReporter, Reporter, Under
 from scriptsight.segments import Segments
-from scriptsight.statistics import interval
+from scriptsight.statistics import LEAST_GROUPS, interval
 from scriptsight.training import checkpoint
 from scriptsight.training.loop import TrainingPlan, train
 
 KS = (2, 3, 4, 5, 6)
 STEPS = 300
 LEAST_SCRIPTS = 20  # of training and of validation, for a K other than pretrain's
-LEAST_VIDEOS = 5  # fewer say nothing of how videos differ: scripts are then what an interval redraws
 SHOWN = 10  # words of each kind, and scripts
 COUNTED = 20_000  # scripts in which words are counted, at most
 
@@ -74,6 +73,9 @@ def run(
         raise InputError("pretrain.collections has no collection with `text: script`: there is nothing to sort.")
     source = choice.collections[name]
     splits = Segments(segments, name, "train"), Segments(segments, name, "val")
+    shared = overlap.overlap(*(overlap.videos([(name, split)]) for split in reversed(splits)))
+    if warning := shared.warning(f"{name}/val"):
+        reporter.message(warning)
     tried = {k: _samples(splits, source, choice, k, reporter) for k in sorted({*ks, choice.k})}
     drawn = {k: samples for k, samples in tried.items() if samples is not None}
     texts = list(splits[0].texts("script"))
@@ -90,6 +92,7 @@ def run(
     found: dict[str, Any] = {
         "collection": name,
         "k": choice.k,
+        "overlap": shared.figures,
         **by_k[choice.k],
         "video_model": _video_model(trained),
         "by_k": {str(k): figures for k, figures in by_k.items()},
@@ -206,10 +209,11 @@ def _validation(sampler: WordsAlone, choice: PretrainParams) -> ValidationBatche
 def _figures(val: dict[str, Any], samples: Samples, held_out: ValidationBatches) -> dict[str, Any]:
     """Accuracy with its interval, and what it was measured on."""
     learned, sampler = samples
-    video_of = sampler.segments.column("video_id")
+    named = zip(sampler.segments.column("recording"), sampler.segments.column("video_id"), strict=True)
+    video_of = [f"recording {recording}" if recording else f"video {video}" for recording, video in named]
     right = np.array(val["right"])  # bool [N, K]
     videos = [video_of[row] for row in held_out.rows]
-    enough = len(set(videos)) >= LEAST_VIDEOS
+    enough = len(set(videos)) >= LEAST_GROUPS
     alike = np.unique(videos, return_inverse=True)[1] if enough else np.arange(len(right))
     low, high = interval(right.flatten(), alike.repeat(right.shape[1]))
     return {

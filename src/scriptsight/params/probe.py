@@ -17,6 +17,8 @@ TAKEN = (
     "classes",
     "train",
     "test",
+    "recordings",
+    "overlap",
     "folds",
     "few_shot",
     "order",

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scriptsight import arithmetic, distributed, finite
+from scriptsight import arithmetic, distributed, finite, overlap
 from scriptsight.errors import InputError
 from scriptsight.files import check_sealed, digest, seal, whole_file, write_json
 from scriptsight.models import bundle as bundles
+from scriptsight.overlap import Overlap
 from scriptsight.params.models import HuggingFaceText, VectorText
 from scriptsight.params.pretrain import Engine, PretrainParams, Source
 from scriptsight.pictures import drawable
@@ -68,6 +70,8 @@ def run(
         learned = [(source, Segments(segments, name, "train")) for name, source in params.collections.items()]
         training = [samplers.build(split, source, params) for source, split in learned]
         held_out, digests = _held_out(params, segments, reporter)
+        known = _learned_from(params, learned, reporter)
+        overlapping = _overlap(params, segments, known, reporter)
         for name, sampler in zip(params.collections, training, strict=True):
             eligible, all_ = len(sampler.eligible), len(sampler.segments)
             reporter.message(f"{name}: {eligible} of {all_} training segments have what {params.objective} needs")
@@ -106,7 +110,12 @@ def run(
         )
         memory = objective.memory()
         if distributed.rank() == 0:
-            _write(encoder, outcome, memory, state, bundle, best, metrics, plots, reporter)
+            _write(encoder, outcome, memory, state, bundle, best, plots, reporter)
+            for folder in (bundle, best):
+                overlap.write(folder, known)
+            _write_metrics(outcome, overlapping, metrics)
+            state.remove()
+            state.remove()
     return Result(outcome.val, outcome.speed)
 
 
@@ -164,6 +173,23 @@ def _held_out(
         )
         digests.append(split.digest())
     return batches, digests
+
+
+def _learned_from(params: PretrainParams, learned: Sequence[tuple[Source, Segments]], reporter: Reporter) -> pa.Table:
+    """The videos that the model will have learned from, those of the model that it starts from among them."""
+    own = overlap.videos((name, split) for name, (_, split) in zip(params.collections, learned, strict=True))
+    before = None if params.start_from is None else overlap.known(params.start_from, reporter)
+    return own if before is None else overlap.together([before, own])
+
+
+def _overlap(params: PretrainParams, segments: Path, known: pa.Table, reporter: Reporter) -> Overlap:
+    """Which validation videos are among those learned from; a line says so."""
+    splits = [name for name in params.collections if (segments / name / "val").is_dir()]
+    measured = overlap.videos((name, Segments(segments, name, "val")) for name in splits)
+    found = overlap.overlap(measured, known)
+    if warning := found.warning("the validation split"):
+        reporter.message(warning)
+    return found
 
 
 def _starts(params: PretrainParams) -> list[Path]:
@@ -231,7 +257,6 @@ def _write(
     state: checkpoint.Checkpoints,
     bundle: Path,
     best: Path,
-    metrics: Path,
     plots: Path,
     reporter: Reporter,
 ) -> None:
@@ -243,6 +268,8 @@ def _write(
             save_file(memory, partial)
         seal(bundle / "config.json")
     pictures.write(outcome.history, outcome.val, plots, reporter)
+
+
+def _write_metrics(outcome: Trained, overlapping: Overlap, path: Path) -> None:
     speed = {name: float(f"{value:.4g}") for name, value in outcome.speed.items()}
-    write_json(metrics, {**speed, "val": outcome.val})
-    state.remove()
+    write_json(path, {**speed, "val": outcome.val, "val_overlap": overlapping.figures})

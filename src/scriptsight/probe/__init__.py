@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from scriptsight import features
+from scriptsight import features, overlap
 from scriptsight.clips import Order, View
 from scriptsight.files import write_json
 from scriptsight.models import bundle as bundles
@@ -49,7 +50,8 @@ def run(
     The metrics file holds, of the first test, what `measure` returns; the same of a randomly initialised encoder of
     the same shape (`random_init`, without controls); `chance`, the share of the largest class of the test split,
     which is the floor of every top-1, and the `chances` of the other figures; the numbers of `classes`, `train` and
-    `test` segments, of all folds together. Of each further test it holds the same under the test's name.
+    `test` segments and of the `recordings` that the latter are of, of all folds together; and the `overlap` of the
+    test videos with those that the model learned from. Of each further test it holds the same under the test's name.
 
     `plots` gets pictures and three tables of the trained encoder: `outcomes.csv` (which segments are hits, so that
     two models can be compared on the same ones), `classes.csv` (what the order of frames adds to each class) and
@@ -67,14 +69,16 @@ def run(
     tests = [labelled.load(name, chosen, segments, catalogue, reporter) for name, chosen in params.tests.items()]
     bench = _Bench(params, store, checkpoints, reporter)
     encoder = bundles.load(bundle)
+    known = overlap.known(bundle, reporter)
     untrained = bundles.random_like(bundle, params.seed)
     values: dict[str, Any] = {}
     measured: list[tables.Measured] = []
     artifacts: list[Path] = []
     for test in tests:
+        seen = _overlap(test, known, reporter)
         found = bench.measure(encoder, test, "trained", with_controls=True)
         control = bench.measure(untrained, test, "random init", with_controls=False)
-        of_test = {**found.figures, "random_init": control.figures, **_floors(test, params)}
+        of_test = {**found.figures, "random_init": control.figures, **_floors(test, params), **seen}
         if measured:
             values[test.name] = of_test
         else:
@@ -185,7 +189,7 @@ def _figures(
     test: LabelledTest, folds: Sequence[Answers], labels: np.ndarray, predicted: dict[str, np.ndarray]
 ) -> dict[str, Any]:
     """What `measure` returns."""
-    groups = test.videos
+    groups = test.groups
     figures: dict[str, Any] = {}
     for name in folds[0].hits:
         figures |= controls.share(name, [found.hits[name] for found in folds], groups)
@@ -215,6 +219,16 @@ def _figures(
     return figures
 
 
+def _overlap(test: LabelledTest, known: pa.Table | None, reporter: Reporter) -> dict[str, Any]:
+    """Test videos that the model learned from: the figures, and a line that says so."""
+    if known is None:
+        return {}
+    found = overlap.overlap(test.videos, known)
+    if warning := found.warning(f"probe.tests.{test.name}"):
+        reporter.message(warning)
+    return {"overlap": found.figures}
+
+
 def _floors(test: LabelledTest, params: ProbeParams) -> dict[str, Any]:
     """What guessing gets, and how much there is to guess."""
     chances: dict[str, float] = {}
@@ -230,6 +244,7 @@ def _floors(test: LabelledTest, params: ProbeParams) -> dict[str, Any]:
         "classes": len({name for fold in test.folds for name in fold.names}),
         "train": sum(len(fold.train.rows) for fold in test.folds),
         "test": sum(len(fold.test.rows) for fold in test.folds),
+        "recordings": len(set(test.sources)),
     }
 
 

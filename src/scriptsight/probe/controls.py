@@ -27,7 +27,7 @@ def share(name: str, folds: Sequence[np.ndarray], groups: np.ndarray | None) -> 
 
     Args:
         folds: of each fold whether its segments are hits, bool [N].
-        groups: for all folds together, which segments are of one video, int64 [sum of N]; None: each of its own.
+        groups: for all folds together, which segments are of one recording, int64 [sum of N]; None: each of its own.
     """
     low, high = interval(np.concatenate(folds), groups)
     return {name: float(np.mean([hits.mean() for hits in folds])), f"{name}_low": low, f"{name}_high": high}

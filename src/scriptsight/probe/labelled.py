@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from scriptsight import catalogue as catalogue_files
+from scriptsight import overlap, statistics
 from scriptsight.errors import InputError
 from scriptsight.params.probe import LabelledSet
 from scriptsight.reporting import Reporter
@@ -48,11 +50,26 @@ class LabelledTest:
     folds: list[Fold]
 
     @property
-    def videos(self) -> np.ndarray | None:
-        """Which test segments of all folds are of one video, int64 [sum of N]; None: each of its own."""
-        names = [video for fold in self.folds for video in fold.test.column("video_id")]
-        numbers = np.unique(names, return_inverse=True)[1]
-        return None if numbers.max() + 1 == len(numbers) else numbers
+    def sources(self) -> list[str]:
+        """What the test segments of all folds were cut from [sum of N]: their recording, where it is not known their
+        video. A clip that several folds test is one."""
+        return [
+            f"recording {recording}" if recording else f"video {video}"
+            for fold in self.folds
+            for recording, video in zip(fold.test.column("recording"), fold.test.column("video_id"), strict=True)
+        ]
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Which test segments of all folds are of one source, int64 [sum of N]; None: each counts alone."""
+        return statistics.numbered(self.sources)
+
+    @property
+    def videos(self) -> pa.Table:
+        """The videos of the test segments of all folds, as `overlap` has them."""
+        return overlap.videos(
+            ((fold.collection, fold.test.segments) for fold in self.folds), [fold.test.rows for fold in self.folds]
+        )
 
     @property
     def chance(self) -> float:

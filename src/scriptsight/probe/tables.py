@@ -30,7 +30,7 @@ def write(tests: Sequence[Measured], folder: Path) -> list[Path]:
     """Write the tables of all tests together -> the files."""
     paths = [folder / "outcomes.csv"]
     figures = list(tests[0].hits)
-    write_csv(paths[-1], ["test", "fold", "segment_id", "label", *figures], _outcomes(tests, figures))
+    write_csv(paths[-1], ["test", "fold", "segment_id", "label", "recording", *figures], _outcomes(tests, figures))
     if "shuffled" in tests[0].predicted:
         paths.append(folder / "classes.csv")
         write_csv(paths[-1], ["test", "class", "n", "forward", "shuffled", "first_frame", "gain"], _classes(tests))
@@ -44,10 +44,14 @@ def write(tests: Sequence[Measured], folder: Path) -> list[Path]:
 def _outcomes(tests: Sequence[Measured], figures: Sequence[str]) -> Iterable[list[Any]]:
     """A row a test segment with a 1 for each figure that counts it as a hit."""
     for found in tests:
-        named = [(fold.collection, one) for fold in found.test.folds for one in fold.test.column("segment_id")]
+        named = [
+            (fold.collection, one, recording or "")
+            for fold in found.test.folds
+            for one, recording in zip(fold.test.column("segment_id"), fold.test.column("recording"), strict=True)
+        ]
         columns = [found.hits[figure].astype(int).tolist() for figure in figures]
-        for (collection, segment_id), label, *outcome in zip(named, found.labels.tolist(), *columns, strict=True):
-            yield [found.test.name, collection, segment_id, label, *outcome]
+        for (collection, one, recording), label, *outcome in zip(named, found.labels.tolist(), *columns, strict=True):
+            yield [found.test.name, collection, one, label, recording, *outcome]
 
 
 def _classes(tests: Sequence[Measured]) -> Iterable[list[Any]]:

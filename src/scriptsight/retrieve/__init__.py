@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scriptsight import catalogue as catalogue_files
-from scriptsight import features
+from scriptsight import features, overlap
 from scriptsight.files import write_csv, write_json
 from scriptsight.films import Film, embed
 from scriptsight.models import bundle as bundles
@@ -97,7 +97,8 @@ def run(
     Segments that `index` already has, of the same content and model, are not embedded again. The languages of
     videos are those of `catalogue`, if there is one.
 
-    The metrics file holds what `measure` returns. `outcomes.csv` beside the pictures has the rank of each query, to
+    The metrics file holds what `measure` returns, and the `overlap` of the measured videos with those that the model
+    learned from. `outcomes.csv` beside the pictures has the rank of each query, to
     compare two models by.
 
     Raises:
@@ -132,7 +133,9 @@ def run(
         ]
         indexes.write(index, made.vectors[:indexed], rows, weights, params.search)
         part, first = shelf.parts[params.collection, params.split], shelf.start(params.collection, params.split)
+        seen = _overlap(params, part, bundle, reporter)
         found = measured(encoder, params, part, made.vectors[first : first + len(part)], reporter)
+        found = replace(found, figures=found.figures | seen)
         write_json(metrics, found.figures)
         artifacts = [
             *_answers(encoder, params, shelf, made.vectors[:indexed], found, plots, reporter),
@@ -160,7 +163,8 @@ def measure(
     From text to video (`t2v`) and back (`v2t`), recall at 1, 5, 10 and 50 with the limits of its 95% bootstrap
     interval (`r1_low`, `r1_high`), the median and the mean rank; what was measured (`protocol`), the number of items
     in the `gallery` and of `texts`, and `chance_r1`, 1 / gallery. With `params.dual_softmax` the same again under
-    `dual_softmax`: figures that know the whole query set. Ties count against the model.
+    `dual_softmax`: figures that know the whole query set. Ties count against the model. Intervals redraw whole
+    `recordings`, of which there are so many: what is known to be of one, else what is of one video.
 
     Raises:
         InputError: see `run`.
@@ -185,6 +189,16 @@ def _shelf(params: RetrieveParams, folder: Path) -> tuple[_Shelf, int]:
     if asked not in parts:
         parts[asked] = Segments(folder, *asked)
     return _Shelf(parts), indexed
+
+
+def _overlap(params: RetrieveParams, part: Segments, bundle: Path, reporter: Reporter) -> dict[str, Any]:
+    """Measured videos that the model learned from: the figures, and a line that says so."""
+    if (learned := overlap.known(bundle, reporter)) is None:
+        return {}
+    found = overlap.overlap(overlap.videos([(params.collection, part)]), learned)
+    if warning := found.warning(f"{params.collection}/{params.split}"):
+        reporter.message(warning)
+    return {"overlap": found.figures}
 
 
 def _languages(catalogue: Path, reporter: Reporter) -> dict[tuple[str, str], str]:
@@ -262,12 +276,14 @@ def _outcomes(found: Measured, path: Path) -> Path:
     """The rank of each query: `t2v` or `v2t`, the query's name, the rank of its answer.
 
     An item is named after its first segment; a text after its item and its words, so that tables of two models
-    can be joined, and don't fit where the texts are others.
+    can be joined, and don't fit where the texts are others. The last column has the item's recording, if it is known.
     """
     names = [found.item(item)[0].segment_id for item in range(len(found.gallery))]
     words = [hashlib.sha256("\n".join(text).encode()).hexdigest()[:8] for text in found.pairs.texts]
     texts = [f"{names[owner]}#{word}" for owner, word in zip(found.pairs.owners, words, strict=True)]
-    rows = [["t2v", text, rank] for text, rank in zip(texts, found.of_texts, strict=True)]
-    rows += [["v2t", name, rank] for name, rank in zip(names, found.of_videos, strict=True)]
-    write_csv(path, ["direction", "query", "rank"], rows)
+    cut_from = [found.item(item)[0].recording or "" for item in range(len(found.gallery))]
+    of_texts = [cut_from[owner] for owner in found.pairs.owners]
+    rows = [["t2v", *row] for row in zip(texts, found.of_texts, of_texts, strict=True)]
+    rows += [["v2t", *row] for row in zip(names, found.of_videos, cut_from, strict=True)]
+    write_csv(path, ["direction", "query", "rank", "recording"], rows)
     return path

@@ -16,6 +16,7 @@ from scriptsight.reporting import Reporter
 from scriptsight.retrieve.metrics import ranks, summary
 from scriptsight.retrieve.protocols import RetrievalPairs, pairs
 from scriptsight.segments import Segment, Segments
+from scriptsight.statistics import numbered
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,34 @@ def measured(
         )
 
     of_texts, of_videos = both(None)
-    groups = found.owners if len(texts) > len(gallery) else None
+    sources = _sources(segments, found)
+    of_texts_groups, of_videos_groups = (
+        numbered([sources[item] for item in items_of]) for items_of in (found.owners.tolist(), numbers.tolist())
+    )
     figures: dict[str, Any] = {
-        "t2v": summary(of_texts, groups),
-        "v2t": summary(of_videos),
+        "t2v": summary(of_texts, of_texts_groups),
+        "v2t": summary(of_videos, of_videos_groups),
         "protocol": params.protocol,
         "gallery": len(gallery),
         "texts": len(texts),
+        "recordings": len(set(sources)),
         "chance_r1": 1 / len(gallery),
     }
     if params.dual_softmax:
         again = both(params.dual_softmax)
         figures["dual_softmax"] = {
             "temperature": params.dual_softmax,
-            "t2v": summary(again[0], groups),
-            "v2t": summary(again[1]),
+            "t2v": summary(again[0], of_texts_groups),
+            "v2t": summary(again[1], of_videos_groups),
         }
     return Measured(figures, segments, found, texts, gallery, of_texts, of_videos)
+
+
+def _sources(segments: Segments, found: RetrievalPairs) -> list[str]:
+    """What the items [G] were cut from: their recording, where it is not known their video."""
+    recordings, videos = segments.column("recording"), segments.column("video_id")
+    first = [rows[0] for rows in found.items]
+    return [f"recording {recordings[row]}" if recordings[row] else f"video {videos[row]}" for row in first]
 
 
 def encode(

@@ -367,4 +367,6 @@ def _segment(video: Video, index: int, cut: Stretch, times: Sequence[float], fra
         title=video.title,
         captions=video.captions,
         label=video.label,
+        recording=video.recording,
+        file_digest=video.digest,
     )

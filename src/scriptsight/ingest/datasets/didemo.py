@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
-from scriptsight.ingest.datasets import tables
+from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.datasets.splits import with_val
@@ -50,5 +50,6 @@ def _claims(name: str, collection: DidemoCollection) -> Iterator[Claim | Reject]
             descriptions.append(description.rstrip("."))
         for key, (where, names, descriptions) in videos.items():
             paragraph = ". ".join(descriptions) + "."
-            entry = Entry(key, with_val(split, key, collection.val_share), "", captions=(paragraph,))
+            split_of, recording = with_val(split, key, collection.val_share), recordings.of("didemo", key)
+            entry = Entry(key, split_of, "", captions=(paragraph,), recording=recording)
             yield Claim(where, entry, (*sorted(names), key))

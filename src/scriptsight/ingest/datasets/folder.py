@@ -1,13 +1,16 @@
 """A folder of videos, captions beside or inside them, labels and titles in CSV files.
 
-Layout: any. `talk.mp4` takes `talk.vtt` or `talk.en.vtt` (any format that `scriptsight.captions` reads), else a track
-inside it. Tables have a column `video` (a path in the folder, or a file name with or without suffix), and `caption`,
-`title`, `split`, or the label. In params.yaml:
+Layout: any. `talk.mp4` takes `talk.vtt` or `talk.en.vtt` (any format that `scriptsight.captions` reads; `pairing` has
+all the ways in which a name may say it), else a track inside it. Where there are several files they are tried in
+order, until one holds captions; a caption file that no video takes is a row of the rejects. Tables have a column
+`video` (a path in the folder, or a file name with or without suffix), and `caption`, `title`, `split`, `recording`
+(what the clip was cut from), or the label. Several rows of a video are several captions. In params.yaml:
 
     talks:
       kind: folder
       path: talks
       language: en         # where a video has captions in several
+      encoding: cp1251     # of caption files that are not in Unicode, where finding it out goes wrong
       labels: labels.csv
       captions: titles.csv
       splits: hash         # or column, folder, or a table: {"old/*": test, "*": train}
@@ -15,34 +18,31 @@ inside it. Tables have a column `video` (a path in the folder, or a file name wi
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from fsspec.utils import glob_translate
 
-from scriptsight import captions
-from scriptsight.captions.languages import known
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
-from scriptsight.ingest.datasets import listing, tracks
+from scriptsight.ingest.datasets import listing, pairing, tables, tracks
 from scriptsight.ingest.datasets.splits import by_name, by_pattern, by_share
-from scriptsight.ingest.sources import Entry, Listed
-from scriptsight.media import MediaError, local
+from scriptsight.ingest.sources import NOT_USED, Entry, Listed
 from scriptsight.params.collections import FolderCollection
 
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")  # as file names have it: clip.en-GB.vtt
-_MARKS = {"cc", "default", "forced", "sdh"}  # of subtitles, as Plex, Jellyfin and Kodi know them
-_OF_ANYTHING = {".csv", ".json", ".tsv", ".xml"}
+SHAPE = "a CSV with a header, such as `video,label` or `video,caption`"
 
 
 def entries(name: str, collection: FolderCollection) -> Listed:
     """List the videos of a folder with their captions and rows; nothing is opened but the CSV files.
 
     Raises:
-        InputError: the folder or a CSV is missing or lacks a column, or the folder holds no video.
+        InputError: the folder or a CSV is missing, can't be read, lacks a column or contradicts itself, or the folder
+            holds no video.
     """
     root = collection.path
     listing.check_address(root)
@@ -55,30 +55,46 @@ def entries(name: str, collection: FolderCollection) -> Listed:
             f"Collection {name!r} has splits: column, but no column 'split' is in "
             f"{collection.labels or collection.captions or 'labels or captions: neither is named'}."
         )
-    scripts = _caption_files(files)
+    # Captions are looked for among all videos: those of one that the pattern leaves out are not another's.
+    pairs = pairing.pair(files, [file for file in files if pairing.suffix(file) in listing.VIDEOS])
     for relative in found:
-        row = rows.get(relative, {})
+        row = rows.get(relative, _Row())
         split = _split(relative, row, collection)
         uri = listing.address(root, relative)
         if split is None:
             listed.refuse(Reject(name, uri, "no split", f"splits: {collection.splits} gives none for {relative}"))
             continue
-        script, language, problem = _caption_file(relative, collection.language, scripts)
-        if problem is not None:
-            listed.refuse(Reject(name, uri, *problem))
+        wanted = [collection.language] if collection.language else []
+        choice = tracks.of_files(pairs.of_videos.get(relative, ()), wanted)
+        if choice.problem is not None and not choice.files:
+            listed.refuse(Reject(name, uri, *choice.problem))
+        scripts = [(listing.address(root, file), language) for file, language in choice.files]
         entry = Entry(
             video_id=relative.rsplit(".", 1)[0],
             split=split,
             uri=uri,
-            script=None if script is None else listing.address(root, script),
-            embedded=script is None and (problem is None or problem[0] == tracks.OTHER_LANGUAGES),
-            language=language,
-            title=row.get("title"),
-            captions=(row["caption"],) if "caption" in row else (),
-            label=row.get("label"),
+            script=scripts[0][0] if scripts else None,
+            fallbacks=tuple(scripts[1:]),
+            problem=choice.problem if scripts else None,
+            embedded=choice.looked_into,
+            language=scripts[0][1] if scripts else collection.language,
+            title=row.values.get("title"),
+            captions=tuple(row.captions),
+            label=row.values.get("label"),
+            recording=row.values.get("recording"),
+            encoding=collection.encoding,
         )
         listed.add(entry, key=relative)
+    for file, why in pairs.unused.items():
+        if collection.pattern == FolderCollection.model_fields["pattern"].default or _is_near(file, found):
+            listed.refuse(Reject(name, listing.address(root, file), NOT_USED, why))
     return listed
+
+
+def _is_near(file: str, videos: Sequence[str]) -> bool:
+    """Whether a file lies beside one of the videos or in a folder below it: others may be another collection's."""
+    above = {folder.as_posix() for folder in PurePosixPath(file).parents}
+    return any(PurePosixPath(video).parent.as_posix() in above - {"."} or "/" not in video for video in videos)
 
 
 def _matching(root: str, files: Sequence[str], pattern: str) -> list[str]:
@@ -109,147 +125,134 @@ def _encodable(name: str, root: str, found: Sequence[str], listed: Listed) -> li
 # ------------------------------------------------------------------------------------- labels, captions
 
 
+@dataclass
+class _Row:
+    """What the tables say of one video; `where` has the line that said each of `values`."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    captions: dict[str, None] = field(default_factory=dict)  # in their order
+
+    def take(self, video: str, column: str, value: str, where: str) -> None:
+        """Take what one cell says.
+
+        Raises:
+            InputError: another line says something else.
+        """
+        if column == "caption":
+            self.captions.setdefault(value)
+        elif self.values.setdefault(column, value) != value:
+            raise InputError(
+                f"{where} says {value!r} of {video}, and {self.where[column]} says {self.values[column]!r}: a video "
+                f"has one {column}. Correct one of the two lines."
+            )
+        else:
+            self.where.setdefault(column, where)
+
+
 def _tables(
     name: str, root: str, collection: FolderCollection, found: Sequence[str], listed: Listed
-) -> tuple[dict[str, dict[str, str]], bool]:
-    """Rows of the CSV files by relative path of their video, and whether one of them has a column `split`."""
-    rows: dict[str, dict[str, str]] = {}
+) -> tuple[dict[str, _Row], bool]:
+    """What the CSV files say, by relative path of the video, and whether one of them has a column `split`.
+
+    Several rows of one video are several captions of it; rows that are equal are one.
+
+    Raises:
+        InputError: a table can't be read, lacks a column, or has two labels, titles, splits or recordings of a video.
+    """
+    rows: dict[str, _Row] = {}
     has_split = False
-    known = _names(found)
-    for file, required in (
-        (collection.labels, [{"video"}, {collection.label_column}]),
-        (collection.captions, [{"video"}, {"caption", "title"}]),
-    ):
+    names = _Names(root, found)
+    label = collection.label_column
+    for file, required in ((collection.labels, [{label}]), (collection.captions, [{"caption", "title"}])):
         if file is None:
             continue
         path = listing.address(root, file)
-        columns, table = _read_csv(path, required)
+        wanted = {"title", "caption", "split", "recording"} | ({label} if file == collection.labels else set())
+        columns = tables.columns(path, ("video", *sorted(wanted)), SHAPE)
+        for choice in ({"video"}, *required):
+            if not choice & columns:
+                choices = " or ".join(repr(column) for column in sorted(choice))
+                raise InputError(f"{path} has no column {choices}; it has: {', '.join(sorted(columns)) or 'none'}.")
         has_split = has_split or "split" in columns
-        for number, row in table:
-            video = (row.get("video") or "").strip().replace("\\", "/")
-            matches = known.get(video, [])
+        for read in tables.rows(name, path, ("video",), SHAPE, optional=tuple(sorted(wanted))):
+            if isinstance(read, Reject):
+                listed.refuse(read)
+                continue
+            where, row = read
+            matches = names.find(row["video"])
             if len(matches) != 1:
                 reason = "ambiguous video" if matches else "no such video"
-                detail = f"row {number} of {path} names {video!r}: " + (", ".join(matches) or "it is not there")
-                listed.refuse(Reject(name, f"{path}:{number}", reason, detail))
+                detail = f"{where} names {row['video']!r}: " + (", ".join(matches) or f"it is not in {root}")
+                listed.refuse(Reject(name, where, reason, detail))
                 continue
-            wanted = {"title", "caption", "split"} & columns
-            values = {column: row[column].strip() for column in wanted if (row[column] or "").strip()}
-            if file == collection.labels and (row[collection.label_column] or "").strip():
-                values["label"] = row[collection.label_column].strip()
-            rows.setdefault(matches[0], {}).update(values)
+            for column in sorted(wanted & columns):
+                if value := " ".join(row[column].split()):
+                    kind = "label" if column == label and file == collection.labels else column
+                    rows.setdefault(matches[0], _Row()).take(matches[0], kind, value, where)
     return rows, has_split
 
 
-def _read_csv(path: str, required: list[set[str]]) -> tuple[set[str], list[tuple[int, dict[str, str]]]]:
-    """Columns and (line number, row) of a CSV; of each set in `required` one column must be there."""
-    try:
-        with local(path) as here, here.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            table = [(reader.line_num, row) for row in reader]
-            columns = set(reader.fieldnames or ())
-    except MediaError as error:
-        if error.reason != "missing video":
-            raise InputError(f"{path} can't be read: {error.reason}, {error.detail}") from None
-        raise InputError(f"There is no file {path}: correct `labels` or `captions` of the collection.") from None
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise InputError(f"{path} can't be read as a CSV in UTF-8: {error}") from None
-    for choice in required:
-        if not choice & columns:
-            wanted = " or ".join(repr(column) for column in sorted(choice))
-            raise InputError(f"{path} has no column {wanted}; it has: {', '.join(sorted(columns)) or 'none'}.")
-    return columns, table
-
-
-def _names(found: Sequence[str]) -> dict[str, list[str]]:
+class _Names:
     """The names a CSV may call a video by: its path in the folder, else its file name, else without suffix.
 
-    Rows are looked up here and nowhere else, so that none can name a file outside of the folder.
+    Also taken are a path from where the folder lies (`talks/a.mp4`, an absolute path, an address), `./`,
+    backslashes, %20 and its like, another video's suffix, and, where just one video has such a name, other capitals
+    and accents. Rows are looked up here and nowhere else, so that none can name a file outside of the folder.
     """
-    names: dict[str, list[str]] = {relative: [relative] for relative in found}
-    ways: tuple[Callable[[str], str], ...] = (
-        lambda relative: relative.rsplit("/", 1)[-1],
-        lambda relative: relative.rsplit(".", 1)[0],
-        lambda relative: relative.rsplit("/", 1)[-1].rsplit(".", 1)[0],
-    )
-    for shorten in ways:
-        shorter: dict[str, list[str]] = {}
-        for relative in found:
-            shorter.setdefault(shorten(relative), []).append(relative)
-        names = shorter | names
-    return names
+
+    def __init__(self, root: str, found: Sequence[str]) -> None:
+        self._root = root
+        self._by_name: dict[str, list[str]] = {relative: [relative] for relative in found}
+        ways: tuple[Callable[[str], str], ...] = (
+            lambda relative: relative.rsplit("/", 1)[-1],
+            lambda relative: relative.rsplit(".", 1)[0],
+            lambda relative: relative.rsplit("/", 1)[-1].rsplit(".", 1)[0],
+        )
+        for shorten in ways:
+            self._by_name = _index(found, shorten) | self._by_name
+        self._folded: dict[str, dict[str, None]] = defaultdict(dict)
+        for known, videos in self._by_name.items():
+            self._folded[pairing.folded(known)].update(dict.fromkeys(videos))
+
+    def find(self, named: str) -> list[str]:
+        """The videos that a cell may mean; one, if all is well."""
+        spellings = list(dict.fromkeys(self._spellings(named.strip().replace("\\", "/"))))
+        stems = [one.rpartition(".")[0] for one in spellings if pairing.suffix(one) in listing.VIDEOS]
+        for one in (*spellings, *stems):
+            if matches := self._by_name.get(one) or list(self._folded.get(pairing.folded(one), ())):
+                return matches
+        return []
+
+    def _spellings(self, named: str) -> Iterator[str]:
+        """A name as it stands there, and relative to the folder."""
+        for one in (named, unquote(named)):
+            plain = one.removeprefix("file://").removeprefix("./")
+            yield plain
+            for root in self._roots():
+                if plain.startswith(f"{root}/"):
+                    yield plain[len(root) + 1 :]
+
+    def _roots(self) -> list[str]:
+        """What may stand before a path in the folder: the folder as it was given, where it lies, and its name."""
+        given = self._root.rstrip("/").removeprefix("./")
+        whole = [] if "://" in given else [str(Path(given).absolute()), str(Path(given).resolve())]
+        return [root for root in (given, *whole, given.rpartition("/")[2]) if root]
 
 
-def _split(relative: str, row: dict[str, str], collection: FolderCollection) -> str | None:
+def _index(found: Sequence[str], shorten: Callable[[str], str]) -> dict[str, list[str]]:
+    shorter: dict[str, list[str]] = {}
+    for relative in found:
+        shorter.setdefault(shorten(relative), []).append(relative)
+    return shorter
+
+
+def _split(relative: str, row: _Row, collection: FolderCollection) -> str | None:
     if isinstance(collection.splits, dict):
         return by_pattern(relative, collection.splits)
     if collection.splits == "column":
-        return by_name(row.get("split", ""))
+        return by_name(row.values.get("split", ""))
     if collection.splits == "folder":
         return by_name(relative.split("/")[0]) if "/" in relative else None
-    return by_share(relative, collection.val_share, collection.test_share)
-
-
-# ----------------------------------------------------------------------------------------------- captions
-
-
-def _caption_files(files: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The caption files among `files`: by their video without its suffix, then by language ("" where the name has
-    none).
-
-    Of two in one language, all that is said goes before lines of a foreign language alone (`forced`), and then the
-    format that comes first in `PARSERS`. A file that is named like a video is that video's alone.
-    """
-    suffixes = {suffix: place for place, suffix in enumerate(captions.PARSERS)}
-    stems = {file.rpartition(".")[0] for file in files if Path(file).suffix.lower() in listing.VIDEOS}
-    ranked: list[tuple[bool, bool, int, str, str, str]] = []
-    for file in files:
-        whole, _, suffix = file.rpartition(".")
-        place = suffixes.get(f".{suffix.lower()}")
-        if place is None:
-            continue
-        if whole in stems:
-            ranked.append((False, False, place, file, whole, ""))
-            continue
-        stem, marks = _unmarked(whole)
-        video, _, code = stem.rpartition(".")
-        if stem not in stems and _is_language(code, f".{suffix.lower()}"):
-            stem, tag = video, code
-        else:
-            tag = ""
-        ranked.append(("forced" in marks, bool(marks), place, file, stem, tag))
-    beside: dict[str, dict[str, str]] = defaultdict(dict)
-    for *_, file, stem, tag in sorted(ranked):
-        beside[stem].setdefault(tag, file)
-    return beside
-
-
-def _unmarked(whole: str) -> tuple[str, set[str]]:
-    """A file name without the marks at its end that media servers know (`clip.en.sdh`), and these marks."""
-    marks = set()
-    while (mark := whole.rpartition(".")[2].lower()) in _MARKS:
-        marks.add(mark)
-        whole = whole.rpartition(".")[0]
-    return whole, marks
-
-
-def _is_language(code: str, suffix: str) -> bool:
-    """Whether the end of a name is a language. Beside a video lie tables and JSON of many kinds (`clip.raw.json`):
-    of them only the languages of ISO 639-1 are believed."""
-    return _LANGUAGE.fullmatch(code) is not None and (suffix not in _OF_ANYTHING or known(code))
-
-
-def _caption_file(
-    video: str, wanted: str | None, files: dict[str, dict[str, str]]
-) -> tuple[str | None, str | None, tuple[str, str] | None]:
-    """The caption file beside a video, its language where that is known, and the reason and detail of a reject where
-    there are files and none was taken."""
-    beside = files.get(video.rpartition(".")[0], {})
-    plain = beside.get("")
-    if wanted is None and plain is not None:
-        return plain, None, None
-    named = {code: file for code, file in beside.items() if code}
-    script, code, problem = tracks.choose(named, [wanted] if wanted else [], None, manual=())
-    if script is None and plain is not None:
-        return plain, wanted, None
-    return script, wanted or code, problem
+    # Clips of one recording go to the same side.
+    return by_share(row.values.get("recording", relative), collection.val_share, collection.test_share)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
-from scriptsight.ingest.datasets import tables
+from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.datasets.splits import with_val
@@ -56,4 +56,5 @@ def _claims(name: str, collection: Hmdb51Collection) -> Iterator[Claim | Reject]
             if code in SPLITS:
                 recording = key.split(f"_{label}_")[0]
                 split = with_val(SPLITS[code], recording, collection.val_share)
-                yield Claim(where, Entry(key, split, "", label=label), (f"{label}/{key}.avi", f"{key}.avi"))
+                entry = Entry(key, split, "", label=label, recording=recordings.of("hmdb51", recording))
+                yield Claim(where, entry, (f"{label}/{key}.avi", f"{key}.avi"))

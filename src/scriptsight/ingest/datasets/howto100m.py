@@ -23,7 +23,7 @@ from typing import Any
 
 from scriptsight import captions
 from scriptsight.catalogue import Cue, Reject
-from scriptsight.ingest.datasets import tables
+from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.datasets.splits import by_share
@@ -81,7 +81,8 @@ def _claim(
     label: str | None,
 ) -> Claim:
     split = by_share(key, collection.val_share)
-    return Claim(where, Entry(key, split, "", script=script, cues=cues, label=label), (key,))
+    recording = recordings.of("youtube", key)
+    return Claim(where, Entry(key, split, "", script=script, cues=cues, label=label, recording=recording), (key,))
 
 
 def _captions(path: str) -> Iterator[tuple[str, str, str | None, Any]]:

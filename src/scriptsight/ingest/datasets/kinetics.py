@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
-from scriptsight.ingest.datasets import tables
+from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.datasets.splits import with_val
@@ -71,6 +71,7 @@ def _claims(name: str, collection: KineticsCollection) -> Iterator[Claim | Rejec
                 "",
                 title=titles.get(youtube),
                 label=row.get("label") or None,
+                recording=recordings.of("youtube", youtube),
                 start=start if whole else None,
                 end=end if whole else None,
             )

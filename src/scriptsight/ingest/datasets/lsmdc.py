@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
-from scriptsight.ingest.datasets import tables
+from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.datasets.splits import with_val
@@ -50,5 +50,6 @@ def _claims(name: str, collection: LsmdcCollection) -> Iterator[Claim | Reject]:
                 clips.setdefault(columns[0], (where, []))[1].append(columns[5])
         for key, (where, sentences) in clips.items():
             film = key.rpartition("_")[0]
-            entry = Entry(key, with_val(split, film, collection.val_share), "", captions=tuple(sentences))
+            split_of, recording = with_val(split, film, collection.val_share), recordings.of("lsmdc", film)
+            entry = Entry(key, split_of, "", captions=tuple(sentences), recording=recording)
             yield Claim(where, entry, (f"{film}/{key}.avi", f"{key}.avi"))

@@ -16,8 +16,8 @@ MSRVTT_JSFUSION_test.csv (`key,vid_key,video_id,sentence`; as in MIL-NCE's msrvt
       annotations: [MSRVTT/MSRVTT_data.json]
       lists: {train: MSRVTT/MSRVTT_train.9k.csv, test: MSRVTT/MSRVTT_JSFUSION_test.csv}
 
-With lists, these alone say which videos there are and in which split. Where a list has a column `sentence`, that is
-the video's one caption (1k-A tests with one sentence a video); else its captions come from the JSON.
+With lists, these alone say which videos there are and in which split. Where a list has a column `sentence`, a video
+has the sentences of its rows (1k-A tests with one sentence a video); else its captions come from the JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
-from scriptsight.ingest.datasets import tables
+from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.datasets.splits import with_val
@@ -55,26 +55,38 @@ def _claims(name: str, collection: MsrvttCollection) -> Iterator[Claim | Reject]
                 yield Reject(name, where, tables.BAD_ROW, "video_id or caption is empty")
             else:
                 sentences.setdefault(found[0], []).append(found[1])
+    urls = {}
+    for path in collection.annotations:
+        for _, row in tables.items(path, "videos.item", SHAPE):
+            if isinstance(row, dict) and (recording := recordings.of_url(row.get("url"))) is not None:
+                urls[str(row.get("video_id"))] = recording
     for found_video in _listed(name, collection) if collection.lists else _official(name, collection):
         if isinstance(found_video, Reject):
             yield found_video
             continue
-        where, split, key, sentence = found_video
-        captions = (sentence,) if sentence else tuple(sentences.get(key, ()))
-        entry = Entry(key, with_val(split, key, collection.val_share), "", captions=captions)
+        where, split, key, own = found_video
+        captions = own or tuple(sentences.get(key, ()))
+        recording = urls.get(key)
+        split = with_val(split, recording or key, collection.val_share)
+        entry = Entry(key, split, "", captions=captions, recording=recording)
         yield Claim(where, entry, (key,))
 
 
-_Video = tuple[str, str, str, str | None]  # where, split, id, its one sentence
+_Video = tuple[str, str, str, tuple[str, ...]]  # where, split, id, its own sentences
 
 
 def _listed(name: str, collection: MsrvttCollection) -> Iterator[_Video | Reject]:
     for split, path in collection.lists.items():
+        videos: dict[str, tuple[str, dict[str, None]]] = {}  # id -> where it is first named, sentences in their order
         for found in tables.rows(name, path, ("video_id",), LIST):
             if isinstance(found, Reject):
                 yield found
-            else:
-                yield found[0], split, found[1]["video_id"], found[1].get("sentence")
+                continue
+            _, sentences = videos.setdefault(found[1]["video_id"], (found[0], {}))
+            if sentence := found[1].get("sentence"):
+                sentences.setdefault(sentence)
+        for key, (where, sentences) in videos.items():
+            yield where, split, key, tuple(sentences)
 
 
 def _official(name: str, collection: MsrvttCollection) -> Iterator[_Video | Reject]:
@@ -84,4 +96,4 @@ def _official(name: str, collection: MsrvttCollection) -> Iterator[_Video | Reje
             if found is None or found[1] not in SPLITS:
                 yield Reject(name, where, tables.BAD_ROW, f"it needs a video_id and a split of {', '.join(SPLITS)}")
             else:
-                yield where, SPLITS[found[1]], found[0], None
+                yield where, SPLITS[found[1]], found[0], ()

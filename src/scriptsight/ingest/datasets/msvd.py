@@ -16,11 +16,12 @@ usual split of 1,200, 100 and 670 is in train_list.txt, val_list.txt and test_li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
-from scriptsight.ingest.datasets import tables
+from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.datasets.splits import with_val
@@ -55,7 +56,9 @@ def _claims(name: str, collection: MsvdCollection) -> Iterator[Claim | Reject]:
             if not captions:
                 yield Reject(name, where, "no captions", f"nothing is said of {key!r} in {collection.captions}")
                 continue
-            entry = Entry(key, with_val(split, key, collection.val_share), "", captions=captions)
+            youtube = re.sub(r"_\d+_\d+$", "", key)
+            split_of, recording = with_val(split, youtube, collection.val_share), recordings.of("youtube", youtube)
+            entry = Entry(key, split_of, "", captions=captions, recording=recording)
             yield Claim(where, entry, (key,))
 
 

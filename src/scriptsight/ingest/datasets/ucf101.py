@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
-from scriptsight.ingest.datasets import tables
+from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing, address
 from scriptsight.ingest.datasets.splits import with_val
@@ -48,5 +48,11 @@ def _claims(name: str, collection: Ucf101Collection) -> Iterator[Claim | Reject]
                 continue
             label, key = match.groups()
             group = re.sub(r"_c\d+$", "", key)
-            entry = Entry(key, with_val(split, group, collection.val_share), "", label=label)
+            entry = Entry(
+                key,
+                with_val(split, group, collection.val_share),
+                "",
+                label=label,
+                recording=recordings.of("ucf101", group),
+            )
             yield Claim(where, entry, (f"{label}/{key}", key))

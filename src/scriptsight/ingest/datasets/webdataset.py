@@ -13,10 +13,11 @@ params.yaml:
       path: s3://bucket/webvid
       splits: {"val/*": val, "*": train}   # by archive; or hash: by sample, with val_share and test_share
       languages: [en]
+      encoding: gbk        # of caption files that are not in Unicode, where finding it out goes wrong
 
 An id is the archive's name and the key. Only headers and the small members are read; the video's address is
 `tar://MEMBER::ARCHIVE`. Archives must be plain .tar: nothing can be found inside a compressed one without reading it
-all.
+all. One of another kind (`.tar.gz`, `.zip`, ...) is a row of the rejects that says how to unpack it.
 """
 
 from __future__ import annotations
@@ -30,16 +31,31 @@ from typing import Any
 
 import fsspec
 
-from scriptsight import captions
 from scriptsight.catalogue import Cue, Reject
-from scriptsight.ingest.datasets import tracks
+from scriptsight.ingest.datasets import pairing, recordings, tracks
 from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble
 from scriptsight.ingest.datasets.listing import IMAGES, VIDEOS, Listing, unsafe
+from scriptsight.ingest.datasets.pairing import Paired, Pairs
 from scriptsight.ingest.datasets.splits import by_pattern, by_share
-from scriptsight.ingest.sources import Entry, Excerpt, Listed
+from scriptsight.ingest.sources import NOT_USED, Entry, Excerpt, Listed
 from scriptsight.params.collections import WebDatasetCollection
 
 BLOCK = 256 << 10  # bytes a request asks for: enough for a header and small members, little of the videos between
+OTHER_ARCHIVE = "archive that is no plain .tar"  # the reason of a reject: nothing in it is read
+_UNPACK = {  # what makes a plain .tar of an archive that ends so
+    ".bz2": "bunzip2",
+    ".gz": "gunzip",
+    ".lz4": "unlz4",
+    ".lzma": "unlzma",
+    ".tbz": "bunzip2",
+    ".tbz2": "bunzip2",
+    ".tgz": "gunzip",
+    ".txz": "unxz",
+    ".tzst": "unzstd",
+    ".xz": "unxz",
+    ".zst": "unzstd",
+}
+_OF_SEVERAL_FILES = frozenset({".7z", ".rar", ".tbz", ".tbz2", ".tgz", ".txz", ".tzst", ".zip"})
 LARGEST_TEXT = 16 << 20  # bytes of a .txt or .json
 
 _Sample = dict[str, tarfile.TarInfo]  # what stands after the key's first dot, in lower case -> member
@@ -49,15 +65,19 @@ def entries(name: str, collection: WebDatasetCollection) -> Listed:
     """List the videos in the archives; see the module for the layout.
 
     Raises:
-        InputError: the folder is missing or holds no .tar.
+        InputError: the folder is missing or holds no archive.
     """
-    archives = Listing(collection.path, frozenset({".tar"}))
+    archives = Listing(collection.path, frozenset({".tar"}) | _OF_SEVERAL_FILES | frozenset(_UNPACK))
     return assemble(name, _claims(name, collection, archives), archives)
 
 
 def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> Iterator[Claim | Reject]:
     for relative in archives:
         archive = archives.address(relative)
+        if not relative.lower().endswith(".tar"):
+            if (remedy := _remedy(relative)) is not None:
+                yield Reject(name, archive, OTHER_ARCHIVE, remedy)
+            continue
         split = None
         if isinstance(collection.splits, dict):
             split = by_pattern(relative, collection.splits)
@@ -69,11 +89,26 @@ def _claims(name: str, collection: WebDatasetCollection, archives: Listing) -> I
             system, path = fsspec.core.url_to_fs(archive)
             with system.open(path, "rb", block_size=BLOCK) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 samples = _samples(tar)
+                pairs = _paired(samples)
                 films: dict[str, Mapping[str, Any]] = {}
                 for key in sorted(samples):
-                    yield from _claim(name, collection, tar, archive, relative, key, samples[key], split, films)
+                    if not all(_is_script(ending) for ending in samples[key]):
+                        sample = samples[key]
+                        yield from _claim(name, collection, tar, archive, relative, key, sample, split, pairs, films)
+                for member, why in pairs.unused.items():
+                    yield Reject(name, f"tar://{member}::{archive}", NOT_USED, why)
         except (tarfile.TarError, OSError, EOFError) as error:
             yield Reject(name, archive, "unreadable archive", str(error))
+
+
+def _remedy(relative: str) -> str | None:
+    """How to make a plain .tar of an archive that is none; None for a compressed file that is no archive."""
+    whole, _, last = relative.lower().rpartition(".")
+    if f".{last}" not in _OF_SEVERAL_FILES and not whole.endswith(".tar"):
+        return None
+    if (tool := _UNPACK.get(f".{last}")) is None:
+        return "unpack it, and pack its files again as a plain .tar (tar -cf NAME.tar FILES)"
+    return f"nothing in it can be found without reading it all: unpack it with {tool}, and let its name end in .tar"
 
 
 def _samples(tar: tarfile.TarFile) -> dict[str, _Sample]:
@@ -95,6 +130,7 @@ def _claim(
     key: str,
     sample: _Sample,
     split: str | None,
+    pairs: Pairs,
     films: dict[str, Mapping[str, Any]],
 ) -> Iterator[Claim | Reject]:
     where = f"{archive}#{key}"
@@ -116,30 +152,33 @@ def _claim(
     youtube = _of_film(meta, film, films)
     info = _mapping(youtube.get("info"))
     own = _string(info.get("language"))
-    scripts = _scripts(sample)
+    scripts = pairs.of_videos.get(sample[media[0]].name, [])
     whole = _subtitles(youtube.get("subtitles"))
     spoken = {} if scripts else whole or _subtitles(_by_language(meta.get("clip_subtitles")))
     # One choice for both: what is chosen is a member's name, or the language of the JSON's cues.
-    track, language, problem = tracks.choose(
-        scripts or {code: code for code in spoken}, collection.languages, own, manual=()
-    )
+    beside = scripts or [Paired(code, code) for code in spoken]
+    choice = tracks.of_files(beside, collection.languages, own, unnamed=False)
     uri = f"tar://{sample[media[0]].name}::{archive}"
-    if problem:
-        yield Reject(name, uri, *problem)
-    looked_into = track is None and (problem is None or problem[0] == tracks.OTHER_LANGUAGES)
+    if choice.problem:
+        yield Reject(name, uri, *choice.problem)
+    files = [(f"tar://{member}::{archive}", language) for member, language in choice.files] if scripts else []
+    track, language = choice.files[0] if choice.files else (None, None)
     caption = caption or _string(meta.get("caption"))
     identity = f"{relative.removesuffix('.tar')}/{key}"
     entry = Entry(
         identity,
         split or by_share(f"{relative.removesuffix('.tar')}/{film}", collection.val_share, collection.test_share),
         uri,
-        script=f"tar://{track}::{archive}" if scripts and track else None,
+        script=files[0][0] if files else None,
+        fallbacks=tuple(files[1:]),
         cues=spoken[track] if spoken and track is not None else None,
-        embedded=looked_into,
-        language=language or (collection.languages[0] if collection.languages and looked_into else own),
+        embedded=choice.looked_into,
+        language=language or (collection.languages[0] if collection.languages and choice.looked_into else own),
         title=_string(meta.get("title")) or _string(info.get("title")),
         captions=(caption,) if caption else (),
         label=label,
+        recording=recordings.of_url(meta.get("url")),
+        encoding=collection.encoding,
         excerpt=clip and Excerpt((clip,), may_be_cut=bool(scripts) or not whole),
     )
     yield Claim(where, entry)
@@ -181,16 +220,18 @@ def _by_language(lines: Any) -> Any:
     return found
 
 
-def _scripts(sample: _Sample) -> dict[str, str]:
-    """Language code -> member; .json and .txt are the sample's own."""
-    found: dict[str, str] = {}
-    for parser in captions.PARSERS:
-        for suffix, member in sample.items():
-            language, dot, last = suffix.rpartition(".")
-            of_sample = last in ("json", "txt", "csv") or "." in language or unsafe(member.name)
-            if f".{last}" == parser and not of_sample:
-                found.setdefault(language if dot else "", member.name)
-    return found
+def _is_script(ending: str) -> bool:
+    """Whether a member that ends so is captions; .json, .txt and tables are a sample's own."""
+    file = f".{ending}"
+    return pairing.is_caption_file(file) and pairing.suffix(file) not in pairing.OF_ANYTHING - {".xml"}
+
+
+def _paired(samples: Mapping[str, _Sample]) -> Pairs:
+    """Which of an archive's members are captions of which."""
+    members = [(ending, member.name) for one in samples.values() for ending, member in one.items()]
+    members = [(ending, name) for ending, name in members if not unsafe(name)]
+    videos = [name for ending, name in members if pairing.suffix(f".{ending}") in VIDEOS | IMAGES]
+    return pairing.pair([name for ending, name in members if _is_script(ending)], videos)
 
 
 def _subtitles(value: Any) -> dict[str, tuple[Cue, ...]]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
-from scriptsight.ingest.datasets import tables
+from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.datasets.splits import with_val
@@ -42,5 +42,6 @@ def _claims(name: str, collection: WebVidCollection) -> Iterator[Claim | Reject]
                 continue
             where, row = found
             key, page = row["videoid"], row.get("page_dir", "")
-            entry = Entry(key, with_val(split, key, collection.val_share), "", captions=(row["name"],))
+            split_of, recording = with_val(split, key, collection.val_share), recordings.of("webvid", key)
+            entry = Entry(key, split_of, "", captions=(row["name"],), recording=recording)
             yield Claim(where, entry, (f"{page}/{key}", key) if page else (key,))

@@ -2,15 +2,17 @@
 
 Layout (yt-dlp's documentation and files it wrote): `NAME.mp4` (or another suffix), `NAME.info.json`
 (--write-info-json) with id, title, description, language and `subtitles` (the languages of those made by hand), and
-`NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by --sub-format). The id is the video's,
-its title the title; the subtitles are those in the first of `languages` that there are, by hand before automatic
+`NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by
+--sub-format; .ass, .lrc by --convert-subs). The id is the video's, its title the title; the subtitles are those in the first of `languages` that there are, by hand before automatic
 (yt-dlp calls the spoken language's automatic ones `en-orig`). Without `languages` it is the video's own language.
-A video without subtitle files in these languages is looked into for an embedded track (--embed-subs). In params.yaml:
+Where one can't be read the next is tried. A video without subtitle files in these languages is looked into for an
+embedded track (--embed-subs). In params.yaml:
 
     lectures:
       kind: yt_dlp
       path: downloads
       languages: [en, de]
+      encoding: cp1251     # of subtitle files that are not in Unicode, where finding it out goes wrong
       description: false   # true: the description is the video's caption
 
 A playlist's info.json, which has no video, is passed over. Chapters are no speech and are not read.
@@ -34,22 +36,32 @@ from typing import Any
 
 import fsspec
 
-from scriptsight import captions
 from scriptsight.captions.script import seconds as seconds_of
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
-from scriptsight.ingest.datasets import tracks
+from scriptsight.ingest.datasets import pairing, recordings, tracks
 from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble
 from scriptsight.ingest.datasets.listing import VIDEOS, Listing
+from scriptsight.ingest.datasets.pairing import Paired
 from scriptsight.ingest.datasets.splits import by_share
-from scriptsight.ingest.sources import Entry, Excerpt, Listed
+from scriptsight.ingest.sources import NOT_USED, Entry, Excerpt, Listed
 from scriptsight.params.collections import YtDlpCollection
 
 INFO = ".info.json"
-SUBTITLES = (".vtt", ".json3", ".srv3", ".ttml", ".srt", ".srv2", ".srv1")  # the first there is, where it can be read
-LANGUAGE = "[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*"
+SUBTITLES = (
+    ".vtt",
+    ".json3",
+    ".srv3",
+    ".ttml",
+    ".srt",
+    ".srv2",
+    ".srv1",
+    ".ass",
+    ".lrc",
+)  # the first that can be read
 CUT = (".vtt", ".srt", ".ass")  # what yt-dlp cuts where it removes parts of a film
 CHAPTER = "chapter of a film that is here"  # the reason of a finding
+FILM = ".mp4"  # as which a film is thought of that is not here itself
 LARGEST_INFO = 64 << 20  # bytes
 
 
@@ -81,6 +93,9 @@ def _claims(name: str, collection: YtDlpCollection, listing: Listing) -> Iterato
         raise InputError(f"No file in {collection.path} ends in {INFO}: yt-dlp writes them with --write-info-json.")
     described = set()
     sections: set[str] = set()
+    named = [relative.removesuffix(INFO) + FILM for relative in infos]  # where only a film's chapters are here
+    videos_here = {file for file in files if pairing.suffix(file) in VIDEOS}
+    pairs = pairing.pair(files, sorted({*named, *videos_here}), SUBTITLES)
     for relative in infos:
         stem = relative.removesuffix(INFO)
         beside = _beginning_with(files, stem + ".")
@@ -98,14 +113,18 @@ def _claims(name: str, collection: YtDlpCollection, listing: Listing) -> Iterato
                 detail = f"its film is read: {videos[0]}"
                 yield Reject(name, listing.address(file), CHAPTER, detail)
             else:
-                yield from _claim(name, collection, listing, info, stem, file, beside, part)
+                subtitles = pairs.of_videos.get(stem + FILM, ())
+                yield from _claim(name, collection, listing, info, stem, file, subtitles, part)
         if not videos:
             if not chapters and info.get("_type") not in ("playlist", "multi_video"):
                 yield Reject(name, listing.address(relative), MISSING, f"no video {stem}.* is beside it")
         elif len(videos) > 1:
             yield Reject(name, listing.address(relative), "ambiguous video", f"it may be: {', '.join(videos[:5])}")
         else:
-            yield from _claim(name, collection, listing, info, stem, videos[0], beside, _part(info, sections))
+            subtitles = pairs.of_videos.get(videos[0], ())
+            yield from _claim(name, collection, listing, info, stem, videos[0], subtitles, _part(info, sections))
+    for relative, why in pairs.unused.items():
+        yield Reject(name, listing.address(relative), NOT_USED, why)
     for relative in files:
         if "." + relative.rsplit(".", 1)[-1].lower() in VIDEOS and relative not in described:
             detail = "download again with --write-info-json, or read the folder as a collection of kind folder"
@@ -119,30 +138,39 @@ def _claim(
     info: dict[str, Any],
     stem: str,
     video: str,
-    beside: Sequence[str],
+    beside: Sequence[Paired],
     part: _Part,
 ) -> Iterator[Claim | Reject]:
     uri = listing.address(video)
     film = _text(info, "id") or stem
     by_hand = info.get("subtitles")
-    scripts = _subtitles(stem, beside)
-    script, language, problem = tracks.choose(
-        scripts, collection.languages, _text(info, "language"), by_hand if isinstance(by_hand, dict) else ()
+    # The video's own JSON and description lie beside it, too, and yt-dlp writes no captions as such.
+    scripts = [one for one in beside if not one.weak]
+    choice = tracks.of_files(
+        scripts,
+        collection.languages,
+        _text(info, "language"),
+        by_hand if isinstance(by_hand, dict) else (),
+        unnamed=False,
     )
-    if problem:
-        yield Reject(name, uri, *problem)
-    looked_into = not scripts or (problem is not None and problem[0] == tracks.OTHER_LANGUAGES)
+    if choice.problem:
+        yield Reject(name, uri, *choice.problem)
+    chosen = [(listing.address(file), language) for file, language in choice.files]
+    language = chosen[0][1] if chosen else next(iter(collection.languages), None) if choice.looked_into else None
     description = _text(info, "description") if collection.description else None
     entry = Entry(
         film + part.name,
         by_share(film, collection.val_share, collection.test_share),
         uri,
-        script=None if script is None else listing.address(script),
-        embedded=looked_into,
-        language=language or (collection.languages[0] if collection.languages and looked_into else None),
+        script=chosen[0][0] if chosen else None,
+        fallbacks=tuple(chosen[1:]),
+        embedded=choice.looked_into,
+        language=language,
         title=" - ".join(filter(None, (_text(info, "title"), part.title))) or None,
+        recording=_recording(info),
         captions=(description,) if description else (),
-        excerpt=_excerpt(info, part, script),
+        encoding=collection.encoding,
+        excerpt=_excerpt(info, part, chosen[0][0] if chosen else None),
     )
     yield Claim(uri, entry)
 
@@ -208,6 +236,12 @@ def _number(info: dict[str, Any], key: str) -> float | None:
     return None if isinstance(value, str) else seconds_of(value)
 
 
+def _recording(info: dict[str, Any]) -> str | None:
+    """The video at its site, of which this may be a section."""
+    site, key = _text(info, "extractor_key") or _text(info, "extractor"), _text(info, "id")
+    return recordings.of(site, key) if site and key else recordings.of_url(info.get("webpage_url"))
+
+
 def _beginning_with(files: Sequence[str], prefix: str) -> list[str]:
     """Those of the sorted `files` that begin with `prefix`."""
     found = []
@@ -215,16 +249,6 @@ def _beginning_with(files: Sequence[str], prefix: str) -> list[str]:
         if not files[index].startswith(prefix):
             break
         found.append(files[index])
-    return found
-
-
-def _subtitles(stem: str, beside: Sequence[str]) -> dict[str, str]:
-    """Language code -> subtitle file."""
-    found: dict[str, str] = {}
-    for suffix in SUBTITLES:
-        for file in beside if suffix in captions.PARSERS else ():
-            if match := re.fullmatch(rf"(?:\.({LANGUAGE}))?{re.escape(suffix)}", file[len(stem) :]):
-                found.setdefault(match[1] or "", file)
     return found
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from scriptsight.ingest.datasets import recordings
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
 from scriptsight.ingest.datasets.splits import by_share
@@ -39,4 +40,5 @@ def _claims(collection: YtTemporalCollection) -> Iterator[Claim]:
             continue
         script = scripts.address(relative)
         key = relative.rsplit("/", 1)[-1].split(".", 1)[0]
-        yield Claim(script, Entry(key, by_share(key, collection.val_share), "", script=script), (key,))
+        split, recording = by_share(key, collection.val_share), recordings.of("youtube", key)
+        yield Claim(script, Entry(key, split, "", script=script, recording=recording), (key,))
