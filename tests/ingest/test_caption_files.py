@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from pydantic import ValidationError
 
 from scriptsight.catalogue import Reject, Video
-from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import READERS
 from scriptsight.ingest.describe import describe
 from scriptsight.ingest.notes import Notes
@@ -121,25 +119,6 @@ def test_a_file_without_a_readable_time_is_told_from_one_that_says_nothing(film:
     film.with_suffix(".json").write_text('{"segments": [{"start": null, "end": 2, "text": "lost"}]}')
     _, rejects = read(film.parent)
     assert rejects == [
-        ("a.json", "no cues", "none of its 1 entries has times that can be read"),
+        ("a.json", "unreadable captions", "it has 1 entries, and the times of none of them can be read"),
         ("a.json", "cues dropped", "1 with wrong times, 0 of them after the video's end at 4.00 s"),
     ]
-
-
-def test_a_compressed_archive_is_told(film: Path, tmp_path: Path) -> None:
-    for name in ("d/0.tar", "d/1.tar.gz", "d/2.tgz"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
-            archive.add(film, "a.mp4")
-    (tmp_path / "d/notes.json.gz").write_bytes(b"")
-    found = list(READERS["webdataset"]("mine", WebDatasetCollection(kind="webdataset", path=str(tmp_path / "d"))))
-    rejects = [one for one in found if isinstance(one, Reject)]
-    assert len(found) - len(rejects) == 1
-    assert [(Path(one.uri).name, one.reason) for one in rejects] == [
-        ("1.tar.gz", "compressed archive"),
-        ("2.tgz", "compressed archive"),
-    ]
-    for name in ("0.tar", "1.tar.gz", "2.tgz"):
-        (tmp_path / "d" / name).unlink()
-    with pytest.raises(InputError, match=r"No file that ends in \.tar"):
-        list(READERS["webdataset"]("mine", WebDatasetCollection(kind="webdataset", path=str(tmp_path / "d"))))

@@ -7,10 +7,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from scriptsight import catalogue, ingest, parts
 from scriptsight.catalogue import Cue, Video
+from scriptsight.errors import InputError
 from scriptsight.ingest import rendering, world
 from scriptsight.params.collections import WorldCollection
 from scriptsight.reporting import SilentReporter
@@ -186,7 +186,7 @@ def test_a_failed_publication_leaves_nothing(tmp_path: Path) -> None:
     summary = rendered.job.summary(chunk)
     whole = summary.read_bytes()
     summary.write_bytes(whole[:-9])
-    with pytest.raises(ValidationError):
+    with pytest.raises(InputError, match="is damaged"):
         rendered.publish(tmp_path / "world")
     assert list((tmp_path / "world").iterdir()) == []
     summary.write_bytes(whole)

@@ -29,10 +29,8 @@ with needs("data", "Reading corpora"):
     from babel.localedata import locale_identifiers
 
 OF_ANYTHING = frozenset({".csv", ".json", ".tsv", ".txt", ".xml"})
-# Captions that perhaps no parser here reads: such a file is told of, as it was put there to be read.
-_CAPTIONS = frozenset(
-    {".cap", ".idx", ".lrc", ".mpl", ".sami", ".sbv", ".scc", ".smi", ".stl", ".sub", ".sup", ".usf"}
-)
+# Captions for which no parser here is: such a file is told of, as it was put there to be read.
+_CAPTIONS = frozenset({".cap", ".eaf", ".mpl", ".textgrid", ".trs"})
 _FOLDERS = frozenset({"caption", "captions", "cc", "sub", "subs", "subtitle", "subtitles", "transcripts"})
 _FORCED = frozenset({"forced", "foreign", "signs"})  # lines of a foreign language alone, not all that is said
 # Words behind a video's name that say what captions are for, or which of a language's kinds.
