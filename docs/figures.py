@@ -118,6 +118,11 @@ BENCHMARKS = {
         "{vs_seek:.0f}x, {vs_decord:.0f}x; {bytes_per_sample:,.0f}, {source_bytes_per_sample:,.0f}",
         "python benchmarks/loader.py",
     ),
+    "decoding": Benchmark(
+        "two frames a second out of a film, as the stages take them, against decord, one core: in H.264; in VP9",
+        "{vs_decord_h264:.1f}x; {vs_decord_vp9:.1f}x",
+        "python benchmarks/decoding.py",
+    ),
     "ingest": Benchmark(
         "ingest and segment: hours of video an hour and core; two workers against one; peak memory for N videos and "
         "for 10 N",

@@ -15,7 +15,7 @@ follows with it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -55,6 +55,10 @@ class _Seen(NamedTuple):
     decoded: float
     shown: float
     end: float
+
+
+# The same as a row of a table: a recording of hours has a million packets.
+_ROW = np.dtype([("stream", "i4"), ("position", "i8"), ("decoded", "f8"), ("shown", "f8"), ("end", "f8")])
 
 
 @dataclass(frozen=True)
@@ -138,10 +142,10 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
         lead = video_stream(again) or next(iter(again.streams.audio), None)
         if lead is None:
             return Clock(origin)
-        seen = list(_seen(again))
+        seen = np.fromiter(_seen(again), _ROW)
         clock = _joined(seen, lead.index, origin, again.format.name in _JUMPS)
-    if container.format.name == "flv" and seen:
-        return replace(clock, more=_holds(path, seen[-1].position, _FLV))
+    if container.format.name == "flv" and len(seen):
+        return replace(clock, more=_holds(path, int(seen["position"][-1]), _FLV))
     return clock
 
 
@@ -220,38 +224,47 @@ def _is_guess(packet: Packet[Any]) -> bool:
     return not 0 <= float((packet.pts - packet.dts) * packet.time_base) <= _AHEAD
 
 
-def _joined(seen: Sequence[_Seen], lead: int, origin: float, jumps: bool) -> Clock:
+def _rows(seen: np.ndarray) -> Iterator[_Seen]:
+    """The packets of a table."""
+    for start in range(0, len(seen), 10_000):
+        yield from map(_Seen._make, seen[start : start + 10_000].tolist())
+
+
+def _joined(seen: np.ndarray, lead: int, origin: float, jumps: bool) -> Clock:
     """The clock that moves each recording to the end of the one before it; the stream `lead` tells them apart.
 
     Sound may last longer than pictures, or begin earlier: nothing of it may lie over the next recording. But a single
     wild time of it must not tear them apart, so only what is near the pictures counts.
     """
-    leading = [one for one in seen if one.stream == lead]
-    usual = float(np.median(np.abs(np.diff([one.decoded for one in leading])))) if len(leading) > 1 else 0.0
+    times = seen["decoded"][seen["stream"] == lead]
+    if len(times) == 0:
+        return Clock(origin)
+    usual = float(np.median(np.abs(np.diff(times)))) if len(times) > 1 else 0.0
     parts, wild = _parts(seen, lead, usual, jumps)
-    if not leading or not (parts or jumps):
+    if not (parts or jumps):
         return Clock(origin)
     raw = Clock(origin, tuple(parts))
     starts, ends = np.full(len(parts) + 1, inf), np.full(len(parts) + 1, -inf)
-    numbers = [raw.part(one.position, one.decoded) for one in seen]
-    for one, number in zip(seen, numbers, strict=True):
+    for one in _rows(seen):
+        number = raw.part(one.position, one.decoded)
         if one.stream == lead and (one not in wild or (number and parts[number - 1].begins > one.position)):
             starts[number] = min(starts[number], one.shown)
             ends[number] = max(ends[number], one.end, one.shown + min(usual, _LAST))
     pictures_end = ends[-1]
     near = starts - _AHEAD, ends + _AHEAD
-    for one, number in zip(seen, numbers, strict=True):
+    for one in _rows(seen):
+        number = raw.part(one.position, one.decoded)
         if near[0][number] < one.shown and one.end < near[1][number]:
             starts[number] = min(starts[number], one.shown)
             ends[number] = max(ends[number], one.end)
     moved, shift = [], 0.0
     for part, end, start in zip(parts, ends[:-1], starts[1:], strict=True):
-        shift += part.wrap or float(end - start)
+        shift += part.wrap or (float(end - start) if start < inf else 0.0)
         moved.append(replace(part, shift=shift))
     return Clock(origin, tuple(moved), float(pictures_end) + shift - origin)
 
 
-def _parts(seen: Sequence[_Seen], lead: int, usual: float, jumps: bool) -> tuple[list[_Part], set[_Seen]]:
+def _parts(seen: np.ndarray, lead: int, usual: float, jumps: bool) -> tuple[list[_Part], set[_Seen]]:
     """Where the clock of the leading stream goes back or jumps ahead, with no other stream that fills the gap; and
     single packets of it with a wild time, which are no recording.
 
@@ -260,10 +273,10 @@ def _parts(seen: Sequence[_Seen], lead: int, usual: float, jumps: bool) -> tuple
     parts: list[_Part] = []
     wild = set()
     back, ahead = max(_BACK, 2 * usual), max(_AHEAD, 10 * usual)
-    following = iter([one.decoded for one in seen if one.stream == lead][1:])
+    following = iter(seen["decoded"][seen["stream"] == lead][1:].tolist())
     last: _Seen | None = None
     reached = -inf  # the latest time of any stream
-    for one in seen:
+    for one in _rows(seen):
         if one.stream != lead:
             if reached == -inf or one.decoded <= reached + ahead:
                 reached = max(reached, one.decoded)
