@@ -36,7 +36,6 @@ from scriptsight.params.collections import FolderCollection
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")  # as file names have it: clip.en-GB.vtt
 _MARKS = {"cc", "default", "forced", "sdh"}  # of subtitles, as Plex, Jellyfin and Kodi know them
-_OF_ANYTHING = {".csv", ".json", ".jsonl", ".tsv", ".txt", ".xml"}
 
 
 def entries(name: str, collection: FolderCollection) -> Listed:
@@ -235,7 +234,7 @@ def _caption_files(files: Sequence[str]) -> tuple[dict[str, dict[str, str]], dic
 
 
 def _of_anything(file: str) -> bool:
-    return Path(file).suffix.lower() in _OF_ANYTHING
+    return Path(file).suffix.lower() in captions.OF_ANYTHING
 
 
 def _unmarked(whole: str) -> tuple[str, set[str]]:
@@ -250,7 +249,7 @@ def _unmarked(whole: str) -> tuple[str, set[str]]:
 def _is_language(code: str, suffix: str) -> bool:
     """Whether the end of a name is a language. Beside a video lie tables and JSON of many kinds (`clip.raw.json`):
     of them only the languages of ISO 639-1 are believed."""
-    return _LANGUAGE.fullmatch(code) is not None and (suffix not in _OF_ANYTHING or known(code))
+    return _LANGUAGE.fullmatch(code) is not None and (suffix not in captions.OF_ANYTHING or known(code))
 
 
 def _caption_file(
