@@ -19,7 +19,7 @@ SPOKEN = {
     "Ukrainian": ("cp1251 koi8-u", "спочатку ми ріжемо хліб навпіл, потім підсмажуємо його"),
     "Bulgarian": ("cp1251", "първо режем хляба на две половини"),
     "Greek": ("cp1253 iso8859-7", "πρώτα κόβουμε το ψωμί στα δύο"),
-    "Turkish": ("cp1254 iso8859-9", "önce ekmeği ikiye kesiyoruz, sonra iki tarafını da kızartıyoruz"),
+    "Turkish": ("cp1254 iso8859-9", "önce ekmeği ikiye kesiyoruz, sonra iki tarafını da kızartıyoruz"),  # noqa: RUF001
     "Hebrew": ("cp1255 iso8859-8", "קודם כל חותכים את הלחם"),
     "Arabic": ("cp1256 iso8859-6", "أولا نقطع الخبز إلى نصفين"),
     "Latvian": ("cp1257", "vispirms mēs sagriežam maizi uz pusēm, pēc tam apgrauzdējam"),
@@ -81,7 +81,11 @@ def test_of_a_single_letter_the_usual_reading_is_taken(said: str) -> None:
 @pytest.mark.parametrize(
     ("data", "expected", "doubt"),
     [
-        (srt("für Gäste").encode() + srt("it's").replace("'", "\x92").encode("latin1"), "it’s", "1 of its bytes (0x92)"),  # noqa: RUF001
+        (
+            srt("für Gäste").encode() + srt("it's").replace("'", "\x92").encode("latin1"),
+            "it’s",  # noqa: RUF001
+            "1 of its bytes (0x92)",
+        ),
         (b"\xef\xbb\xbf" + srt("f\xc3\xbcr", "caf\xe9").encode("latin1"), "café", "1 of its bytes (0xe9)"),
         (srt("zwölf", "sü").encode()[:-3], "s", "it ends in the middle of a character"),
         (srt("zwölf", "sü").encode("utf-16")[:-3], "sü", "it ends in the middle of a character"),
@@ -98,10 +102,18 @@ def test_what_is_not_quite_unicode_stays_so_and_is_told(data: bytes, expected: s
 @pytest.mark.parametrize(
     ("name", "text", "encoding"),
     [
-        ("a.smi", '<SAMI><meta http-equiv="Content-Type" content="text/html; charset=euc-kr"><SYNC Start=1000>{}', "euc_kr"),
-        ("a.srv1", '<?xml version="1.0" encoding="euc-kr"?><transcript><text start="1" dur="2">{}</text></transcript>', "euc_kr"),
+        (
+            "a.smi",
+            '<SAMI><meta http-equiv="Content-Type" content="text/html; charset=euc-kr"><SYNC Start=1000>{}',
+            "euc_kr",
+        ),
+        (
+            "a.srv1",
+            '<?xml version="1.0" encoding="euc-kr"?><transcript><text start="1" dur="2">{}</text></transcript>',
+            "euc_kr",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_file_may_declare_its_encoding_itself(name: str, text: str, encoding: str) -> None:
     script = captions.parse(text.format(SPOKEN["Korean"][1]).encode(encoding), name)
     assert ([cue.text for cue in script.cues], script.doubts) == ([SPOKEN["Korean"][1]], ())

@@ -17,8 +17,22 @@ from scriptsight import captions
 from scriptsight.captions.script import Script
 from scriptsight.catalogue import Cue, Word
 
-VOCABULARY = ["first", "we", "cut", "the", "bread", "naïve", "für", "3 loaves", "хлеб", "ψωμί", "الخبز", "빵을", "don't"]
-VOCABULARY += ["R&D", "well-done", "2016", "čerstvý", "ñandú", "it’s", "first,", "half."]
+VOCABULARY = [
+    "first",
+    "we",
+    "cut",
+    "the",
+    "bread",
+    "naïve",
+    "für",
+    "3 loaves",
+    "хлеб",
+    "ψωμί",
+    "الخبز",
+    "빵을",
+    "don't",
+]
+VOCABULARY += ["R&D", "well-done", "2016", "čerstvý", "ñandú", "it’s", "first,", "half."]  # noqa: RUF001
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 LINE_ENDS = ["\n", "\r\n", "\r", "\r\r\n"]
 
@@ -37,7 +51,9 @@ def scripts(draw: st.DrawFn) -> list[Cue]:
         words = []
         for text in draw(st.lists(st.sampled_from(VOCABULARY), min_size=2, max_size=6)):
             length = draw(st.integers(15, 50)) * 10
-            words += [Word((now + i * 10) / 1000, (now + i * 10 + 10) / 1000, part) for i, part in enumerate(text.split())]
+            words += [
+                Word((now + i * 10) / 1000, (now + i * 10 + 10) / 1000, part) for i, part in enumerate(text.split())
+            ]
             words[-1] = Word(words[-1].start, (now + length) / 1000, words[-1].text)
             if len(text.split()) == 2:
                 words[-2] = Word(words[-2].start, words[-1].start, words[-2].text)
@@ -210,10 +226,21 @@ def listed(cues: list[Cue], start: str, end: str, text: str, unit: float = 1.0, 
 
 def tuples(cues: list[Cue]) -> Any:
     return [
-        [i, 0, c.start, c.end, f" {c.text}", [50364, 1], 0.0, -0.2, 1.1, 0.01,
-         [[w.start, w.end, f" {w.text}", 0.9] for w in words_of(c)]]
+        [
+            i,
+            0,
+            c.start,
+            c.end,
+            f" {c.text}",
+            [50364, 1],
+            0.0,
+            -0.2,
+            1.1,
+            0.01,
+            [[w.start, w.end, f" {w.text}", 0.9] for w in words_of(c)],
+        ]
         for i, c in enumerate(cues)
-    ]  # fmt: skip
+    ]
 
 
 def cpp(cues: list[Cue]) -> Any:
@@ -268,7 +295,13 @@ def deepgram(cues: list[Cue], utterances: bool = False) -> Any:
 
 def assemblyai(cues: list[Cue], utterances: bool = True) -> Any:
     def entry(start: float, end: float, text: str) -> dict[str, Any]:
-        return {"text": text, "start": round(start * 1000), "end": round(end * 1000), "confidence": 0.9, "speaker": "A"}
+        return {
+            "text": text,
+            "start": round(start * 1000),
+            "end": round(end * 1000),
+            "confidence": 0.9,
+            "speaker": "A",
+        }
 
     words = [[entry(w.start, w.end, w.text) for w in words_of(c)] for c in cues]
     spoken = [entry(c.start, c.end, c.text) | {"words": own} for c, own in zip(cues, words, strict=True)]
@@ -298,7 +331,12 @@ def aws(cues: list[Cue]) -> Any:
 
 def speechmatics(cues: list[Cue]) -> Any:
     items = [
-        {"type": "word", "start_time": w.start, "end_time": w.end, "alternatives": [{"content": w.text, "language": "en"}]}
+        {
+            "type": "word",
+            "start_time": w.start,
+            "end_time": w.end,
+            "alternatives": [{"content": w.text, "language": "en"}],
+        }
         for c in cues
         for w in words_of(c)
     ]
@@ -310,7 +348,9 @@ def google(cues: list[Cue], snake: bool = False) -> Any:
         units = round(value * 1000)
         return {"seconds": str(units // 1000), "nanos": units % 1000 * 1_000_000} if snake else f"{value:.3f}s"
 
-    start, end, result = ("start_time", "end_time", "result_end_time") if snake else ("startTime", "endTime", "resultEndTime")
+    start, end, result = (
+        ("start_time", "end_time", "result_end_time") if snake else ("startTime", "endTime", "resultEndTime")
+    )
     results = []
     for cue in cues:
         words = [{start: time(w.start), end: time(w.end), "word": w.text} for w in words_of(cue)]
@@ -382,7 +422,9 @@ def rev(cues: list[Cue]) -> Any:
     for cue in cues:
         elements: list[dict[str, Any]] = []
         for word in words_of(cue):
-            elements += [{"type": "text", "value": word.text, "ts": word.start, "end_ts": word.end, "confidence": 0.9}]
+            elements += [
+                {"type": "text", "value": word.text, "ts": word.start, "end_ts": word.end, "confidence": 0.9}
+            ]
             elements += [{"type": "punct", "value": " "}]
         monologues.append({"speaker": 0, "elements": elements})
     return {"monologues": monologues}
@@ -427,7 +469,11 @@ def json3(cues: list[Cue]) -> Any:
             for i, w in enumerate(words_of(cue))
         ]
         events.append(
-            {"tStartMs": round(cue.start * 1000), "dDurationMs": round((cue.end - cue.start) * 1000), "segs": segments}
+            {
+                "tStartMs": round(cue.start * 1000),
+                "dDurationMs": round((cue.end - cue.start) * 1000),
+                "segs": segments,
+            }
         )
     return {"wireMagic": "pb3", "events": events}
 
@@ -471,18 +517,25 @@ LINES: dict[str, tuple[str, Callable[[list[Cue]], str], float, bool]] = {
     "TTML in bare seconds": (".ttml", lambda cues: ttml(cues, str), 0.001, False),
     "TTML in frames": (
         ".ttml",
-        lambda cues: ttml(cues, lambda t: f"00:{int(t) // 60:02d}:{int(t) % 60:02d}:{round(t % 1 * 25):02d}", 'ttp:frameRate="25"'),
+        lambda cues: ttml(
+            cues, lambda t: f"00:{int(t) // 60:02d}:{int(t) % 60:02d}:{round(t % 1 * 25):02d}", 'ttp:frameRate="25"'
+        ),
         0.04,
         False,
     ),
-    "TTML in ticks": (".itt", lambda cues: ttml(cues, lambda t: f"{round(t * 1e7)}t", 'ttp:tickRate="10000000"'), 0.001, False),
+    "TTML in ticks": (
+        ".itt",
+        lambda cues: ttml(cues, lambda t: f"{round(t * 1e7)}t", 'ttp:tickRate="10000000"'),
+        0.001,
+        False,
+    ),
     "srv1": (".srv1", srv1, 0.001, False),
     "srv3": (".srv3", srv3, 0.001, True),
     "CSV": (".csv", csv_of, 0.001, False),
     "CSV with semicolons": (".csv", lambda cues: csv_of(cues, ";"), 0.001, False),
     "TSV": (".tsv", tsv, 0.001, False),
     "labels": (".txt", labels, 0.001, False),
-}  # fmt: skip
+}
 JSON: dict[str, tuple[Callable[[list[Cue]], Any], bool]] = {
     "Whisper": (whisper, True),
     "whisper-timestamped": (lambda cues: whisper(cues, text="text"), True),

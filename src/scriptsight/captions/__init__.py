@@ -25,8 +25,8 @@ from scriptsight.captions import (
     records,
     sami,
     stamped,
-    substation,
     subrip,
+    substation,
     subviewer,
     tables,
     webvtt,
@@ -97,7 +97,7 @@ PARSERS: dict[str, Parser] = {
     ".csv": lambda data: tables.parse(data, ".csv"),
     ".tsv": lambda data: tables.parse(data, ".tsv"),
     ".txt": stamped.parse,
-    **{suffix: _not_read for suffix in _NOT_READ},
+    **dict.fromkeys(_NOT_READ, _not_read),
 }
 
 # What has these suffixes may as well be of something else.
@@ -123,7 +123,7 @@ _SIGNATURE = re.compile(r"WEBVTT(?![A-Za-z0-9])")
 _SUBSTATION = re.compile(r"^[ \t]*(?:\[(?:Script Info|V4\+? Styles|Events)\]|Dialogue:[^,\n]{0,60},\d)", re.I | re.M)
 _SAMI = re.compile(r"<(?:sami|sync\b[^>]{0,200}\bstart)", re.IGNORECASE)
 _XML = re.compile(r"<(?:\?xml|!DOCTYPE (?!html)|(?:\w{1,20}:)?(?:tt|transcript|timedtext)[\s>])", re.IGNORECASE)
-_CLOCK = r"-?(?:\d{1,9}[ ]?:[ ]?){1,2}\d{1,3}(?:[ ]?[.,:,][ ]?\d{0,9})?"  # noqa: RUF001
+_CLOCK = r"-?(?:\d{1,9}[ ]?:[ ]?){1,2}\d{1,3}(?:[ ]?[.,:,][ ]?\d{0,9})?"
 _ARROW = re.compile(rf"^[ \t]*{_CLOCK}[ \t]*(?:-{{1,3}}[ ]?-?>|[—–→])[ \t>]*{_CLOCK}", re.M)  # noqa: RUF001
 _COMMA = re.compile(rf"^{subviewer.TIMING.pattern}$", re.M | re.ASCII)
 _JSON = re.compile(r"[{\[]\s*(?:[\"{\[\]}]|-?\d+(?:\.\d+)?\s*[,\]])")
@@ -166,7 +166,9 @@ def parse(data: bytes, name: str, *, encoding: str | None = None, known: Known =
     except (ValueError, LookupError) as error:
         if suffix not in _NOT_READ:
             raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
-        raise NotRead(f"{name} is {_NOT_READ[suffix]}, which is not read here: convert it to SubRip or WebVTT.") from None
+        raise NotRead(
+            f"{name} is {_NOT_READ[suffix]}, which is not read here: convert it to SubRip or WebVTT."
+        ) from None
     named = _KIND.search(PurePath(name).stem)
     if script.kind == "captions" and named:
         kinds: dict[str, Kind] = {"chapters": "chapters", "metadata": "metadata"}

@@ -42,7 +42,9 @@ _USUAL = (
     *("iso8859-2", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-8", "iso8859-9", "iso8859-13", "iso8859-15"),
     *("cp866", "cp850", "cp852", "mac-roman", "mac-cyrillic"),
 )
-_OLD = {codecs.lookup(name).name for name in ("cp850", "cp852", "mac-roman")}  # looked for where cp1252 makes no words
+_OLD = {
+    codecs.lookup(name).name for name in ("cp850", "cp852", "mac-roman")
+}  # looked for where cp1252 makes no words
 _RANK = {codecs.lookup(name).name: place for place, name in enumerate(_USUAL)}
 _WESTERN = codecs.lookup("cp1252").name
 _CLEARLY = 1.2  # times the score of the Windows code page of the West must another have,
@@ -165,10 +167,12 @@ def _nearly_utf8(data: bytes) -> Decoded | None:
 def _mended(text: str) -> Decoded:
     """Text with `surrogateescape`s: stray bytes are taken for those of Windows, what they can't be is U+FFFD."""
     whole = _CUT.sub("", text)
-    doubts = (_ENDS_EARLY,) if whole != text else ()
+    doubts: tuple[str, ...] = (_ENDS_EARLY,) if whole != text else ()
     if strays := _STRAY.findall(whole):
         named = ", ".join(sorted({f"0x{ord(stray) - 0xDC00:02x}" for stray in strays})[:5])
-        doubts += (f"{len(strays)} of its bytes ({named}) are no UTF-8, as the rest is: they were read as {_WESTERN}",)
+        doubts += (
+            f"{len(strays)} of its bytes ({named}) are no UTF-8, as the rest is: they were read as {_WESTERN}",
+        )
     said = _STRAY.sub(lambda stray: bytes([ord(stray[0]) - 0xDC00]).decode(_WESTERN, errors="replace"), whole)
     return Decoded(said.lstrip("\ufeff"), "utf-8", doubts=doubts)
 
@@ -192,8 +196,8 @@ def _candidates(data: bytes) -> list[str]:
 
 
 def _plausible(data: bytes, encoding: str) -> bool:
-    """Whether it fits, and makes words that could be some: most have letters of one script ("Beyoncι" ends in a Greek
-    one), and no capitals or signs inside ("GŠste", "f‚r")."""
+    """Whether it fits, and makes words that could be some: most have letters of one script, not a Greek one at the end
+    of a Latin word, and no capitals or signs inside, as "GŠste"."""
     try:
         text = data[:_LOOKED_AT].decode(encoding)
     except UnicodeDecodeError as error:

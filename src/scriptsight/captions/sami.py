@@ -42,7 +42,7 @@ def parse(data: bytes, wanted: str | None = None) -> Script:
     fitting = [name for name in names if wanted and languages.fits(tags.get(name, ""), wanted)]
     taken = (fitting or names)[0]
     others = [tags.get(name, name) for name in names if name != taken and any(said for _, said in shown[name])]
-    doubts = ()
+    doubts: tuple[str, ...] = ()
     if others and not fitting:
         which = f"{tags.get(taken, taken or 'the one without a class')}, not in {', '.join(others)}"
         doubts = (f"it is in several languages and was read in {which}: name `language` in the collection",)
@@ -59,7 +59,9 @@ def _parts(text: str) -> tuple[str, Iterator[tuple[float, str, str]]]:
         for i, sync in enumerate(syncs):
             content = text[sync.end() : syncs[i + 1].start() if i + 1 < len(syncs) else len(text)]
             start = round(int(sync[1]) / 1000, 6)
-            pieces = _PARAGRAPH.split(_uncommented(content))  # text before the first, then attributes and text in turn
+            pieces = _PARAGRAPH.split(
+                _uncommented(content)
+            )  # text before the first, then attributes and text in turn
             if _plain(pieces[0]):
                 yield start, name, _plain(pieces[0])
             for attributes, said in zip(pieces[1::2], pieces[2::2], strict=True):

@@ -34,7 +34,18 @@ DATE = 1e8  # seconds: more is no time in a video
 DEEP = 12
 LARGEST_TIME = 1e14  # of a plain number, in whatever unit
 ALIKE = 0.5  # of the words of a list are in another that says the same
-TEXT_ALONE = {"text", "transcript", "language", "languagecode", "task", "duration", "model", "usage", "logprobs", "id"}
+TEXT_ALONE = {
+    "text",
+    "transcript",
+    "language",
+    "languagecode",
+    "task",
+    "duration",
+    "model",
+    "usage",
+    "logprobs",
+    "id",
+}
 
 
 @dataclass(frozen=True)
@@ -123,9 +134,7 @@ def _with_items(value: Any) -> Entries | None:
     items = _dicts(_dict(results).get("items") if isinstance(results, dict) else results)
     if not items or not all("type" in item and _dicts(item.get("alternatives")) for item in items):
         return None
-    words = [
-        {**item, "text": _dicts(item["alternatives"])[0].get("content"), "alternatives": None} for item in items
-    ]
+    words = [{**item, "text": _dicts(item["alternatives"])[0].get("content"), "alternatives": None} for item in items]
     languages = [_dict(results).get("language_code"), _dicts(items[0]["alternatives"])[0].get("language")]
     return Entries((), words, 1.0, next((language for language in languages if language), None))
 
@@ -233,7 +242,7 @@ def _assemblyai(value: Any) -> Entries | None:
 
 
 def _rows_of_columns(value: Any) -> list[dict[str, Any]] | None:
-    """The entries of lists side by side, as {"starts": [...], "texts": [...]}, or of columns as pandas writes them."""
+    """The entries of lists side by side, as {"starts": [...], "texts": [...]}, or of pandas' columns."""
     columns = {
         fields.plain(key).removesuffix("s"): list(column.values()) if isinstance(column, dict) else column
         for key, column in _dict(value).items()
@@ -365,9 +374,7 @@ def _like_captions(item: Mapping[str, Any]) -> bool:
     """Whether an entry has a sentence under some name, and under another what looks like a time."""
     names = fields.plainly(item)
     times = (fields.moment(inner) for name, inner in names.items() if TIME_LIKE.search(name))
-    said = (
-        inner for name, inner in names.items() if isinstance(inner, str) and not NO_SPEECH.search(name)
-    )  # fmt: skip
+    said = (inner for name, inner in names.items() if isinstance(inner, str) and not NO_SPEECH.search(name))
     timed = any(time is not None and time[0] < DATE for time in times)
     return timed and any(len(text.split()) > 1 and fields.moment(text) is None for text in said)
 

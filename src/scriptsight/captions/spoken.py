@@ -75,7 +75,9 @@ def script(entries: Entries, known: Known = NOTHING) -> Script:
     apart = heard_words(list(entries.words), unit)
     if not said or _single_words(said):
         heard = apart if not said else heard_words(list(entries.items), unit)
-        cues = _sentences(heard if said == [] or len(heard) == len(said) else [w for one in said for w in _as_words(one)])
+        cues = _sentences(
+            heard if said == [] or len(heard) == len(said) else [w for one in said for w in _as_words(one)]
+        )
         return Script(cues, 0 if cues else len(heard), _language(entries.language), doubts=tuple(doubts))
     if apart and not any(one.words for one in said):
         said = _with_words(said, apart)
@@ -140,7 +142,9 @@ def heard_words(found: Any, unit: float) -> tuple[Heard, ...]:
         spaced = spaced or text.startswith(" ")
         words.append(Heard(span.start, span.end, text, glued))
     return tuple(
-        replace(word, text=word.text.strip(), glued=word.glued or (spaced and not word.text.startswith(" ") and i > 0))
+        replace(
+            word, text=word.text.strip(), glued=word.glued or (spaced and not word.text.startswith(" ") and i > 0)
+        )
         for i, word in enumerate(words)
     )
 
@@ -193,7 +197,9 @@ def unit_of(spans: Sequence[tuple[float, float, str]], duration: float | None) -
     fitting = {name: usual / unit for name, unit in UNITS.items()}
     name = min(fitting, key=lambda name: abs(math.log(fitting[name] / COMMON)))
     whole_numbers = all(start == int(start) and end == int(end) for start, end, _ in spans)
-    within = max(start for start, _, _ in spans) < duration if duration else usual > (SLOWER if whole_numbers else SLOWEST)
+    within = (
+        max(start for start, _, _ in spans) < duration if duration else usual > (SLOWER if whole_numbers else SLOWEST)
+    )
     if within or not SLOW * 5 <= fitting[name] <= FAST:
         slow = "slowly" if usual < SLOW else "fast"
         return 1.0, f"its times were read as seconds, but nobody speaks as {slow} as {usual:.2g} letters a second"

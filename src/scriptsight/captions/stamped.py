@@ -1,6 +1,6 @@
 """Plain text whose lines begin with a time: copied transcripts, TMPlayer (`00:00:01:text`), meetings
-(`00:00:01 Mary: text`), what Whisper prints (`[00:01.000 --> 00:03.000] text`), tables of Audacity's labels (`0.5<tab>2.0<tab>text`). Beside a video may lie any text: what
-has no times is none of these."""
+(`00:00:01 Mary: text`), what Whisper prints (`[00:01.000 --> 00:03.000] text`), tables of Audacity's labels
+(`0.5<tab>2.0<tab>text`). Beside a video may lie any text: what has no times is none of these."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ RANGE = re.compile(rf"[ \t]*[\[(]?{_TIME}[ \t]*{_TO}[ \t]*{_TIME}[\])]?(?:[ \t]*
 _STAMP = re.compile(
     rf"[ \t]*[\[(]?{_TIME}[\])]?(?:[ \t]*[-–—:|>=]+(?=\s|\w)|(?=\s|$)|(?=[^\W\d_])(?![ap]m\b))[ \t]*(.*)"  # noqa: RUF001
 )
-_AT_END = re.compile(rf"(?![0-9\[(])[^:\n]{{1,60}}?(?:\t| [ \t])[ \t]*[\[(]?{_TIME}[\])]?[ \t]*")  # a name, then a time
+_AT_END = re.compile(
+    rf"(?![0-9\[(])[^:\n]{{1,60}}?(?:\t| [ \t])[ \t]*[\[(]?{_TIME}[\])]?[ \t]*"
+)  # a name, then a time
 _FRAMES = re.compile(r"[ \t]*[\[(]?[0-9]{1,3}:[0-9]{2}:[0-9]{2}[:;][0-9]{2}[\])]?(?=[ \t]*(?:[-–—>\]]|$))")  # noqa: RUF001
 _LABEL = re.compile(r"(\d{1,9}(?:[.,]\d{1,9})?)\t(\d{1,9}(?:[.,]\d{1,9})?)\t(.*)", re.ASCII)
 _NAME = re.compile(r"([^\W\d_][\w.'’ -]{0,40}?):\s+(?=\S)")  # noqa: RUF001
@@ -37,9 +39,9 @@ def fits(text: str) -> bool:
 
 
 def parse(data: bytes) -> Script:
-    """A line lasts until the end that it states, until the next begins, or as long as slow speech takes. Lines without
-    a time go on with the one before. Names that all lines begin with are no words. Times that are too far apart for
-    what is said are those of chapters.
+    """A line lasts until the end that it states, until the next begins, or as long as slow speech takes. Lines
+    without a time go on with the one before. Names that all lines begin with are no words. Times that are too far
+    apart for what is said are those of chapters.
 
     Raises:
         NotCaptions: it is any other text.
@@ -70,7 +72,7 @@ def _timed(line: str) -> _Line | None:
     """A line that begins with a time, or ends with one behind a name."""
     if match := RANGE.fullmatch(line):
         parts = match.groups()
-        return clock(*parts[:4]), clock(*parts[4:8]), [part for part in parts[8:] if part]  # type: ignore[arg-type]
+        return clock(*parts[:4]), clock(*parts[4:8]), [part for part in parts[8:] if part]
     if (match := _STAMP.fullmatch(line)) or (match := _AT_END.fullmatch(line)):
         hours, minutes, whole, fraction, *rest = match.groups()
         return clock(hours, minutes, whole, fraction), None, [part for part in rest if part]

@@ -26,7 +26,7 @@ def parse(data: bytes) -> Script:
     for line in lines(data):
         if match := TIMING.fullmatch(line):
             parts = match.groups()
-            entries.append((clock(*parts[:4]), clock(*parts[4:]), []))  # type: ignore[arg-type]
+            entries.append((clock(*parts[:4]), clock(*parts[4:]), []))
         elif entries and not (line.startswith("[COL") and _HEADER.fullmatch(line)):
             entries[-1][2].append(_TAGS.sub("", _BREAK.sub(" ", line)))
         elif line.strip() and not _HEADER.fullmatch(line.strip()):

@@ -19,8 +19,8 @@ _FRAMES = re.compile(r"\d{1,3}:\d\d:\d\d[:;]\d{1,3}", re.ASCII)
 
 
 def parse(data: bytes, suffix: str, known: Known = NOTHING) -> Script:
-    """Columns of start, end and text, in any order and among others, or without names in this order. Times are seconds
-    or clocks; whole numbers in a .tsv with Whisper's names are milliseconds.
+    """Columns of start, end and text, in any order and among others, or without names in this order. Times are
+    seconds or clocks; whole numbers in a .tsv with Whisper's names are milliseconds.
 
     Raises:
         NotCaptions: they are none of these.
@@ -46,7 +46,12 @@ def parse(data: bytes, suffix: str, known: Known = NOTHING) -> Script:
             raise ValueError(f"its columns are {columns[:300]}: name those of times and text start, end and text")
         raise NotCaptions(f"its first line does not name columns start, end and text; they are {columns[:300]}")
     unit = None
-    if usual == "\t" and delimiter == "\t" and starts[0] == "start" and all(_whole(row, names["start"]) for row in rows):
+    if (
+        usual == "\t"
+        and delimiter == "\t"
+        and starts[0] == "start"
+        and all(_whole(row, names["start"]) for row in rows)
+    ):
         unit = fields.MILLISECOND
     return spoken.script(Entries([_item(row) for row in rows], unit=unit), known)
 
@@ -61,7 +66,9 @@ def _without_names(text: str, delimiter: str, known: Known) -> Script:
     """Start, end and text in columns without names."""
     rows = [[cell.strip() for cell in row] for row in _reader(text, delimiter) if any(map(str.strip, row))]
     if frames := next((row for row in rows if any(map(_FRAMES.fullmatch, row[:2]))), None):
-        raise ValueError(f"its times count frames ({frames[0]}), and it does not say how many a second has: write seconds")
+        raise ValueError(
+            f"its times count frames ({frames[0]}), and it does not say how many a second has: write seconds"
+        )
     items = [{"start": row[0], "end": row[1], "text": " ".join(row[2:])} for row in rows if len(row) >= 3]
     short = len(rows) - len(items)
     found = spoken.script(Entries(items), known)

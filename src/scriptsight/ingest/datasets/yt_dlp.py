@@ -2,8 +2,8 @@
 
 Layout (yt-dlp's documentation and files it wrote): `NAME.mp4` (or another suffix), `NAME.info.json`
 (--write-info-json) with id, title, description, language and `subtitles` (the languages of those made by hand), and
-`NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by --sub-format; .ass, .lrc by --convert-subs). The id is the video's,
-its title the title; the subtitles are those in the first of `languages` that there are, by hand before automatic
+`NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by --sub-format; .ass, .lrc by --convert-subs). The id is
+the video's, its title the title; the subtitles are those in the first of `languages` that there are, by hand before automatic
 (yt-dlp calls the spoken language's automatic ones `en-orig`). Without `languages` it is the video's own language.
 A video without subtitle files in these languages is looked into for an embedded track (--embed-subs). In params.yaml:
 
@@ -38,7 +38,17 @@ from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.collections import YtDlpCollection
 
 INFO = ".info.json"
-SUBTITLES = (".vtt", ".json3", ".srv3", ".ttml", ".srt", ".srv2", ".srv1", ".ass", ".lrc")  # the first there is, where it can be read
+SUBTITLES = (
+    ".vtt",
+    ".json3",
+    ".srv3",
+    ".ttml",
+    ".srt",
+    ".srv2",
+    ".srv1",
+    ".ass",
+    ".lrc",
+)  # the first there is, where it can be read
 LANGUAGE = "[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*"
 LARGEST_INFO = 64 << 20  # bytes
 
