@@ -110,6 +110,24 @@ LONG = [
     "9",
     "\\N",
     "é",
+    "[",
+    "[00:",
+    "[00:01.00]",
+    "<00:01.00>",
+    "{1}{2}",
+    "{1",
+    "<sync start=1>",
+    "<sync ",
+    "<p class=",
+    "<!--",
+    ",",
+    "1,",
+    "0:00:01,",
+    "- ",
+    "a:",
+    "a\t",
+    "a  ",
+    "字",
 ]
 
 
@@ -127,6 +145,19 @@ def test_long_lines_take_linear_time(piece: str) -> None:
             "a.json3",
             json.dumps({"events": [{"tStartMs": 1, "segs": [{"utf8": long}, {"utf8": "x", "tOffsetMs": 1}]}]}),
         ),
+        ("a.txt", long),
+        ("b.txt", f"00:01 {long}\n00:02 {long}"),
+        ("a.lrc", f"[00:01.00]{long}"),
+        ("a.sbv", f"0:00:01.000,0:00:02.000\n{long}"),
+        ("a.sub", f"{{1}}{{1}}25\n{{25}}{{50}}{long}"),
+        ("b.sub", f"[1][2]{long}"),
+        ("a.smi", f"<SAMI><SYNC Start=1000><P Class=A>{long}<SYNC Start=2000>"),
+        ("b.smi", f"<SAMI>{long}"),
+        ("a.csv", f"start,end,text\n1,2,{long}"),
+        ("b.csv", long),
+        ("a.json", json.dumps([{"start": 1, "end": 2, "text": long, "words": [{"word": long[::-1], "start": 1}]}])),
+        ("b.json", json.dumps([{"start": long, "end": long, "text": "x"}])),
+        ("c.json", long),
     ]:
         began = time.perf_counter()
         parse(name, content)
@@ -136,6 +167,8 @@ def test_long_lines_take_linear_time(piece: str) -> None:
 VALUES: list[Any] = [None, True, -1, 1e999, "", "x", "1", [], {}, [1], [[1]], [{}], {"a": 1}, [None]]
 KEYS = "start end text words word content segments events segs utf8 tStartMs tOffsetMs dDurationMs transcription"
 KEYS += " offsets from to tokens result language subtitles denoised cleanasr time info duration"
+KEYS += " results channels alternatives transcript utterances items type nBest phrases monologues elements ts value"
+KEYS += " startTime endTime body chunks timestamp startMs recognizedPhrases id seconds nanos runs snippet"
 
 
 def random_json(rng: random.Random, depth: int = 4) -> object:
@@ -150,11 +183,15 @@ def random_json(rng: random.Random, depth: int = 4) -> object:
 def test_json_of_any_shape_is_read_or_refused() -> None:
     rng = random.Random(0)
     read = 0
-    for _ in range(2000):
+    for _ in range(1000):
         value = random_json(rng)
         tops = [
             value,
-            {rng.choice(["segments", "events", "transcription"]): [value]},
+            {rng.choice(["segments", "events", "transcription", "results", "monologues", "chunks"]): [value]},
+            {"results": {rng.choice(["channels", "items", "utterances"]): [value]}},
+            [[1, 0, 1.0, 2.0, "x", value]],
+            {"recognizedPhrases": [{"offsetInTicks": 1, "nBest": [value]}]},
+            {"results": [{"alternatives": [{"transcript": "x", "words": value}]}]},
             [{"start": 1, "end": 2} | {"words": value}],
         ]
         tops += [{"subtitles": [{"word": "a", "time": value}], "denoised": value, "info": value}]
@@ -171,6 +208,12 @@ SEEDS = {
     "a.json3": '{"events": [{"tStartMs": 1, "dDurationMs": 9, "segs": [{"utf8": "one", "tOffsetMs": 3}]}]}',
     "a.csv": 'start,end,text\n1,2,"one, two"\n',
     "a.tsv": "start\tend\ttext\n1000\t2000\tone\n",
+    "a.sbv": "0:00:01.000,0:00:02.000\none\n",
+    "a.lrc": "[ti:x]\n[00:01.00]<00:01.20>one<00:01.50> two\n[00:03.00]\n",
+    "a.sub": "{1}{1}25\n{25}{50}one|two\n",
+    "a.smi": "<SAMI><BODY><SYNC Start=1000><P Class=EN>one<br>two<SYNC Start=2000><P Class=EN>&nbsp;</BODY></SAMI>",
+    "a.txt": "0:01 one two\n0:02 three four\n0:03 five\n",
+    "a.json": '{"segments": [{"start": 1, "end": 2, "text": "one", "words": [{"word": "one", "start": 1}]}]}',
 }
 
 

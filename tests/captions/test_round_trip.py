@@ -32,7 +32,7 @@ VOCABULARY = [
     "빵을",
     "don't",
 ]
-VOCABULARY += ["R&D", "well-done", "2016", "čerstvý", "ñandú", "it’s", "first,", "half."]
+VOCABULARY += ["R&D", "well-done", "2016", "čerstvý", "ñandú", "it’s", "first,", "half."]  # noqa: RUF001
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 LINE_ENDS = ["\n", "\r\n", "\r", "\r\r\n"]
 
@@ -226,10 +226,21 @@ def listed(cues: list[Cue], start: str, end: str, text: str, unit: float = 1.0, 
 
 def tuples(cues: list[Cue]) -> Any:
     return [
-        [i, 0, c.start, c.end, f" {c.text}", [50364, 1], 0.0, -0.2, 1.1, 0.01,
-         [[w.start, w.end, f" {w.text}", 0.9] for w in words_of(c)]]
+        [
+            i,
+            0,
+            c.start,
+            c.end,
+            f" {c.text}",
+            [50364, 1],
+            0.0,
+            -0.2,
+            1.1,
+            0.01,
+            [[w.start, w.end, f" {w.text}", 0.9] for w in words_of(c)],
+        ]
         for i, c in enumerate(cues)
-    ]  # fmt: skip
+    ]
 
 
 def cpp(cues: list[Cue]) -> Any:
@@ -506,18 +517,25 @@ LINES: dict[str, tuple[str, Callable[[list[Cue]], str], float, bool]] = {
     "TTML in bare seconds": (".ttml", lambda cues: ttml(cues, str), 0.001, False),
     "TTML in frames": (
         ".ttml",
-        lambda cues: ttml(cues, lambda t: f"00:{int(t) // 60:02d}:{int(t) % 60:02d}:{round(t % 1 * 25):02d}", 'ttp:frameRate="25"'),
+        lambda cues: ttml(
+            cues, lambda t: f"00:{int(t) // 60:02d}:{int(t) % 60:02d}:{round(t % 1 * 25):02d}", 'ttp:frameRate="25"'
+        ),
         0.04,
         False,
     ),
-    "TTML in ticks": (".itt", lambda cues: ttml(cues, lambda t: f"{round(t * 1e7)}t", 'ttp:tickRate="10000000"'), 0.001, False),
+    "TTML in ticks": (
+        ".itt",
+        lambda cues: ttml(cues, lambda t: f"{round(t * 1e7)}t", 'ttp:tickRate="10000000"'),
+        0.001,
+        False,
+    ),
     "srv1": (".srv1", srv1, 0.001, False),
     "srv3": (".srv3", srv3, 0.001, True),
     "CSV": (".csv", csv_of, 0.001, False),
     "CSV with semicolons": (".csv", lambda cues: csv_of(cues, ";"), 0.001, False),
     "TSV": (".tsv", tsv, 0.001, False),
     "labels": (".txt", labels, 0.001, False),
-}  # fmt: skip
+}
 JSON: dict[str, tuple[Callable[[list[Cue]], Any], bool]] = {
     "Whisper": (whisper, True),
     "whisper-timestamped": (lambda cues: whisper(cues, text="text"), True),

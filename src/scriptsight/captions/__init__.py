@@ -36,6 +36,7 @@ from scriptsight.captions.script import NOTHING, CaptionError, Kind, Known, NotC
 from scriptsight.catalogue import Cue, Word
 
 __all__ = [
+    "OF_ANYTHING",
     "PARSERS",
     "CaptionError",
     "Known",
@@ -99,6 +100,9 @@ PARSERS: dict[str, Parser] = {
     **dict.fromkeys(_NOT_READ, _not_read),
 }
 
+# What has these suffixes may as well be of something else.
+OF_ANYTHING = frozenset({".csv", ".json", ".jsonl", ".tsv", ".txt", ".xml"})
+
 # A file name that says what it is for, with or without a language: clip.chapters.vtt, clip_descriptions_en.vtt.
 _KIND = re.compile(r"[._-](chapters|descriptions?|metadata)(?:[._-][A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)?)?$")
 
@@ -122,7 +126,9 @@ _XML = re.compile(r"<(?:\?xml|!DOCTYPE (?!html)|(?:\w{1,20}:)?(?:tt|transcript|t
 _CLOCK = r"-?(?:\d{1,9}[ ]?:[ ]?){1,2}\d{1,3}(?:[ ]?[.,:,][ ]?\d{0,9})?"
 _ARROW = re.compile(rf"^[ \t]*{_CLOCK}[ \t]*(?:-{{1,3}}[ ]?-?>|[—–→])[ \t>]*{_CLOCK}", re.M)  # noqa: RUF001
 _COMMA = re.compile(rf"^{subviewer.TIMING.pattern}$", re.M | re.ASCII)
+_JSON = re.compile(r"[{\[]\s*(?:[\"{\[\]}]|-?\d+(?:\.\d+)?\s*[,\]])")
 _LYRICS = re.compile(rf"^{lyrics.STAMP.pattern}", re.M | re.ASCII)
+_LOOSE = (".txt", ".sub", ".srt", ".sbv", ".lrc")  # what people call a text with times
 _HEAD = 4096  # characters in which a format shows
 
 
@@ -155,7 +161,8 @@ def parse(data: bytes, name: str, *, encoding: str | None = None, known: Known =
         if decoded.guessed and script.dropped and not script.cues:
             raise ValueError("none of its times can be read; its encoding is not known either")
     except NotCaptions as error:
-        raise NotCaptions(f"{name}: {error}") from error
+        kind = NotCaptions if suffix in OF_ANYTHING else CaptionError
+        raise kind(f"{name}: {error}") from error
     except (ValueError, LookupError) as error:
         if suffix not in _NOT_READ:
             raise CaptionError(f"{name} can't be read as {suffix}: {error}") from error
@@ -188,23 +195,24 @@ def _by_content(text: str, suffix: str, known: Known) -> Parser | None:
         return microdvd.parse_tenths
     if _SUBSTATION.search(head):
         return substation.parse
-    if head.startswith(("{", "[")) and not _LYRICS.match(head) and re.match(r"[{\[]\s*[\"{\[\]}\d-]", head):
+    if _JSON.match(head):
         return lambda data: parse_json(data, known)
     if suffix in (".csv", ".tsv"):
         return lambda data: tables.parse(data, suffix, known)
-    return _by_lines(text, head)
+    return _by_lines(text, head, suffix)
 
 
-def _by_lines(text: str, head: str) -> Parser | None:
+def _by_lines(text: str, head: str, suffix: str) -> Parser | None:
     """The parser for a text whose lines have times."""
-    found = _ARROW.search(text)
-    if found:
+    if _ARROW.search(text):
         return subrip.parse
-    if _COMMA.search(head) or _COMMA.search(text):
+    if _COMMA.search(text):
         return subviewer.parse
-    if len(_LYRICS.findall(head)) > 1 or (_LYRICS.search(head) and not re.search(r"^[^\[\s]", head, re.M)):
-        return lyrics.parse
-    return None
+    if _LYRICS.search(head) and not stamped.RANGE.match(head):
+        # [00:00:01] on a line of its own, and below it what is said: SubViewer as it first was.
+        alone = re.search(rf"^{lyrics.STAMP.pattern}[ \t]*\n[^\[\n]", head, re.M | re.ASCII)
+        return stamped.parse if alone else lyrics.parse
+    return stamped.parse if suffix in _LOOSE and stamped.fits(text) else None
 
 
 def howto100m(record: Any) -> tuple[Cue, ...]:

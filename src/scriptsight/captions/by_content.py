@@ -52,12 +52,18 @@ def _values(text: str) -> Any:
     except json.JSONDecodeError as error:
         if not error.msg.startswith("Extra data"):
             raise
-    decoder, found, place = json.JSONDecoder(), [], 0
+    decoder, found, place = json.JSONDecoder(), [], _next(text, 0)
     while place < len(text):
         value, place = decoder.raw_decode(text, place)
         found.append(value)
-        place = gap.end() if (gap := _BETWEEN.match(text, place)) else place
+        place = _next(text, place)
     return found
+
+
+def _next(text: str, place: int) -> int:
+    """Where the next of several values begins."""
+    gap = _BETWEEN.match(text, place)
+    return gap.end() if gap else place
 
 
 def parse_xml(data: bytes, known: Known = NOTHING) -> Script:

@@ -167,7 +167,7 @@ def _nearly_utf8(data: bytes) -> Decoded | None:
 def _mended(text: str) -> Decoded:
     """Text with `surrogateescape`s: stray bytes are taken for those of Windows, what they can't be is U+FFFD."""
     whole = _CUT.sub("", text)
-    doubts = (_ENDS_EARLY,) if whole != text else ()
+    doubts: tuple[str, ...] = (_ENDS_EARLY,) if whole != text else ()
     if strays := _STRAY.findall(whole):
         named = ", ".join(sorted({f"0x{ord(stray) - 0xDC00:02x}" for stray in strays})[:5])
         doubts += (
@@ -196,8 +196,8 @@ def _candidates(data: bytes) -> list[str]:
 
 
 def _plausible(data: bytes, encoding: str) -> bool:
-    """Whether it fits, and makes words that could be some: most have letters of one script ("Beyoncι" ends in a Greek
-    one), and no capitals or signs inside ("GŠste", "f‚r")."""
+    """Whether it fits, and makes words that could be some: most have letters of one script, not a Greek one at the end
+    of a Latin word, and no capitals or signs inside, as "GŠste"."""
     try:
         text = data[:_LOOKED_AT].decode(encoding)
     except UnicodeDecodeError as error:

@@ -1,5 +1,5 @@
 """What recognisers, players and services call the start, the end, the text and the words of an entry, and how they
-write a time. Names are compared without case, `_`, `-` and spaces: `start_time`, `startTime` and `Start Time` are one.
+write a time. Names are compared without case, `_`, `-` and spaces: `start_time` and `Start Time` are one.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def moment(value: Any) -> tuple[float, bool] | None:
     if _COMMA.fullmatch(text):
         return float(text.replace(",", ".")), False
     if match := _CLOCK.fullmatch(text):
-        return clock(*match.groups()[1:]) * (-1 if match[1] else 1), True  # type: ignore[arg-type]
+        return clock(*match.groups()[1:]) * (-1 if match[1] else 1), True
     if match := _SUFFIXED.fullmatch(text):
         return round(float(match[1]) * _UNITS.get(match[2].lower(), 1.0), 6), True
     if (match := _ISO.fullmatch(text)) and any(match.groups()):

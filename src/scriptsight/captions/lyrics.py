@@ -14,6 +14,7 @@ _TIME = r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,2})(?:[.:,](\d{1,9}))?"
 STAMP = re.compile(rf"[ \t]*\[{_TIME}\]", re.ASCII)
 _WORD = re.compile(rf"[<\[]{_TIME}[>\]]", re.ASCII)
 _TAG = re.compile(r"[ \t]*\[([A-Za-z#][A-Za-z_ ]{0,20}):([^\]\n]*)\][ \t]*")
+MAX_TIMES = 200  # of a line
 _SINGER = re.compile(r"[FMD]:\s*")  # who sings, in some players
 
 
@@ -28,22 +29,22 @@ def parse(data: bytes) -> Script:
     loose: list[str] = []
     language, move = None, 0.0
     for line in lines(data):
-        rest, times = line, []
-        while match := STAMP.match(rest):
+        times, place = [], 0
+        while match := STAMP.match(line, place):
             hours, minutes, whole, fraction = match.groups()
             times.append(clock(hours, minutes, whole, fraction))
-            rest = rest[match.end() :]
-            if len(times) > 1000:
-                break
+            place = match.end()
+        if len(times) > MAX_TIMES:
+            raise ValueError(f"a line in it has {len(times)} times, and no song says one more than {MAX_TIMES} times")
         if times:
-            sung += [(time, _SINGER.sub("", rest.strip(), count=1)) for time in times]
+            sung += [(time, _SINGER.sub("", line[place:].strip(), count=1)) for time in times]
         elif tag := _TAG.fullmatch(line):
             name, value = tag[1].lower(), tag[2].strip()
             language = value if name in ("la", "lang", "language") and value else language
             move = seconds(value, 1e-3) or 0.0 if name == "offset" else move
         elif line.strip():
             loose.append(line.strip())
-    if not sung:
+    if not sung and data.strip():
         raise ValueError("no line in it begins with a time as [00:01.00]")
     sung = sorted(((round(max(0.0, time - move), 6), text) for time, text in sung), key=lambda one: one[0])
     starts = [time for time, _ in sung]

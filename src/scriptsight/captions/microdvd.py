@@ -12,7 +12,7 @@ from scriptsight.catalogue import Cue
 FRAMES = re.compile(r"\s*\{(\d{1,9})\}\{(\d{0,9})\}(.*)", re.ASCII)
 TENTHS = re.compile(r"\s*\[(\d{1,9})\]\[(\d{0,9})\](.*)", re.ASCII)
 _CODES = re.compile(r"\{[A-Za-z]:[^{}]*\}|</?[A-Za-z][^<>]*>")  # {y:i}, {C:$0000ff}
-_RATE = re.compile(r"\s*(\d{1,3}(?:[.,]\d{1,6})?)\s*")
+_RATE = re.compile(r"\s*(\d{1,3}(?:[.,]\d{1,6})?)\s*(?:fps)?\s*", re.IGNORECASE)
 
 
 def parse_frames(data: bytes, fps: float | None = None) -> Script:

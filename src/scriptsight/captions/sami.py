@@ -29,18 +29,20 @@ def parse(data: bytes, wanted: str | None = None) -> Script:
         ValueError: there is no `sync` in it.
     """
     text = decode(data)
-    head, body = _parts(re.sub(r"<!--(?=[^{}]*\{)|-->", "", text))
+    head, body = _parts(text)
     tags = {name.lower(): found[1] for name, style in _STYLE.findall(head) if (found := _LANGUAGE.search(style))}
     shown: dict[str, list[tuple[float, str]]] = {}
     for start, name, said in body:
         shown.setdefault(name, []).append((start, said))
+    if not text.strip():
+        return Script([], 0)
     if not shown:
         raise ValueError("it has no <sync start=...>")
     names = sorted(shown, key=lambda name: -sum(len(said) for _, said in shown[name]))
     fitting = [name for name in names if wanted and languages.fits(tags.get(name, ""), wanted)]
     taken = (fitting or names)[0]
     others = [tags.get(name, name) for name in names if name != taken and any(said for _, said in shown[name])]
-    doubts = ()
+    doubts: tuple[str, ...] = ()
     if others and not fitting:
         which = f"{tags.get(taken, taken or 'the one without a class')}, not in {', '.join(others)}"
         doubts = (f"it is in several languages and was read in {which}: name `language` in the collection",)
@@ -57,7 +59,9 @@ def _parts(text: str) -> tuple[str, Iterator[tuple[float, str, str]]]:
         for i, sync in enumerate(syncs):
             content = text[sync.end() : syncs[i + 1].start() if i + 1 < len(syncs) else len(text)]
             start = round(int(sync[1]) / 1000, 6)
-            pieces = _PARAGRAPH.split(content)  # text before the first, then attributes and text in turn
+            pieces = _PARAGRAPH.split(
+                _uncommented(content)
+            )  # text before the first, then attributes and text in turn
             if _plain(pieces[0]):
                 yield start, name, _plain(pieces[0])
             for attributes, said in zip(pieces[1::2], pieces[2::2], strict=True):
@@ -66,6 +70,15 @@ def _parts(text: str) -> tuple[str, Iterator[tuple[float, str, str]]]:
                 yield start, name, _plain(said)
 
     return text[: syncs[0].start()] if syncs else text, paragraphs()
+
+
+def _uncommented(text: str) -> str:
+    """What is not between <!-- and -->; a comment that never ends is none."""
+    kept, place = [], 0
+    while (begin := text.find("<!--", place)) >= 0 and (end := text.find("-->", begin)) >= 0:
+        kept.append(text[place:begin])
+        place = end + 3
+    return "".join([*kept, text[place:]])
 
 
 def _plain(text: str) -> str:

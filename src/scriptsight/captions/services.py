@@ -242,7 +242,7 @@ def _assemblyai(value: Any) -> Entries | None:
 
 
 def _rows_of_columns(value: Any) -> list[dict[str, Any]] | None:
-    """The entries of lists side by side, as {"starts": [...], "texts": [...]}, or of columns as pandas writes them."""
+    """The entries of lists side by side, as {"starts": [...], "texts": [...]}, or of pandas' columns."""
     columns = {
         fields.plain(key).removesuffix("s"): list(column.values()) if isinstance(column, dict) else column
         for key, column in _dict(value).items()
@@ -374,9 +374,7 @@ def _like_captions(item: Mapping[str, Any]) -> bool:
     """Whether an entry has a sentence under some name, and under another what looks like a time."""
     names = fields.plainly(item)
     times = (fields.moment(inner) for name, inner in names.items() if TIME_LIKE.search(name))
-    said = (
-        inner for name, inner in names.items() if isinstance(inner, str) and not NO_SPEECH.search(name)
-    )  # fmt: skip
+    said = (inner for name, inner in names.items() if isinstance(inner, str) and not NO_SPEECH.search(name))
     timed = any(time is not None and time[0] < DATE for time in times)
     return timed and any(len(text.split()) > 1 and fields.moment(text) is None for text in said)
 

@@ -26,12 +26,12 @@ def parse(data: bytes) -> Script:
     for line in lines(data):
         if match := TIMING.fullmatch(line):
             parts = match.groups()
-            entries.append((clock(*parts[:4]), clock(*parts[4:]), []))  # type: ignore[arg-type]
+            entries.append((clock(*parts[:4]), clock(*parts[4:]), []))
         elif entries and not (line.startswith("[COL") and _HEADER.fullmatch(line)):
             entries[-1][2].append(_TAGS.sub("", _BREAK.sub(" ", line)))
         elif line.strip() and not _HEADER.fullmatch(line.strip()):
             unsaid.append(line.strip())
-    if not entries:
+    if not entries and data.strip():
         raise ValueError("no line in it has times as 0:00:01.000,0:00:03.000")
     doubts = (f"what stands above its first times was left out: {unsaid[0][:80]}",) if unsaid else ()
     return Script([_cue(*entry) for entry in entries], 0, doubts=doubts)

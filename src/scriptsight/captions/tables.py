@@ -19,8 +19,8 @@ _FRAMES = re.compile(r"\d{1,3}:\d\d:\d\d[:;]\d{1,3}", re.ASCII)
 
 
 def parse(data: bytes, suffix: str, known: Known = NOTHING) -> Script:
-    """Columns of start, end and text, in any order and among others, or without names in this order. Times are seconds
-    or clocks; whole numbers in a .tsv with Whisper's names are milliseconds.
+    """Columns of start, end and text, in any order and among others, or without names in this order. Times are
+    seconds or clocks; whole numbers in a .tsv with Whisper's names are milliseconds.
 
     Raises:
         NotCaptions: they are none of these.
@@ -37,7 +37,7 @@ def parse(data: bytes, suffix: str, known: Known = NOTHING) -> Script:
         return _without_names(text, delimiter, known)
     names = {fields.plain(name): name for name in rows[0] if isinstance(name, str)}
     starts, texts = (
-        [name for name in names if name in known] for known in ({**fields.STARTS, "timestamp": None}, fields.TEXTS)
+        [name for name in names if name in told] for told in (fields.STARTS, (*fields.TEXTS, *fields.WORD_TEXTS))
     )
     ends = [name for name in names if name in fields.ENDS or name in fields.LENGTHS]
     if not starts or not texts:
@@ -76,7 +76,11 @@ def _without_names(text: str, delimiter: str, known: Known) -> Script:
 
 
 def _rows(text: str, delimiter: str) -> list[dict[Any, Any]]:
+    """Rows by the names in the first line. What a row has beyond them is of its last column, a text that was not
+    quoted."""
     names, *rows = _reader(text, delimiter) or [[]]
+    last = max(0, len(names) - 1)
+    rows = [[*row[:last], delimiter.join(row[last:])] if len(row) > len(names) > 0 else row for row in rows]
     return [dict(zip(names, row, strict=False)) for row in rows if row] or ([dict.fromkeys(names)] if names else [])
 
 
@@ -89,7 +93,7 @@ def _reader(text: str, delimiter: str) -> list[list[str]]:
 
 
 def _item(row: dict[Any, Any]) -> dict[str, Any]:
-    """A row as an entry; a text with separators that was not quoted is whole again."""
+    """A row as an entry."""
     return {str(key): value for key, value in row.items() if key is not None and value is not None}
 
 

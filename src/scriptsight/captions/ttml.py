@@ -36,8 +36,8 @@ def parse(root: Any, known: Known = NOTHING) -> Script:
     """Cues of the paragraphs of a `tt` element (lxml). A paragraph without times whose spans have some is one cue a
     span. What is never shown, or for ever, has no readable times: it is dropped.
 
-    Numbers without a unit are seconds, unless nobody speaks like that. Of versions in several languages that are shown
-    at the same times one is read, the one in the language that is wanted if there is one.
+    Numbers without a unit are seconds, unless nobody speaks like that. Of versions in several languages that are
+    shown at the same times one is read, the one in the language that is wanted if there is one.
 
     Raises:
         ValueError: the frame or tick rate is no positive number.
@@ -90,10 +90,8 @@ def _one_language(found: list[tuple[Cue, str]], wanted: str | None) -> tuple[str
         return None, None  # what is said in several languages one after the other is one version
     if fitting:
         return taken, None
-    return taken, (
-        f"it is in several languages and was read in {taken or 'the one without a name'}, not in {', '.join(others)}: "
-        "name `language` in the collection"
-    )
+    which = f"{taken or 'the one without a name'}, not in {', '.join(others)}"
+    return taken, f"it is in several languages and was read in {which}: name `language` in the collection"
 
 
 class _Document:

@@ -20,9 +20,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from scriptsight import captions
-from scriptsight.captions import Script, subrip, substation, webvtt
+from scriptsight.captions import Script, decoding, subrip, substation, webvtt
 from scriptsight.captions.by_content import parse_xml
-from scriptsight.captions.decoding import decode
 from scriptsight.captions.languages import language as language_of
 from scriptsight.captions.script import clock
 from scriptsight.catalogue import Cue, Word
@@ -155,12 +154,8 @@ def _samples(
 
 def _parsed(decoder: str, kind: str, in_mp4: bool, samples: list[_Sample]) -> Script:
     """The script of a track: `decoder` is FFmpeg's for it, empty where it has none, `kind` that of the stream."""
-    if decoder in ("ass", "ssa"):
-        return _dialogue(samples)
-    if decoder in ("srt", "subrip"):
-        return Script([subrip.cue_of(_text(one.data), one.start, one.end) for one in samples], 0)
-    if decoder:  # webvtt
-        return _webvtt([_Payload(one.start, one.end, _text(one.data)) for one in samples], relative=False)
+    if decoder:
+        return _of_text(decoder, samples)
     if kind == "data":
         payloads = [payload for one in samples for payload in _wvtt_cues(one)]
         return _webvtt(_joined_payloads(payloads), relative=False)
@@ -169,11 +164,28 @@ def _parsed(decoder: str, kind: str, in_mp4: bool, samples: list[_Sample]) -> Sc
     return _webvtt([_Payload(one.start, one.end, _plain_text(one.data)) for one in samples], relative=True)
 
 
-def _dialogue(samples: list[_Sample]) -> Script:
+def _of_text(decoder: str, samples: list[_Sample]) -> Script:
+    """The script of packets of text. All are in one encoding, which their words together tell better than each."""
+    try:
+        whole = decoding.read(b"\n".join(one.data.partition(b"\0")[0] for one in samples))
+    except UnicodeError:
+        raise _OtherFormat from None
+    encoding = whole.encoding if whole.legacy else None
+    texts = [_Payload(one.start, one.end, _text(one.data, encoding)) for one in samples]
+    if decoder in ("ass", "ssa"):
+        script = _dialogue(texts)
+    elif decoder in ("srt", "subrip"):
+        script = Script([subrip.cue_of(one.text, one.start, one.end) for one in texts], 0)
+    else:
+        script = _webvtt(texts, relative=False)
+    return replace(script, doubts=whole.doubts, legacy=whole.legacy)
+
+
+def _dialogue(samples: list[_Payload]) -> Script:
     cues, dropped = [], 0
     for one in samples:
         try:
-            cues.append(substation.cue_of(substation.block_text(_text(one.data)), one.start, one.end))
+            cues.append(substation.cue_of(substation.block_text(one.text), one.start, one.end))
         except ValueError:
             dropped += 1
     return Script(cues, dropped)
@@ -201,10 +213,10 @@ def _webvtt(payloads: list[_Payload], relative: bool) -> Script:
     return Script(cues, 0, kind="metadata" if webvtt.is_metadata(cues) else "captions")
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes, encoding: str | None) -> str:
     """The text of a packet; what follows a zero byte is none."""
     try:
-        return decode(data.partition(b"\0")[0])
+        return decoding.decode(data.partition(b"\0")[0], encoding)
     except UnicodeError:
         raise _OtherFormat from None
 

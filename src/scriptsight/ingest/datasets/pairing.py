@@ -28,7 +28,6 @@ with needs("data", "Reading corpora"):
     from babel import Locale, UnknownLocaleError
     from babel.localedata import locale_identifiers
 
-OF_ANYTHING = frozenset({".csv", ".json", ".tsv", ".txt", ".xml"})
 # Captions for which no parser here is: such a file is told of, as it was put there to be read.
 _CAPTIONS = frozenset({".cap", ".eaf", ".mpl", ".textgrid", ".trs"})
 _FOLDERS = frozenset({"caption", "captions", "cc", "sub", "subs", "subtitle", "subtitles", "transcripts"})
@@ -107,7 +106,7 @@ def pair(files: Iterable[str], videos: Sequence[str], order: Sequence[str] = ())
         ending = suffix(file)
         if not is_caption_file(file):
             continue
-        weak = ending in OF_ANYTHING
+        weak = ending in captions.OF_ANYTHING
         owners, rest = places.owners(file, weak)
         if rest is None:
             if not weak and not says_no_speech(file):

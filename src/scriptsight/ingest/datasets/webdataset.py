@@ -31,6 +31,7 @@ from typing import Any
 
 import fsspec
 
+from scriptsight import captions
 from scriptsight.catalogue import Cue, Reject
 from scriptsight.ingest.datasets import pairing, recordings, tracks
 from scriptsight.ingest.datasets.claims import MISSING, Claim, assemble
@@ -223,7 +224,7 @@ def _by_language(lines: Any) -> Any:
 def _is_script(ending: str) -> bool:
     """Whether a member that ends so is captions; .json, .txt and tables are a sample's own."""
     file = f".{ending}"
-    return pairing.is_caption_file(file) and pairing.suffix(file) not in pairing.OF_ANYTHING - {".xml"}
+    return pairing.is_caption_file(file) and pairing.suffix(file) not in captions.OF_ANYTHING - {".xml"}
 
 
 def _paired(samples: Mapping[str, _Sample]) -> Pairs:

@@ -2,9 +2,9 @@
 
 Layout (yt-dlp's documentation and files it wrote): `NAME.mp4` (or another suffix), `NAME.info.json`
 (--write-info-json) with id, title, description, language and `subtitles` (the languages of those made by hand), and
-`NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by
---sub-format; .ass, .lrc by --convert-subs). The id is the video's, its title the title; the subtitles are those in the first of `languages` that there are, by hand before automatic
-(yt-dlp calls the spoken language's automatic ones `en-orig`). Without `languages` it is the video's own language.
+`NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by --sub-format; .ass, .lrc by
+--convert-subs). The id is the video's, its title the title; the subtitles are those in the first of `languages` that
+there are, by hand before automatic (yt-dlp calls the spoken language's automatic ones `en-orig`). Without `languages` it is the video's own language.
 Where one can't be read the next is tried. A video without subtitle files in these languages is looked into for an
 embedded track (--embed-subs). In params.yaml:
 
@@ -48,17 +48,8 @@ from scriptsight.ingest.sources import NOT_USED, Entry, Excerpt, Listed
 from scriptsight.params.collections import YtDlpCollection
 
 INFO = ".info.json"
-SUBTITLES = (
-    ".vtt",
-    ".json3",
-    ".srv3",
-    ".ttml",
-    ".srt",
-    ".srv2",
-    ".srv1",
-    ".ass",
-    ".lrc",
-)  # the first that can be read
+# The first that can be read is taken.
+SUBTITLES = (".vtt", ".json3", ".srv3", ".ttml", ".srt", ".srv2", ".srv1", ".ass", ".lrc")
 CUT = (".vtt", ".srt", ".ass")  # what yt-dlp cuts where it removes parts of a film
 CHAPTER = "chapter of a film that is here"  # the reason of a finding
 FILM = ".mp4"  # as which a film is thought of that is not here itself
