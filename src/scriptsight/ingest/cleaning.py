@@ -305,7 +305,7 @@ def _double(one: Cue, two: Cue, words: tuple[str, ...]) -> bool:
     if one.words and two.words:  # where both were heard, they must have been heard at the same time
         return two.words[0].start < one.words[-1].start + TOUCH
     overlap = two.start < one.end - TOUCH or (two.start, two.end) == (one.start, one.end)
-    return overlap or len(words) >= ROLL_WORDS or _visible(one.text) == _visible(two.text)
+    return overlap or _size(words) >= ROLL_WORDS or _visible(one.text) == _visible(two.text)
 
 
 def _joined(one: Cue, two: Cue) -> Cue:
@@ -339,10 +339,10 @@ def _typed_out(cues: list[Cue]) -> list[Cue]:
 def _grows(one: Cue, two: Cue) -> bool:
     """Whether the second text is the first with a little more, at once after it or over it; not where both have
     words that were heard."""
-    before, after = _visible(one.text), _visible(two.text)
+    before, after = _visible(one.text).rstrip(" |_▌█"), _visible(two.text)  # a cursor may blink behind it
     if (one.words and two.words) or not before or two.start > one.end + TOUCH or not after.startswith(before):
         return False
-    return len(after[len(before) :].split()) <= TYPED
+    return _size(after[len(before) :].split()) <= TYPED
 
 
 def _without_held(cues: list[Cue]) -> list[Cue]:
@@ -379,7 +379,10 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
     # All that one cue ends with, and more: a mere repetition, as of a chorus, is no sign of rolling.
     grown = [i for i, count in shared.items() if 0 < count < len(tokens[i])]
     rolls = len(grown) >= 2 or any(
-        shared[i] == len(tokens[i - 1]) >= ROLL_WORDS and abs(cues[i].start - cues[i - 1].end) <= TOUCH for i in grown
+        shared[i] == len(tokens[i - 1])
+        and _size(tokens[i - 1]) >= ROLL_WORDS
+        and abs(cues[i].start - cues[i - 1].end) <= TOUCH
+        for i in grown
     )
     if not rolls or len(grown) < ROLL_SHARE * len(close):
         return cues, 0
@@ -392,11 +395,16 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
             kept.append(cue)
         elif count < len(tokens[i]):
             kept.append(_without_first(cue, tokens[i], count))
-    return kept, changed
+    return sorted(kept, key=lambda cue: (cue.start, cue.end)), changed
 
 
 def _plain_words(text: str) -> tuple[str, ...]:
     return tuple(map(_plain, _visible(text).split()))
+
+
+def _size(tokens: Sequence[str]) -> int:
+    """How many words they are; of writing without spaces two characters are taken for one."""
+    return sum((len(token) + 1) // 2 if UNSPACED.match(token) else 1 for token in tokens)
 
 
 def _plain(word: str) -> str:
@@ -466,7 +474,7 @@ def _without_first(cue: Cue, tokens: list[str], count: int) -> Cue:
         spelt = "".join(words[0].text.split())
         letters -= len(spelt)
         words[:1] = [replace(words[0], text=spelt[letters:])] if letters < 0 else []  # the cut is inside this word
-    start = words[0].start if words else cue.start
+    start = words[0].start if words and words[0].start < cue.end else cue.start
     return replace(cue, start=start, text=text, words=tuple(words), raw=cue.raw or cue.text)
 
 
@@ -502,9 +510,13 @@ def _with_text(cue: Cue, text: str) -> Cue:
 
 
 def _retimed(words: tuple[Word, ...], text: str) -> tuple[Word, ...] | None:
-    """The words of a changed text. If only words went, the others keep their times; else a letter keeps its word's
-    time at both ends of the text, and in the middle by its place."""
+    """The words of a changed text. If only words went, the others keep their times, and so does each that was only
+    spelt otherwise; else a letter keeps its word's time at both ends of the text, and in the middle by its place."""
     tokens = text.split()
+    if len(tokens) == len(words) and all(
+        set(word.text) & set(token) for word, token in zip(words, tokens, strict=True)
+    ):
+        return tuple(replace(word, text=token) for word, token in zip(words, tokens, strict=True))
     left = iter(words)
     same = [next((word for word in left if word.text == token), None) for token in tokens]
     if None not in same:
