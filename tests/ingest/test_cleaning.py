@@ -207,6 +207,7 @@ def test_captions_of_two_lines_roll_in_short_scripts_too() -> None:
         ["stir it", "stir it again"],
         ["no", "no way", "we never did that", "we never"],
         ["you can do this", "and this", "this is how"],
+        ["the end overlaps the second", "Second, it overlaps the third", "Third it is", "It is"],
     ],
 )
 def test_a_repetition_or_two_are_no_roll(spoken: list[str]) -> None:
@@ -227,8 +228,10 @@ def doubles(*cues: Cue) -> list[tuple[float, float, str]]:
     return [(cue.start, cue.end, cue.text) for cue in cleaned.cues]
 
 
-@pytest.mark.parametrize("start", [1.0, 2.0, 2.9, 3.0, 3.04])
+@pytest.mark.parametrize("start", [1.0, 2.0, 2.9, 3.0, 3.01])
 def test_a_sentence_repeated_at_once_is_one_cue(start: float) -> None:
+    long = "first we cut the bread"
+    assert doubles(Cue(1, 3, long), Cue(start + 0.03, 4, long + "!")) == [(1, 4, long)]
     assert doubles(Cue(1, 3, "stir it"), Cue(start, 4, "stir it"), Cue(5, 6, "now eat")) == [
         (1, 4, "stir it"),
         (5, 6, "now eat"),
@@ -238,6 +241,8 @@ def test_a_sentence_repeated_at_once_is_one_cue(start: float) -> None:
 def test_a_sentence_that_is_said_again_later_stays() -> None:
     again = [Cue(1, 2, "go"), Cue(2.5, 3, "go"), Cue(3.1, 4, "go"), Cue(4, 5, "go, go"), Cue(9, 10, "go")]
     assert doubles(*again) == [(cue.start, cue.end, cue.text) for cue in again]
+    frame = [Cue(1, 2, "Oh!"), Cue(2.04, 3, "Oh!")]
+    assert len(doubles(*frame)) == 2
     heard = [Cue(i, i + 1, "go", (Word(i, i + 1, "go"),)) for i in range(3)]  # each has its own time
     assert only("doubles", heard).cues == heard
 

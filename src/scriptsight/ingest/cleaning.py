@@ -30,6 +30,7 @@ HOUR = 3600.0
 # Frame rates that are taken for one another: 24 / 23.976 (and 30 / 29.97), 25 / 24, 25 / 23.976.
 RATE_RATIOS = (1001 / 1000, 25 / 24, 25025 / 24000)
 TOUCH = 0.05  # seconds between cues that follow each other without a break: a frame at 24 a second
+ROUNDING = 0.015  # seconds: what formats that count centiseconds make of one time
 STACKED = 20  # cues at the very same time that are compared with each other
 TYPED = 2  # words at most by which a text that is typed out grows from cue to cue
 ROLL_GAP = 1.0  # seconds: after a longer silence a line has left the screen
@@ -278,8 +279,9 @@ def doubles(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
     border of segments, in layers of another style or place, in animated captions, typed out word by word. Counted is
     what is taken out.
 
-    Equal are the words, in whatever capitals and punctuation; of cues that only touch and are short, the letter. A
-    sentence that is said again later stays, and so does one whose words have times of their own that go on. Of cues
+    Equal are the words, in whatever capitals and punctuation; of cues that are short and only touch, the letter, and
+    they must touch: after the gap of a frame, "Oh!" is said again. So is what is said again later, and what has words
+    with times of their own that go on: it stays. Of cues
     at the very same time the shorter is taken out where the longer holds it. A text is typed out where at least three
     cues in a row each go on from all of the one before, by `TYPED` words at most.
     """
@@ -305,7 +307,9 @@ def _double(one: Cue, two: Cue, words: tuple[str, ...]) -> bool:
     if one.words and two.words:  # where both were heard, they must have been heard at the same time
         return two.words[0].start < one.words[-1].start + TOUCH
     overlap = two.start < one.end - TOUCH or (two.start, two.end) == (one.start, one.end)
-    return overlap or _size(words) >= ROLL_WORDS or _visible(one.text) == _visible(two.text)
+    if overlap or _size(words) >= ROLL_WORDS:
+        return True
+    return two.start <= one.end + ROUNDING and _visible(one.text) == _visible(two.text)
 
 
 def _joined(one: Cue, two: Cue) -> Cue:
@@ -375,7 +379,7 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
     tokens = [cue.text.split() for cue in cues]
     plain = [list(map(_plain, words)) for words in tokens]
     close = [i for i in range(1, len(cues)) if cues[i].start - cues[i - 1].end <= ROLL_GAP]
-    shared = {i: shared_length(plain[i - 1], plain[i]) for i in close}
+    shared = {i: _repeated(i, tokens, plain) for i in close}
     # All that one cue ends with, and more: a mere repetition, as of a chorus, is no sign of rolling.
     grown = [i for i, count in shared.items() if 0 < count < len(tokens[i])]
     rolls = len(grown) >= 2 or any(
@@ -396,6 +400,15 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
         elif count < len(tokens[i]):
             kept.append(_without_first(cue, tokens[i], count))
     return sorted(kept, key=lambda cue: (cue.start, cue.end)), changed
+
+
+def _repeated(i: int, tokens: list[list[str]], plain: list[list[str]]) -> int:
+    """How many words of a cue repeat the end of the one before. Of capitals and punctuation is only looked away where
+    enough words speak for it: after "the second" somebody may begin with "Second"."""
+    count = shared_length(plain[i - 1], plain[i])
+    if count > 2 or count == len(tokens[i - 1]) > 1:
+        return count
+    return shared_length(tokens[i - 1], tokens[i])
 
 
 def _plain_words(text: str) -> tuple[str, ...]:
