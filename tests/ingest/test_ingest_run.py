@@ -123,6 +123,36 @@ def test_captions_that_are_all_empty_count_as_rejects(make_video: MakeVideo) -> 
         ingest.run(params(mine={"kind": "folder", "path": "v"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "detail"),
+    [
+        ("a.vtt", "WEBVTT\n\n1s --> 2s\nhello\n\n3s --> 4s\nthere\n", "the times of none of them can be read"),
+        ("a.vtt", "WEBVTT\n\nhello there\n", "first 'hello there'"),
+        ("a.srt", "1\n00:00:0x --> 00:00:02\nhello\n", "no line in it has times"),
+    ],
+)
+def test_captions_whose_times_can_not_be_read_are_not_said_to_be_silent(
+    name: str, text: str, detail: str, make_video: MakeVideo
+) -> None:
+    make_video(Path("v/a.mp4"))
+    Path("v", name).write_text(text)
+    ingest.run(params(1.0, mine={"kind": "folder", "path": "v", "splits": {"*": "train"}}))
+    found = {reject.reason: reject.detail for reject in catalogue.read_rejects("data/catalogue")}
+    assert detail in found["unreadable captions"]
+    assert "no cues" not in found
+
+
+def test_doubles_are_counted_and_what_is_doubtful_is_found(make_video: MakeVideo) -> None:
+    make_video(Path("v/a.mp4"))
+    cue = "00:01.000 --> 00:02.000\nopen the &lt;div&gt; and <b>&lt;b&gt;</b>\n\n"
+    Path("v/a.vtt").write_text(f"WEBVTT\n\n{cue}WEBVTT\n\n{cue}no time\n")
+    ingest.run(params(mine={"kind": "folder", "path": "v", "splits": {"*": "train"}}))
+    (video,) = catalogue.read("data/catalogue")
+    assert [cue.text for cue in video.cues] == ["open the <div> and <b>"]
+    assert json.loads(Path("metrics/ingest.json").read_text())["cleaned"]["doubles"] == 1
+    assert [reject.reason for reject in catalogue.read_rejects("data/catalogue")] == ["captions in doubt"]
+
+
 def test_a_collection_without_a_usable_video_is_an_error() -> None:
     Path("v").mkdir()
     Path("v/a.mp4").write_text("text")

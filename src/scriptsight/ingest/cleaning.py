@@ -30,6 +30,7 @@ HOUR = 3600.0
 # Frame rates that are taken for one another: 24 / 23.976 (and 30 / 29.97), 25 / 24, 25 / 23.976.
 RATE_RATIOS = (1001 / 1000, 25 / 24, 25025 / 24000)
 TOUCH = 0.05  # seconds between cues that follow each other without a break: a frame at 24 a second
+ROUNDING = 0.015  # seconds: what formats that count centiseconds make of one time
 STACKED = 20  # cues at the very same time that are compared with each other
 TYPED = 2  # words at most by which a text that is typed out grows from cue to cue
 ROLL_GAP = 1.0  # seconds: after a longer silence a line has left the screen
@@ -278,8 +279,9 @@ def doubles(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
     border of segments, in layers of another style or place, in animated captions, typed out word by word. Counted is
     what is taken out.
 
-    Equal are the words, in whatever capitals and punctuation; of cues that only touch and are short, the letter. A
-    sentence that is said again later stays, and so does one whose words have times of their own that go on. Of cues
+    Equal are the words, in whatever capitals and punctuation; of cues that are short and only touch, the letter, and
+    they must touch: after the gap of a frame, "Oh!" is said again. So is what is said again later, and what has words
+    with times of their own that go on: it stays. Of cues
     at the very same time the shorter is taken out where the longer holds it. A text is typed out where at least three
     cues in a row each go on from all of the one before, by `TYPED` words at most.
     """
@@ -305,7 +307,9 @@ def _double(one: Cue, two: Cue, words: tuple[str, ...]) -> bool:
     if one.words and two.words:  # where both were heard, they must have been heard at the same time
         return two.words[0].start < one.words[-1].start + TOUCH
     overlap = two.start < one.end - TOUCH or (two.start, two.end) == (one.start, one.end)
-    return overlap or len(words) >= ROLL_WORDS or _visible(one.text) == _visible(two.text)
+    if overlap or _size(words) >= ROLL_WORDS:
+        return True
+    return two.start <= one.end + ROUNDING and _visible(one.text) == _visible(two.text)
 
 
 def _joined(one: Cue, two: Cue) -> Cue:
@@ -339,10 +343,10 @@ def _typed_out(cues: list[Cue]) -> list[Cue]:
 def _grows(one: Cue, two: Cue) -> bool:
     """Whether the second text is the first with a little more, at once after it or over it; not where both have
     words that were heard."""
-    before, after = _visible(one.text), _visible(two.text)
+    before, after = _visible(one.text).rstrip(" |_▌█"), _visible(two.text)  # a cursor may blink behind it
     if (one.words and two.words) or not before or two.start > one.end + TOUCH or not after.startswith(before):
         return False
-    return len(after[len(before) :].split()) <= TYPED
+    return _size(after[len(before) :].split()) <= TYPED
 
 
 def _without_held(cues: list[Cue]) -> list[Cue]:
@@ -375,11 +379,14 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
     tokens = [cue.text.split() for cue in cues]
     plain = [list(map(_plain, words)) for words in tokens]
     close = [i for i in range(1, len(cues)) if cues[i].start - cues[i - 1].end <= ROLL_GAP]
-    shared = {i: shared_length(plain[i - 1], plain[i]) for i in close}
+    shared = {i: _repeated(i, tokens, plain) for i in close}
     # All that one cue ends with, and more: a mere repetition, as of a chorus, is no sign of rolling.
     grown = [i for i, count in shared.items() if 0 < count < len(tokens[i])]
     rolls = len(grown) >= 2 or any(
-        shared[i] == len(tokens[i - 1]) >= ROLL_WORDS and abs(cues[i].start - cues[i - 1].end) <= TOUCH for i in grown
+        shared[i] == len(tokens[i - 1])
+        and _size(tokens[i - 1]) >= ROLL_WORDS
+        and abs(cues[i].start - cues[i - 1].end) <= TOUCH
+        for i in grown
     )
     if not rolls or len(grown) < ROLL_SHARE * len(close):
         return cues, 0
@@ -392,11 +399,25 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
             kept.append(cue)
         elif count < len(tokens[i]):
             kept.append(_without_first(cue, tokens[i], count))
-    return kept, changed
+    return sorted(kept, key=lambda cue: (cue.start, cue.end)), changed
+
+
+def _repeated(i: int, tokens: list[list[str]], plain: list[list[str]]) -> int:
+    """How many words of a cue repeat the end of the one before. Of capitals and punctuation is only looked away where
+    enough words speak for it: after "the second" somebody may begin with "Second"."""
+    count = shared_length(plain[i - 1], plain[i])
+    if count > 2 or count == len(tokens[i - 1]) > 1:
+        return count
+    return shared_length(tokens[i - 1], tokens[i])
 
 
 def _plain_words(text: str) -> tuple[str, ...]:
     return tuple(map(_plain, _visible(text).split()))
+
+
+def _size(tokens: Sequence[str]) -> int:
+    """How many words they are; of writing without spaces two characters are taken for one."""
+    return sum((len(token) + 1) // 2 if UNSPACED.match(token) else 1 for token in tokens)
 
 
 def _plain(word: str) -> str:
@@ -466,7 +487,7 @@ def _without_first(cue: Cue, tokens: list[str], count: int) -> Cue:
         spelt = "".join(words[0].text.split())
         letters -= len(spelt)
         words[:1] = [replace(words[0], text=spelt[letters:])] if letters < 0 else []  # the cut is inside this word
-    start = words[0].start if words else cue.start
+    start = words[0].start if words and words[0].start < cue.end else cue.start
     return replace(cue, start=start, text=text, words=tuple(words), raw=cue.raw or cue.text)
 
 
@@ -502,9 +523,13 @@ def _with_text(cue: Cue, text: str) -> Cue:
 
 
 def _retimed(words: tuple[Word, ...], text: str) -> tuple[Word, ...] | None:
-    """The words of a changed text. If only words went, the others keep their times; else a letter keeps its word's
-    time at both ends of the text, and in the middle by its place."""
+    """The words of a changed text. If only words went, the others keep their times, and so does each that was only
+    spelt otherwise; else a letter keeps its word's time at both ends of the text, and in the middle by its place."""
     tokens = text.split()
+    if len(tokens) == len(words) and all(
+        set(word.text) & set(token) for word, token in zip(words, tokens, strict=True)
+    ):
+        return tuple(replace(word, text=token) for word, token in zip(words, tokens, strict=True))
     left = iter(words)
     same = [next((word for word in left if word.text == token), None) for token in tokens]
     if None not in same:
