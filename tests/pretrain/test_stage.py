@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import scriptsight
+from scriptsight import overlap
 from scriptsight.errors import InputError
 from tests import small
 from tests.training.together import settings, train
@@ -62,6 +63,12 @@ def test_a_second_phase_mixes_pairs_with_scripts(world: Path) -> None:
     assert {"sort_accuracy", "t2v_r1", "pictures/t2v_r1", "pictures/t2v_chance"} <= set(result.val)
     written = json.loads((world / "second" / "pretrain.json").read_text())
     assert written["val"] == result.val
+    # The helper calls the videos of training and validation alike: that is told, and counted.
+    assert (written["val_overlap"]["measured"], written["val_overlap"]["same_id"]) == (24, 24)
+    for folder in ("last", "best"):  # what the first model learned from is what the second did, too
+        learned = overlap.read(world / "second" / folder)
+        assert learned is not None and learned.num_rows == 40
+        assert set(learned.column("collection").to_pylist()) == {"narrated", "pictures"}
     first, second = (scriptsight.load(world / name / "last") for name in ("first", "second"))
     assert second.text.tokenizer.to_str() == first.text.tokenizer.to_str()
     assert not torch.equal(first.video_projection.weight, second.video_projection.weight)

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scriptsight import clips, features, retrieve
+from scriptsight import clips, features, overlap, retrieve
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from scriptsight.models import bundle
@@ -18,6 +19,7 @@ from scriptsight.reporting import ConsoleReporter
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import layout, pictures
 from scriptsight.segments import Segment, Segments
+from scriptsight.statistics import interval
 from tests import small
 from tests.retrieve.conftest import COLOURS, split_rows
 
@@ -327,3 +329,28 @@ def test_neighbours_of_the_layout_are_the_nearest() -> None:
     assert rows[:, 0].tolist() == list(range(50)) and rows[3, 1] == 7 and rows[7, 1] == 3
     expected = np.sort(1 - vectors @ vectors.T, axis=1)[:, 1:4]
     np.testing.assert_allclose(distances[:, 1:], expected.clip(0), atol=1e-6)
+
+
+def test_intervals_redraw_recordings_and_what_the_model_learned_from_is_told(
+    workspace: Path, plain: RetrieveParams
+) -> None:
+    rows = [
+        replace(small.segment(f"{i}", captions=[f"clip {i}", f"piece {i}"], seed=i), recording=f"film {i // 2}")
+        for i in range(12)
+    ]
+    small.write_segments(workspace / "segments", "c", "test", rows)
+    small.write_segments(workspace / "segments", "talks", "train", [replace(rows[0], video_id="else")])
+    learned = overlap.videos([("talks", Segments(workspace / "segments", "talks", "train"))])
+    overlap.write(workspace / "model", learned)
+    listener = Listener()
+    found = run(workspace, plain.model_copy(update={"protocol": "captions"}), reporter=listener).metrics
+    assert (found["gallery"], found["texts"], found["recordings"]) == (12, 24, 6)
+    assert found["overlap"]["same_recording"] == found["overlap"]["learned_from"] == 2
+    assert any(line.startswith("WARNING: 2 of the 12 videos of c/test") for line in listener.lines)
+    with (workspace / "out" / "plots" / "outcomes.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    for direction in ("t2v", "v2t"):
+        own = [row for row in table if row["direction"] == direction]
+        groups = np.unique([row["recording"] for row in own], return_inverse=True)[1]
+        hits = np.array([int(row["rank"]) <= 5 for row in own])
+        assert (found[direction]["r5_low"], found[direction]["r5_high"]) == interval(hits, groups)
