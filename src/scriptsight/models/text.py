@@ -295,6 +295,8 @@ def from_config(config: dict[str, Any], tokenizer: Tokenizer) -> TextEncoder:
     if config["kind"] == "vectors":
         words = _WordVectors(tokenizer.get_vocab_size(), config["width"])
         return TextEncoder(words, tokenizer, config, width=config["width"], frozen=config["frozen"])
+    if config["kind"] not in ("transformer", "huggingface"):
+        raise ValueError(f"there is no text encoder of kind {config['kind']!r}")
     from transformers import AutoConfig, AutoModel  # seconds to import, and the default does not need it
 
     shape = AutoConfig.for_model(config["model_type"], **config["model"])
