@@ -74,7 +74,10 @@ def _bring_up_to_date(path: Path) -> None:
 
     engine = utils.create_sqlalchemy_engine(f"sqlite:///{path}")
     try:  # as `mlflow db upgrade` does, which leaves the file open
-        (utils._upgrade_db if inspect(engine).get_table_names() else utils._initialize_tables)(engine)
+        if inspect(engine).get_table_names():
+            utils._upgrade_db(engine)
+        else:
+            utils._initialize_tables(engine)
     finally:
         engine.dispose()
 

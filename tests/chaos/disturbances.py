@@ -91,15 +91,22 @@ class Chaos:
         return disturb
 
     def full(self, count: int) -> Iterator[str]:
-        """No file may grow beyond a length, as where the disk is full; then run again."""
+        """Run on a disk with little room, or where none can be made with a limit on the length of files; then with
+        enough."""
         for number in range(count):
             stage = self.draw.choice(self.stages)
-            self.pipeline.restore(stage)
-            largest = int(2 ** self.draw.uniform(8, 20))
-            run = self.pipeline.run(largest_file=largest)
-            self.totals.full += 1
-            self._said(run, f"no file beyond {largest} bytes")
-            yield f"full {number + 1}: {largest} bytes from {stage} on, {self._again('full', run, stage)}"
+            room = int(2 ** self.draw.uniform(10, 24))
+            with self.pipeline.own_disk() as is_own:
+                self.pipeline.restore(stage)
+                if is_own:
+                    self.pipeline.resize(room)
+                run = self.pipeline.run(largest_file=None if is_own else room)
+                if is_own:
+                    self.pipeline.resize(None)
+                self.totals.full += 1
+                self._said(run, f"{room} bytes free")
+                line = self._again("full", run, stage)
+            yield f"full {number + 1}: {room} bytes free from {stage} on, {line}"
 
     def spoil(self, count: int) -> Iterator[str]:
         """Spoil a file that a killed run left; then run again, and where that names the file, without it."""

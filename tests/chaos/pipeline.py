@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ MARK = "SCRIPTSIGHT_CHAOS"  # in the environment of every process that a run sta
 MOST_SECONDS = 600  # of a run; some forty on a machine with nothing else to do
 END_SECONDS = 45  # for what is left when the command ends; a training may write a checkpoint for 20
 SURROUNDINGS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DVC_STAGE", "SCRIPTSIGHT_STAGE_REPORT")
+ROOMY = 2**30  # bytes of a disk that is not full
 # What every run makes anew, or that says when and how fast it was.
 UNCOMPARED = ("metrics/pretrain.json",)
 OVERRIDES = """
@@ -87,10 +88,10 @@ class Pipeline:
         for folder in (self.workspace, self.prefect):
             shutil.rmtree(folder, ignore_errors=True)
         if stage == STAGES[0]:
-            self.workspace.mkdir()
+            self.workspace.mkdir(exist_ok=True)  # it may be a disk of its own
             (self.workspace / "overrides.yaml").write_text(OVERRIDES)
             return
-        shutil.copytree(self.snapshots / "whole", self.workspace, symlinks=True)
+        shutil.copytree(self.snapshots / "whole", self.workspace, symlinks=True, dirs_exist_ok=True)
         shutil.copytree(self.snapshots / "prefect", self.prefect)
         if stage != "none":
             self._forget(STAGES[STAGES.index(stage) :])
@@ -105,6 +106,25 @@ class Pipeline:
         yaml.dump(lock, self.workspace / "dvc.lock")
         for made in (".dvc/cache/runs", ".checkpoints", ".features"):  # DVC would bring the outputs back
             shutil.rmtree(self.workspace / made, ignore_errors=True)
+
+    @contextmanager
+    def own_disk(self) -> Iterator[bool]:
+        """Make the workspace a disk in memory, whose size `resize` sets -> whether that is allowed here."""
+        self.workspace.mkdir(exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "chaos", str(self.workspace)]
+        is_own = sys.platform == "linux" and os.getuid() == 0 and _done(command)
+        try:
+            yield is_own
+        finally:
+            if is_own:
+                subprocess.run(["umount", "--lazy", str(self.workspace)], check=True)  # noqa: S603, S607
+
+    def resize(self, more: int | None) -> None:
+        """Leave so many bytes free on the workspace's own disk; None: enough."""
+        used = shutil.disk_usage(self.workspace).used
+        size = ROOMY if more is None else used + more
+        command = ["mount", "-o", f"remount,size={size}", str(self.workspace)]
+        subprocess.run(command, check=True)  # noqa: S603
 
     def outputs(self) -> dict[str, str]:
         """Every file that the stages made, and the digest of its bytes."""
@@ -179,6 +199,10 @@ class Pipeline:
     def partials(self) -> list[Path]:
         """What half-written files and folders are left."""
         return [path for path in self.workspace.rglob(".partial-*") if ".dvc" not in path.parts]
+
+
+def _done(command: list[str]) -> bool:
+    return shutil.which(command[0]) is not None and not subprocess.run(command, capture_output=True).returncode  # noqa: S603
 
 
 class Watched:
