@@ -407,6 +407,21 @@ def test_a_trimmed_film_ends_where_its_edit_list_says(
     assert probe(path).duration == pytest.approx(count / RATE, abs=1e-3)
 
 
+@pytest.mark.parametrize("codec", ["h264", "mpeg2"])
+def test_a_single_wild_time_is_not_believed(codec: str, original: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.ts"
+    with av.open(str(original(codec))) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.pts is not None:
+                packet.pts += 1000 * source.streams.video[0].time_base.denominator * (number == 31)
+                packet.stream = stream
+                container.mux(packet)
+    numbers, times = shown(path)
+    assert numbers == list(range(COUNT))
+    assert in_ticks(times) == numbers
+
+
 def test_slides_are_no_recordings(tmp_path: Path) -> None:
     ticks = [number * 30 * RATE for number in range(8)]
     path = film(tmp_path / "a.ts", range(8), "libx264", {"bf": "0"}, times=ticks)

@@ -86,6 +86,7 @@ class Clock:
     parts: tuple[_Part, ...] = ()
     end: float | None = None  # seconds until when there are pictures; None where the packets were not looked at
     more: bool = False  # whether another recording follows that FFmpeg does not read
+    wild: frozenset[int] = frozenset()  # bytes where packets begin whose time is not to be believed
 
     def part(self, position: int, time: float) -> int:
         """The number of the stretch to which a packet belongs that begins at byte `position` and has this time."""
@@ -184,7 +185,9 @@ def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tu
     position = 0
     for packet in _demuxed(container, stream):
         time = _decoding_time(packet) if clock.parts else None
-        if time is not None and packet.time_base is not None:
+        if packet.pos in clock.wild:
+            packet.pts = packet.dts = None
+        elif time is not None and packet.time_base is not None:
             position = position if packet.pos is None else packet.pos
             number = clock.part(position, time)
             moved = round(clock.shift(number) / packet.time_base)
@@ -263,9 +266,12 @@ def _joined(seen: np.ndarray, lead: int, origin: float, jumps: bool) -> Clock:
         return Clock(origin)
     raw = Clock(origin, tuple(parts))
     starts, ends = np.full(len(parts) + 1, inf), np.full(len(parts) + 1, -inf)
+    lost = set()
     for one in _rows(seen):
         number = raw.part(one.position, one.decoded)
-        if one.stream == lead and (one not in wild or (number and parts[number - 1].begins > one.position)):
+        if one in wild and not (number and parts[number - 1].begins > one.position):
+            lost.add(one.position)
+        elif one.stream == lead:
             starts[number] = min(starts[number], one.shown)
             ends[number] = max(ends[number], one.end, one.shown + min(usual, _LAST))
     pictures_end = ends[-1]
@@ -279,7 +285,7 @@ def _joined(seen: np.ndarray, lead: int, origin: float, jumps: bool) -> Clock:
     for part, end, start in zip(parts, ends[:-1], starts[1:], strict=True):
         shift += part.wrap or (float(end - start) if start < inf else 0.0)
         moved.append(replace(part, shift=shift))
-    return Clock(origin, tuple(moved), float(pictures_end) + shift - origin)
+    return Clock(origin, tuple(moved), float(pictures_end) + shift - origin, wild=frozenset(lost))
 
 
 def _parts(seen: np.ndarray, lead: int, usual: float, jumps: bool) -> tuple[list[_Part], set[_Seen]]:
