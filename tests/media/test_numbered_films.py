@@ -414,7 +414,7 @@ def test_a_single_wild_time_is_not_believed(codec: str, original: Any, tmp_path:
         stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
         for number, packet in enumerate(source.demux(video=0)):
             if packet.pts is not None:
-                packet.pts += 1000 * source.streams.video[0].time_base.denominator * (number == 31)
+                packet.pts += round(1000 / packet.time_base) * (number == 31)
                 packet.stream = stream
                 container.mux(packet)
     numbers, times = shown(path)
