@@ -325,6 +325,22 @@ def test_what_can_not_be_joined_so_says_from_where_it_is_lost(codec: str, suffix
     assert caught.value.time == pytest.approx(49 / RATE, abs=1e-3)
 
 
+@pytest.mark.parametrize("padding", [0, 40_000])
+def test_a_joined_recording_with_other_stream_numbers_is_not_lost_in_silence(padding: int, tmp_path: Path) -> None:
+    """FFmpeg knows streams that begin in the first five megabytes, or so soon before the end."""
+    first, second, _ = recordings("mpeg2", "ts", tmp_path)
+    second = copied(second, tmp_path / "second.ts", options={"mpegts_start_pid": "512"})
+    path = tmp_path / "a.ts"
+    fill = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * padding
+    path.write_bytes(first.read_bytes() + fill + second.read_bytes() + fill)
+    numbers = []
+    with pytest.raises(MediaError, match="another recording follows") as caught:
+        for frame in frames_at_rate(path, RATE, SIDE):
+            numbers.append(number_of(frame.image))
+    assert numbers == list(PARTS[0])
+    assert caught.value.time == pytest.approx(49 / RATE, abs=1e-3)
+
+
 @pytest.mark.parametrize("codec", ["hevc open", "mpeg2"])
 def test_a_recording_that_begins_with_orphans(codec: str, original: Any, tmp_path: Path) -> None:
     """The second recording is cut from an open group: pictures that refer to one before the cut must not be made from
@@ -389,6 +405,21 @@ def test_a_trimmed_film_ends_where_its_edit_list_says(
     assert numbers == list(range(first, first + count))
     assert in_ticks(times) == list(range(count))
     assert probe(path).duration == pytest.approx(count / RATE, abs=1e-3)
+
+
+@pytest.mark.parametrize("codec", ["h264", "mpeg2"])
+def test_a_single_wild_time_is_not_believed(codec: str, original: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.ts"
+    with av.open(str(original(codec))) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.pts is not None:
+                packet.pts += round(1000 / packet.time_base) * (number == 31)
+                packet.stream = stream
+                container.mux(packet)
+    numbers, times = shown(path)
+    assert numbers == list(range(COUNT))
+    assert in_ticks(times) == numbers
 
 
 def test_slides_are_no_recordings(tmp_path: Path) -> None:

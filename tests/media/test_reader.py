@@ -244,6 +244,24 @@ def test_recordings_that_were_joined_are_shown_one_after_the_other(make_video: M
         assert np.array_equal(first.image, second.image)
 
 
+@pytest.mark.parametrize("size", [(48, 48), (96, 48), (128, 96)])
+def test_a_joined_recording_of_another_shape_is_not_squeezed(
+    size: tuple[int, int], make_video: MakeVideo, tmp_path: Path
+) -> None:
+    first = make_video(tmp_path / "a.ts", seconds=2, rate=8, size=(64, 48))
+    second = make_video(tmp_path / "b.ts", seconds=2, rate=8, size=size)
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    frames, error = read(first, fps=8, short_side=48)
+    assert error is None
+    assert len(frames) == 32
+    for frame in frames:
+        assert frame.image.shape == (48, 64, 3)
+    light = frames[-1].image.mean(axis=2) > 8  # what is no bar
+    shown = round(min(64, 48 * size[0] / size[1])), round(min(48, 64 * size[1] / size[0]))
+    assert (light.any(axis=0).sum(), light.any(axis=1).sum()) == pytest.approx(shown, abs=1)
+    assert light[24, 32] and frames[0].image.mean() > 8
+
+
 @pytest.mark.parametrize("name", AGREE)
 def test_times_and_rate_give_the_same_frames(name: str, shared_data: Path) -> None:
     by_rate, error = read(shared_data / name)

@@ -414,3 +414,28 @@ def test_braces_in_mov_text_are_text(tmp_path: Path) -> None:
     bold = box(b"styl", struct.pack(">HHHHBBI", 1, 0, 5, 1, 1, 18, 0xFF))
     samples = [(1000, struct.pack(">H", len(text)) + text.encode() + bold)]
     assert [cue.text for cue in read(mp4(tmp_path / "a.mp4", entry, b"sbtl", samples))] == ["{laughs} a\\b, yes no"]
+
+
+def test_what_is_said_before_the_start_is_not_shown(tmp_path: Path) -> None:
+    """Pictures begin at 5 s of the file's clock: that is time 0."""
+    lines = [
+        "00:00:00,500 --> 00:00:01,000\nbefore",
+        "00:00:02,000 --> 00:00:06,500\nover it",
+        "00:00:07,000 --> 00:00:07,500\nafter",
+    ]
+    (tmp_path / "a.srt").write_text("\n\n".join(f"{number}\n{line}" for number, line in enumerate(lines, 1)))
+    with av.open(str(tmp_path / "a.srt")) as source, av.open(str(tmp_path / "a.mkv"), "w") as target:
+        picture = target.add_stream("libx264", rate=8, options={"bf": "0"})
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        stream = target.add_stream_from_template(source.streams.subtitles[0])
+        for packet in source.demux(source.streams.subtitles[0]):
+            if packet.pts is not None:
+                packet.stream = stream
+                target.mux(packet)
+        for i in range(40, 64):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = i, Fraction(1, 8)
+            target.mux(picture.encode(frame))
+        target.mux(picture.encode())
+    cues = read(tmp_path / "a.mkv")
+    assert [(cue.start, cue.end, cue.text) for cue in cues] == [(0, 1.5, "over it"), (2, 2.5, "after")]

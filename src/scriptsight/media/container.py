@@ -42,23 +42,28 @@ _FLV = b"FLV\x01"  # a file begins so; FFmpeg takes it for a packet of some mega
 _FULL = (2**33 / 90_000, -(2**33) / 90_000)
 _NEAR = 0.5  # seconds by which a step may differ from that
 
+_TAIL, _TAIL_BYTES = 0.1, 65_536  # share of a file, and bytes, after the last packet; more is another recording
+
 _BACK = 0.1  # seconds that a time may go back without being another recording's: players' own packets do that
 _LAST = 1.0  # seconds that a recording's last picture stays at most, where its length is not told
 _AHEAD = 10.0  # seconds that it may leave out, as FFmpeg's `-dts_delta_threshold`
 
 
 class _Seen(NamedTuple):
-    """A packet: its stream, the byte where it begins, its times in seconds of the file."""
+    """A packet: its stream, the byte where it begins, its bytes, its times in seconds of the file."""
 
     stream: int
     position: int
+    size: int
     decoded: float
     shown: float
     end: float
 
 
 # The same as a row of a table: a recording of hours has a million packets.
-_ROW = np.dtype([("stream", "i4"), ("position", "i8"), ("decoded", "f8"), ("shown", "f8"), ("end", "f8")])
+_ROW = np.dtype(
+    [("stream", "i4"), ("position", "i8"), ("size", "i4"), ("decoded", "f8"), ("shown", "f8"), ("end", "f8")]
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Clock:
     parts: tuple[_Part, ...] = ()
     end: float | None = None  # seconds until when there are pictures; None where the packets were not looked at
     more: bool = False  # whether another recording follows that FFmpeg does not read
+    wild: frozenset[int] = frozenset()  # bytes where packets begin whose time is not to be believed
 
     def part(self, position: int, time: float) -> int:
         """The number of the stretch to which a packet belongs that begins at byte `position` and has this time."""
@@ -144,9 +150,21 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
             return Clock(origin)
         seen = np.fromiter(_seen(again), _ROW)
         clock = _joined(seen, lead.index, origin, again.format.name in _JUMPS)
-    if container.format.name == "flv" and len(seen):
-        return replace(clock, more=_holds(path, int(seen["position"][-1]), _FLV))
-    return clock
+        others = [one.index for one in again.streams.video if one.index != lead.index]
+    return replace(clock, more=len(seen) > 0 and _goes_on(path, container, seen, lead.index, others))
+
+
+def _goes_on(path: str | Path, container: InputContainer, seen: np.ndarray, lead: int, others: list[int]) -> bool:
+    """Whether another recording follows that is not read with the stream `lead`: in FLV its header is left out with
+    what comes after it; in transport streams its streams may have other numbers, which FFmpeg may or may not know."""
+    last = int((seen["position"] + seen["size"]).max())
+    if container.format.name.endswith("flv"):
+        return _holds(path, last, _FLV)
+    end = seen["position"][seen["stream"] == lead].max(initial=0)
+    if any((seen["position"][seen["stream"] == other] > end).all() for other in others if other in seen["stream"]):
+        return True
+    size = Path(path).stat().st_size
+    return container.format.name == "mpegts" and size - last > max(_TAIL_BYTES, _TAIL * size)
 
 
 def _holds(path: str | Path, start: int, what: bytes) -> bool:
@@ -167,7 +185,9 @@ def packets(container: InputContainer, stream: Any, clock: Clock) -> Iterator[tu
     position = 0
     for packet in _demuxed(container, stream):
         time = _decoding_time(packet) if clock.parts else None
-        if time is not None and packet.time_base is not None:
+        if packet.pos in clock.wild:
+            packet.pts = packet.dts = None
+        elif time is not None and packet.time_base is not None:
             position = position if packet.pos is None else packet.pos
             number = clock.part(position, time)
             moved = round(clock.shift(number) / packet.time_base)
@@ -201,7 +221,8 @@ def _seen(container: InputContainer) -> Iterator[_Seen]:
             # Of several frames in one packet of the container only the first has a position.
             positions[index] = positions.get(index, 0) if packet.pos is None else packet.pos
             shown = time if packet.pts is None or _is_guess(packet) else packet.pts * tick
-            yield _Seen(index, positions[index], time, shown, shown + (packet.duration or 0) * tick)
+            end = shown + (packet.duration or 0) * tick
+            yield _Seen(index, positions[index], packet.size, time, shown, end)
     except UNREADABLE:  # as decoding will say, too
         return
 
@@ -245,9 +266,12 @@ def _joined(seen: np.ndarray, lead: int, origin: float, jumps: bool) -> Clock:
         return Clock(origin)
     raw = Clock(origin, tuple(parts))
     starts, ends = np.full(len(parts) + 1, inf), np.full(len(parts) + 1, -inf)
+    lost = set()
     for one in _rows(seen):
         number = raw.part(one.position, one.decoded)
-        if one.stream == lead and (one not in wild or (number and parts[number - 1].begins > one.position)):
+        if one in wild and not (number and parts[number - 1].begins > one.position):
+            lost.add(one.position)
+        elif one.stream == lead:
             starts[number] = min(starts[number], one.shown)
             ends[number] = max(ends[number], one.end, one.shown + min(usual, _LAST))
     pictures_end = ends[-1]
@@ -261,7 +285,7 @@ def _joined(seen: np.ndarray, lead: int, origin: float, jumps: bool) -> Clock:
     for part, end, start in zip(parts, ends[:-1], starts[1:], strict=True):
         shift += part.wrap or (float(end - start) if start < inf else 0.0)
         moved.append(replace(part, shift=shift))
-    return Clock(origin, tuple(moved), float(pictures_end) + shift - origin)
+    return Clock(origin, tuple(moved), float(pictures_end) + shift - origin, wild=frozenset(lost))
 
 
 def _parts(seen: np.ndarray, lead: int, usual: float, jumps: bool) -> tuple[list[_Part], set[_Seen]]:

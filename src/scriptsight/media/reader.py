@@ -61,6 +61,7 @@ _UNTIMED = (
 _CHECK_SUM = b"\x50\x01\x84"
 _OBLONG = 4.0  # pixels longer or wider than this are an error of the header
 _LONGEST = 50  # sides of the longest picture
+_ALIKE = 0.02  # share by which shapes may differ that are taken for the same
 _SLANTED = 0.01  # share of a display matrix that may be off a quarter of a turn
 
 
@@ -110,6 +111,7 @@ class _Opened:
     clock: Clock
     duration: float  # seconds from its start to the announced end of the video
     still: bool
+    stored: tuple[int, int]  # width and height of the first frame as it is stored
     view: _View
     transfer: int  # how light is coded, as ITU-T H.273 counts
     width: int  # as shown
@@ -119,6 +121,17 @@ class _Opened:
         """Width and height as shown, the shorter of them `short_side`."""
         scale = short_side / min(self.width, self.height)
         return max(short_side, round(self.width * scale)), max(short_side, round(self.height * scale))
+
+    def fitted(self, frame: av.VideoFrame, size: tuple[int, int]) -> tuple[int, int]:
+        """Width and height as shown of a frame within `size`: one of another shape than the first is not squeezed."""
+        if (frame.width, frame.height) == self.stored:
+            return size
+        pixel = (self.height if self.view.swapped else self.width) / self.stored[0]
+        shape = frame.width * pixel / frame.height
+        shape = (1 / shape if self.view.swapped else shape) * size[1] / size[0]  # 1 is that of the first
+        if abs(shape - 1) < _ALIKE:
+            return size
+        return max(1, round(size[0] * min(1, shape))), max(1, round(size[1] / max(1, shape)))
 
 
 def probe(path: str | Path) -> MediaInfo:
@@ -275,7 +288,8 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         duration = STILL_SECONDS if still else clock.end or announced_duration(container, stream, clock.origin)
         frames = chain([first], frames)
         transfer = int(first.color_trc or 0)
-        yield _Opened(path, container, stream, frames, clock, duration, still, view, transfer, width, height)
+        stored = first.width, first.height
+        yield _Opened(path, container, stream, frames, clock, duration, still, stored, view, transfer, width, height)
 
 
 def _unnamed(cls: Any, number: int) -> Any:
@@ -418,6 +432,14 @@ class _Slots:
         return frames
 
 
+def _framed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture in the middle of a black one of this width and height."""
+    whole = np.zeros((size[1], size[0], 3), np.uint8)
+    top, left = (whole.shape[0] - image.shape[0]) // 2, (whole.shape[1] - image.shape[1]) // 2
+    whole[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return whole
+
+
 def _drained(stream: Any) -> list[av.VideoFrame]:
     """What the decoder still holds."""
     frames: list[av.VideoFrame] = stream.codec_context.decode(None)
@@ -428,15 +450,17 @@ def _drained(stream: Any) -> list[av.VideoFrame]:
 
 def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame], np.ndarray]:
     """What makes RGB uint8 [H, W, 3] of a decoded frame; `size` is width and height as shown, in pixels."""
-    width, height = reversed(size) if opened.view.swapped else size
     reformatter = VideoReformatter()  # one for all: a frame's own would set up its scaling tables each time
 
     def draw(frame: av.VideoFrame) -> np.ndarray:
+        fitted = opened.fitted(frame, size)
+        width, height = reversed(fitted) if opened.view.swapped else fitted
         try:
             scaled = reformatter.reformat(frame, width, height, format="rgb24", interpolation=Interpolation.BILINEAR)
         except av.FFmpegError as error:
             detail = f"its pixels ({frame.format.name}) can't be converted: {words(error)}"
             raise MediaError(opened.path, "unreadable video", detail) from error
-        return as_standard(np.ascontiguousarray(opened.view(scaled.to_ndarray())), opened.transfer)
+        image = as_standard(np.ascontiguousarray(opened.view(scaled.to_ndarray())), opened.transfer)
+        return image if fitted == size else _framed(image, size)
 
     return draw

@@ -138,7 +138,10 @@ def _script(path: str | Path, index: int) -> Script:
         else:
             in_mp4 = container.format.name.startswith("mov,")
             script = _parsed(decoder, stream.type, in_mp4, list(_samples(container, stream, clock, bytes)))
-    return replace(script, cues=[_moved(cue, -clock.origin) for cue in captions.ordered(script.cues)])
+    cues = [_moved(cue, -clock.origin) for cue in captions.ordered(script.cues)]
+    # What lies before the start is not shown: an edit list hides it, or there is no picture yet.
+    shown = [cue if cue.start >= 0 else _cut(cue, 0.0, cue.end) for cue in cues if cue.end > 0 or cue.start >= 0]
+    return replace(script, cues=shown)
 
 
 def _samples(
