@@ -2,10 +2,11 @@
 
 Layout (yt-dlp's documentation and files it wrote): `NAME.mp4` (or another suffix), `NAME.info.json`
 (--write-info-json) with id, title, description, language and `subtitles` (the languages of those made by hand), and
-`NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by --sub-format; .ass, .lrc by --convert-subs). The id is
-the video's, its title the title; the subtitles are those in the first of `languages` that there are, by hand before automatic
-(yt-dlp calls the spoken language's automatic ones `en-orig`). Without `languages` it is the video's own language.
-A video without subtitle files in these languages is looked into for an embedded track (--embed-subs). In params.yaml:
+`NAME.LANG.vtt` (--write-subs, --write-auto-subs; .srt, .ttml, .srv3, .json3 by --sub-format; .ass, .lrc by
+--convert-subs). The id is the video's, its title the title; the subtitles are those in the first of `languages` that
+there are, by hand before automatic (yt-dlp calls the spoken language's automatic ones `en-orig`). Without `languages`
+it is the video's own language. A video without subtitle files in these languages is looked into for an embedded track
+(--embed-subs). In params.yaml:
 
     lectures:
       kind: yt_dlp
