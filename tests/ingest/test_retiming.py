@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections import Counter
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -17,6 +16,7 @@ from scriptsight import catalogue, ingest
 from scriptsight.captions import Script
 from scriptsight.catalogue import Cue, Video, Word
 from scriptsight.ingest.describe import describe
+from scriptsight.ingest.notes import Notes
 from scriptsight.ingest.retiming import Cut, by_the_files_clock, cut, moved, within
 from scriptsight.ingest.sources import Entry, Excerpt
 from tests import small
@@ -349,12 +349,11 @@ def test_a_duration_that_is_none_says_nothing(make_video: MakeVideo, seconds: An
 def test_a_stretch_of_a_file_has_the_cues_of_the_stretch_at_the_files_times(make_video: MakeVideo) -> None:
     path = make_video(Path("film.mp4"), seconds=12)
     Path("film.vtt").write_text(vtt(FILM))
-    cleaned: Counter[str] = Counter()
-    rejects: list[catalogue.Reject] = []
+    notes = Notes("mine")
     entry = Entry("a", "train", str(path), script="film.vtt", start=4.0, end=8.0)
     params = small.ingest_params({"mine": {"kind": "folder", "path": "v"}})
-    video = describe("mine", entry, params, rejects, cleaned)
+    video = describe(entry, params, notes)
     assert video is not None and times(video) == [(4.0, 5.0, "four"), (6.0, 8.0, "five six")]
-    assert (cleaned["outside_the_video"], cleaned["cut_at_an_edge"], rejects) == (2, 1, [])
-    rest = describe("mine", replace(entry, start=8.5, end=None), params, rejects, cleaned)
+    assert (notes.cleaned["outside_the_video"], notes.cleaned["cut_at_an_edge"], notes.rejects) == (2, 1, [])
+    rest = describe(replace(entry, start=8.5, end=None), params, notes)
     assert rest is not None and times(rest) == [(9.0, 12.0, "seven eight")]

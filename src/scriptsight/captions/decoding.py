@@ -196,8 +196,8 @@ def _candidates(data: bytes) -> list[str]:
 
 
 def _plausible(data: bytes, encoding: str) -> bool:
-    """Whether it fits, and makes words that could be some: most have letters of one script, not a Greek one at the end
-    of a Latin word, and no capitals or signs inside, as "GŠste"."""
+    """Whether it fits, and makes words that could be some: most have letters of one script, not a Greek one at the
+    end of a Latin word, and no capitals or signs inside, as "GŠste"."""
     try:
         text = data[:_LOOKED_AT].decode(encoding)
     except UnicodeDecodeError as error:
