@@ -93,6 +93,8 @@ def test_the_narrated_world_is_left_as_it_is() -> None:
         ("speaker_labels", "- Remember: turn left", "Remember: turn left"),
         ("speaker_labels", "SPEAKER 2: hello", "hello"),
         ("speaker_labels", "S1: hello", "hello"),
+        ("speaker_labels", "SECOND MAN: hello", "hello"),
+        ("speaker_labels", "THE TRICK: cut it thin", "THE TRICK: cut it thin"),
         (
             "sounds",
             "(right before the bell of the tower rings) we leave",
@@ -278,6 +280,21 @@ def test_near_doubles() -> None:
     assert doubles(Cue(1, 3, "the red ball"), Cue(1, 3, "look, the red ball rolls")) == [
         (1, 3, "look, the red ball rolls")
     ]
+
+
+def test_what_is_shown_with_more_of_itself_is_said_once() -> None:
+    assert doubles(Cue(1, 2, "first we cut"), Cue(1, 3, "first we cut the bread")) == [
+        (1, 3, "first we cut the bread")
+    ]
+    assert doubles(Cue(1, 5, "I am"), Cue(2, 5, "I am here")) == [(1, 5, "I am here")]
+    longer = [Cue(1, 9, "first we cut"), Cue(1, 3, "first we cut the bread")]
+    assert len(doubles(*longer)) == 2
+
+
+def test_a_line_that_flashes_up_shows_that_a_short_script_rolls() -> None:
+    cues = [Cue(0, 2, "hello"), Cue(2, 4, "hello now we start"), Cue(4, 4.01, "now we start")]
+    assert [cue.text for cue in only("rolling_repeats", cues).cues] == ["hello", "now we start"]
+    assert only("rolling_repeats", cues[:2]).cues == cues[:2]
 
 
 @pytest.mark.parametrize(

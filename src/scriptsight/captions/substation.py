@@ -11,7 +11,8 @@ from scriptsight.captions.script import Piece, Script, clock, cue
 from scriptsight.catalogue import Cue
 
 _COLUMNS = ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text"]
-_STAMP = re.compile(r"\s*(\d{1,9}):(\d{1,2}):(\d{1,2})[.:](\d{1,9})\s*", re.ASCII)  # some tools write 0:00:04:56
+# Some tools write 0:00:04:56, 0:00:04,56 or 0:00:04.
+_STAMP = re.compile(r"\s*(\d{1,9}):(\d{1,2}):(\d{1,2})(?:[.:,](\d{1,9}))?\s*", re.ASCII)
 _OVERRIDE = re.compile(r"\{([^{}]*)\}")
 _KARAOKE = re.compile(r"\\[kK][fo]?(\d{1,9})")  # centiseconds that a syllable is sung
 _DRAWING = re.compile(r"\\p(\d{1,2})(?!\d)")  # \p1 and up: what follows is a shape, not text; \pos is a place

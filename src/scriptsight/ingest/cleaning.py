@@ -45,7 +45,7 @@ SOUNDS = (
     "musique|música|noise|scream(?:s|ing)?|sighs?|silence|singing|sniffs?|sobbing|sound effect|static|"
     "upbeat music|whistl(?:es|ing)"
 )
-# What stands before a colon and is no name of a speaker, alone, with a number, or as the first word of several.
+# What stands before a colon and is no name of a speaker, alone or among others, as "THE TRICK", "STEP ONE".
 NO_SPEAKERS = {
     *("ANSWER", "ATTENTION", "BONUS", "CAUTION", "CHAPTER", "DAY", "DISCLAIMER", "EXAMPLE", "EXERCISE", "EPISODE"),
     *("FACT", "FINALLY", "FIRST", "FOURTH", "FYI", "HINT", "HTML", "HTTP", "HTTPS", "IMPORTANT", "INGREDIENTS"),
@@ -265,7 +265,9 @@ def _is_name(plain: str) -> bool:
     numbered = any(any(map(str.isdecimal, word)) for word in words)
     role = any(re.sub(r"[\d_#]+$", "", word) in ROLES for word in words)
     sentence = any(re.split("['’]", word)[0] in NO_NAMES for word in words)  # noqa: RUF001, "here's the trick"
-    return not (words[0] in NO_SPEAKERS or sentence or (numbered and not role))
+    if sentence or (numbered and not role):
+        return False
+    return role or not NO_SPEAKERS.intersection(words)
 
 
 def _in_capitals(texts: list[str]) -> bool:
@@ -281,9 +283,9 @@ def doubles(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
 
     Equal are the words, in whatever capitals and punctuation; of cues that are short and only touch, the letter, and
     they must touch: after the gap of a frame, "Oh!" is said again. So is what is said again later, and what has words
-    with times of their own that go on: it stays. Of cues
-    at the very same time the shorter is taken out where the longer holds it. A text is typed out where at least three
-    cues in a row each go on from all of the one before, by `TYPED` words at most.
+    with times of their own that go on: it stays. Of cues that begin together the shorter is taken out where the
+    longer holds it. A text is typed out where at least three cues in a row each go on from all of the one before, by
+    `TYPED` words at most; two are enough that end together.
     """
     kept: list[Cue | None] = []
     latest: dict[tuple[str, ...], int] = {}  # words -> the last cue that says them
@@ -330,7 +332,9 @@ def _typed_out(cues: list[Cue]) -> list[Cue]:
     while begun < len(cues):
         end, steps = begun + 1, 0
         while end < len(cues) and _grows(cues[end - 1], cues[end]):
-            steps += cues[end - 1].text != cues[end].text
+            grown = cues[end - 1].text != cues[end].text
+            shown = abs(cues[end].end - cues[end - 1].end) <= ROUNDING and " " in cues[end - 1].text
+            steps += (1 + shown) * grown
             end += 1
         if steps >= 2:
             kept.append(replace(cues[end - 1], start=cues[begun].start, end=max(cue.end for cue in cues[begun:end])))
@@ -350,22 +354,23 @@ def _grows(one: Cue, two: Cue) -> bool:
 
 
 def _without_held(cues: list[Cue]) -> list[Cue]:
-    """The cues without those that another one at the very same time holds."""
+    """The cues without those that another one holds, which begins with them and ends no earlier."""
     gone: set[int] = set()
     begun = 0
     while begun < len(cues):
         end = begun + 1
-        while end < len(cues) and (cues[end].start, cues[end].end) == (cues[begun].start, cues[begun].end):
+        while end < len(cues) and cues[end].start - cues[begun].start <= ROUNDING:
             end += 1
-        if end - begun <= STACKED:
+        if 1 < end - begun <= STACKED:
             texts = {i: f" {' '.join(_plain_words(cues[i].text))} " for i in range(begun, end)}
-            gone |= {
-                i
-                for i, text in texts.items()
-                if len(text.split()) > 1 and any(text in other and text != other for other in texts.values())
-            }
+            gone |= {i for i in texts for j in texts if _holds(cues[j], cues[i], texts[j], texts[i])}
         begun = end
     return [cue for i, cue in enumerate(cues) if i not in gone]
+
+
+def _holds(one: Cue, two: Cue, text: str, part: str) -> bool:
+    """Whether the second is a part of the first: two words at least, as two may say "no" and "no way" at once."""
+    return len(part.split()) > 1 and part in text and part != text and two.end <= one.end + TOUCH
 
 
 def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
@@ -374,7 +379,7 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
     punctuation may have changed.
 
     Only where the script as a whole does so: people do say things twice. A single cue shows it that begins with all
-    of the one before, of `ROLL_WORDS` words and more, and follows it without a break.
+    of the one before, of `ROLL_WORDS` words and more, and follows it without a break, or a line that flashes up.
     """
     tokens = [cue.text.split() for cue in cues]
     plain = [list(map(_plain, words)) for words in tokens]
@@ -382,13 +387,15 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
     shared = {i: _repeated(i, tokens, plain) for i in close}
     # All that one cue ends with, and more: a mere repetition, as of a chorus, is no sign of rolling.
     grown = [i for i, count in shared.items() if 0 < count < len(tokens[i])]
+    # YouTube shows each line alone for a hundredth of a second before it rolls.
+    flashes = any(cues[i].end - cues[i].start <= ROUNDING and shared[i] == len(tokens[i]) for i in close)
     rolls = len(grown) >= 2 or any(
         shared[i] == len(tokens[i - 1])
         and _size(tokens[i - 1]) >= ROLL_WORDS
         and abs(cues[i].start - cues[i - 1].end) <= TOUCH
         for i in grown
     )
-    if not rolls or len(grown) < ROLL_SHARE * len(close):
+    if not (rolls or (flashes and grown)) or len(grown) < ROLL_SHARE * len(close):
         return cues, 0
     kept = []
     changed = 0
