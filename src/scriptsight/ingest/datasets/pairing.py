@@ -328,10 +328,10 @@ def _language(word: str, dotted: bool) -> str | None:
 def _language_names() -> dict[str, str]:
     """Names of languages of one word, in English and in themselves -> code."""
     names: dict[str, str] = {}
-    english = Locale("en").languages
+    english = {str(code): str(name) for code, name in Locale("en").languages.items()}
     for code in sorted(set(locale_identifiers()) & {one for one in english if len(one) == 2}):
         try:
-            own = Locale(code).languages.get(code, "")
+            own = str(Locale(code).languages.get(code, ""))
         except UnknownLocaleError:
             own = ""
         if own:
