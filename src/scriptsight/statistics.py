@@ -169,7 +169,8 @@ def _convolved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return np.convolve(one, other)
     with needs("learn", "Measuring how sure a figure is"):
         from scipy.signal import fftconvolve
-    return np.clip(fftconvolve(one, other), 0.0, 1.0)
+    found: np.ndarray = np.clip(fftconvolve(one, other), 0.0, 1.0)
+    return found
 
 
 def _means_of_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:

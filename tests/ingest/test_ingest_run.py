@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from scriptsight import catalogue, ingest
+from scriptsight import catalogue, ingest, segment
 from scriptsight.errors import InputError
 from scriptsight.params.ingest import IngestParams
+from scriptsight.segments import Segments
 from tests import small
 from tests.conftest import MakeVideo
 
@@ -158,3 +159,32 @@ def test_a_collection_without_a_usable_video_is_an_error() -> None:
     Path("v/a.mp4").write_text("text")
     with pytest.raises(InputError, match="no video is left"):
         ingest.run(params(1.0, mine={"kind": "folder", "path": "v"}))
+
+
+def test_captions_and_recordings_go_into_the_catalogue_and_what_is_not_used_refuses_nothing(
+    make_video: MakeVideo,
+) -> None:
+    for name in ("a", "b"):
+        make_video(Path(f"v/{name}.mp4"))
+    for name in ("a.en.hi", "c", "d", "e"):
+        Path(f"v/{name}.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    Path("v/t.csv").write_text("video;caption;recording\na;one;film\na;two;film\nb;three;\n")
+    keys = {"kind": "folder", "path": "v", "captions": "t.csv", "splits": {"*": "test"}}
+    result = ingest.run(params(max_reject_share=0.0, mine=keys))
+    videos = list(catalogue.read("data/catalogue"))
+    assert [(video.captions, video.recording, len(video.cues)) for video in videos] == [
+        (("one", "two"), "film", 1),
+        (("three",), None, 0),
+    ]
+    rejects = catalogue.read_rejects("data/catalogue")
+    assert [(reject.uri, reject.reason) for reject in rejects] == [
+        (f"v/{name}.srt", "captions not used") for name in "cde"
+    ]
+    assert (result.videos, result.rejects) == (2, 3)
+    segment.run(small.segment_params(), catalogue=Path("data/catalogue"), segments=Path("data/segments"))
+    rows = list(Segments("data/segments", "mine", "test"))
+    assert {(row.video_id, row.captions, row.recording) for row in rows} == {
+        ("a", ("one", "two"), "film"),
+        ("b", ("three",), None),
+    }
+    assert {row.file_digest for row in rows} == {video.digest for video in videos}

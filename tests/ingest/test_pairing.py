@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -119,10 +121,19 @@ def test_files_of_every_kind_are_taken_by_their_very_name_and_last() -> None:
 
 
 def test_the_same_thing_twice_is_told_and_another_language_or_format_is_not() -> None:
-    files = ["a.en.srt", "a_en.srt", "a.en.vtt", "a.de.srt", "a.en.sdh.srt", "a.chapters.vtt", "._a.srt"]
+    files = [
+        "a.en.srt",
+        "a_eng.srt",
+        "a.en.vtt",
+        "a.de.srt",
+        "a.en-GB.srt",
+        "a.en.sdh.srt",
+        "a.chapters.vtt",
+        "._a.srt",
+    ]
     found = pair(files, ["a.mp4"])
     assert found.of_videos["a.mp4"][0].file == "a.en.vtt"
-    assert list(found.unused) == ["a_en.srt"] and "a.en.srt is read" in found.unused["a_en.srt"]
+    assert list(found.unused) == ["a_eng.srt"] and "a.en.srt is read" in found.unused["a_eng.srt"]
 
 
 def test_captions_of_a_format_that_is_not_read_are_told() -> None:
@@ -247,3 +258,24 @@ def test_every_readable_file_of_the_kinds_in_one_folder_is_read(make_video: Make
     found, rejects = read(tmp_path / "v")
     assert {name: said(found, name) for name in found} == {video: [script] for video, script in names.items()}
     assert rejects == []
+
+
+def test_a_caption_file_whose_name_no_table_can_hold_is_told(folder: Path) -> None:
+    name = os.fsdecode(bytes(folder) + b"/Subs/\xff/v.en.srt")
+    try:
+        Path(name).parent.mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    Path(name).write_text(SRT.format("x"))
+    found, rejects = read(folder)
+    assert said(found) == []
+    assert [(reject.reason, reject.detail) for reject in rejects] == [
+        ("captions not used", "its name is not UTF-8: rename it")
+    ]
+
+
+def test_a_name_without_end_is_read_in_no_time() -> None:
+    long = "a" + ".b_c" * 20_000 + ".en.srt"
+    begun = time.process_time()
+    assert pair([long], ["a.mp4"]).of_videos == {}
+    assert time.process_time() - begun < 2

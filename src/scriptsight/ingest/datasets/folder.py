@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -56,7 +56,11 @@ def entries(name: str, collection: FolderCollection) -> Listed:
             f"{collection.labels or collection.captions or 'labels or captions: neither is named'}."
         )
     # Captions are looked for among all videos: those of one that the pattern leaves out are not another's.
-    pairs = pairing.pair(files, [file for file in files if pairing.suffix(file) in listing.VIDEOS])
+    readable = [file for file in files if listing.is_text(file)]
+    pairs = pairing.pair(readable, [file for file in readable if pairing.suffix(file) in listing.VIDEOS])
+    pairs.unused |= {
+        file: "its name is not UTF-8: rename it" for file in set(files).difference(readable) if _is_script(file)
+    }
     for relative in found:
         row = rows.get(relative, _Row())
         split = _split(relative, row, collection)
@@ -85,16 +89,22 @@ def entries(name: str, collection: FolderCollection) -> Listed:
             encoding=collection.encoding,
         )
         listed.add(entry, key=relative)
-    for file, why in pairs.unused.items():
-        if collection.pattern == FolderCollection.model_fields["pattern"].default or _is_near(file, found):
-            listed.refuse(Reject(name, listing.address(root, file), NOT_USED, why))
+    for file in sorted(_near(pairs.unused, found, collection)):
+        listed.refuse(Reject(name, listing.address(root, file), NOT_USED, pairs.unused[file]))
     return listed
 
 
-def _is_near(file: str, videos: Sequence[str]) -> bool:
-    """Whether a file lies beside one of the videos or in a folder below it: others may be another collection's."""
-    above = {folder.as_posix() for folder in PurePosixPath(file).parents}
-    return any(PurePosixPath(video).parent.as_posix() in above - {"."} or "/" not in video for video in videos)
+def _is_script(file: str) -> bool:
+    return pairing.is_caption_file(file) and pairing.suffix(file) not in pairing.OF_ANYTHING
+
+
+def _near(files: Iterable[str], videos: Sequence[str], collection: FolderCollection) -> list[str]:
+    """The files that lie beside one of the videos or in a folder below it: where a pattern chooses videos, others may
+    be another collection's."""
+    if collection.pattern == FolderCollection.model_fields["pattern"].default:
+        return list(files)
+    folders = {PurePosixPath(video).parent for video in videos}
+    return [file for file in files if not folders.isdisjoint(PurePosixPath(file).parents)]
 
 
 def _matching(root: str, files: Sequence[str], pattern: str) -> list[str]:

@@ -84,10 +84,22 @@ def _names(youtube: str, key: str, label: str) -> tuple[str, ...]:
 
 
 def _read_titles(name: str, path: str, titles: dict[str, str]) -> Iterator[Reject]:
+    """Titles by YouTube id; of two of one video the first counts, and the second is a reject."""
+    for found in _titles(name, path):
+        if isinstance(found, Reject):
+            yield found
+            continue
+        where, youtube, title = found
+        if titles.setdefault(youtube, title) != title:
+            yield Reject(name, where, "two titles", f"{youtube!r} is called {titles[youtube]!r} before: keep one")
+
+
+def _titles(name: str, path: str) -> Iterator[tuple[str, str, str] | Reject]:
+    """Where it stands, YouTube id and title."""
     if path.endswith(".json"):
         for youtube, title in tables.pairs(path, TITLES):
             if isinstance(title, str) and title.strip():
-                titles[youtube] = " ".join(title.split())
+                yield f"{path}#{youtube}", youtube, " ".join(title.split())
             else:
                 yield Reject(name, f"{path}#{youtube}", tables.BAD_ROW, "the title is no text")
         return
@@ -95,4 +107,4 @@ def _read_titles(name: str, path: str, titles: dict[str, str]) -> Iterator[Rejec
         if isinstance(found, Reject):
             yield found
         else:
-            titles[found[1]["youtube_id"]] = found[1]["title"]
+            yield found[0], found[1]["youtube_id"], found[1]["title"]

@@ -43,10 +43,10 @@ def check_address(given: str) -> None:
 def unsafe(name: str) -> bool:
     """Whether a name climbs, is absolute, or would mean something else in an address (`::` chains fsspec's)."""
     parts = name.replace("\\", "/").split("/")
-    return ".." in parts or parts[0] == "" or "::" in name or "\0" in name or not _is_text(name)
+    return ".." in parts or parts[0] == "" or "::" in name or "\0" in name or not is_text(name)
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """File names that are no UTF-8 come as lone surrogates, which no table can hold."""
     try:
         name.encode()

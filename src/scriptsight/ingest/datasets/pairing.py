@@ -41,10 +41,13 @@ _MARKS = _FORCED | frozenset(
 )
 _APART = _FORCED | {"auto", "cc", "sdh"}  # no part of a language's tag, as `orig` is in yt-dlp's `en-orig`
 _HEARING = "hi"  # for the hard of hearing, where another word says the language; else Hindi
-_NO_SPEECH = frozenset(
-    {"chapter", "chapters", "desc", "description", "descriptions", "metadata", "storyboard", "thumbnails"}
+# What is no speech says so behind the video's name: a.chapters.vtt, a.descriptions.en.vtt.
+_NO_SPEECH = re.compile(
+    r"[._-](chapters?|desc|descriptions?|metadata|storyboard|thumbnails)([._-][a-z]{2,3}(-[a-z0-9]+)?)?$",
+    re.IGNORECASE,
 )
 _TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")  # as file names have it: clip.en-GB.vtt
+LONGEST_REST = 80  # characters; a member of an archive may have a name without end
 _BEFORE_REST = frozenset(" ._-+([{")
 _BETWEEN_WORDS = re.compile(r"[\s.,+()\[\]{}]+")
 
@@ -139,7 +142,7 @@ def suffix(file: str) -> str:
 
 def says_no_speech(file: str) -> bool:
     """Whether a file's name says that it holds chapters, descriptions or the like."""
-    return not _NO_SPEECH.isdisjoint(re.split(r"[^a-z]+", file.rpartition("/")[2].lower()))
+    return _NO_SPEECH.search(file.rpartition("/")[2].rpartition(".")[0]) is not None
 
 
 def _why_unpaired(owners: Sequence[str]) -> str:
@@ -152,7 +155,8 @@ def _doubles(best_first: Sequence[Paired]) -> Iterator[tuple[Paired, Paired]]:
     """Files that are of one language, purpose and format with one before them, and that one."""
     first: dict[tuple[str, bool, bool, str], Paired] = {}
     for one in best_first:
-        same = (one.language.lower().replace("_", "-"), one.forced, one.marked, suffix(one.file))
+        region = re.sub(r"^[a-z]+", "", one.language.lower()).replace("_", "-")
+        same = (language(one.language) + region, one.forced, one.marked, suffix(one.file))
         if (other := first.setdefault(same, one)) is not one:
             yield one, other
 
@@ -248,7 +252,7 @@ def _above_subtitles(folder: str) -> str | None:
 def _readings(base: str, weak: bool) -> Iterator[tuple[str, Rest]]:
     """The ways to read a name without its suffix as that of a video and a rest, the longest video first."""
     yield base, Rest()
-    for place in range(len(base) - 1, 0, -1):
+    for place in range(len(base) - 1, max(0, len(base) - LONGEST_REST), -1):
         if base[place] in _BEFORE_REST:
             rest = _tags(base[place:]) if weak else _rest(base[place:])
             if rest is not None:
@@ -325,10 +329,10 @@ def _language(word: str, dotted: bool) -> str | None:
 def _language_names() -> dict[str, str]:
     """Names of languages of one word, in English and in themselves -> code."""
     names: dict[str, str] = {}
-    english = Locale("en").languages
+    english = {str(code): str(name) for code, name in Locale("en").languages.items()}
     for code in sorted(set(locale_identifiers()) & {one for one in english if len(one) == 2}):
         try:
-            own = Locale(code).languages.get(code, "")
+            own = str(Locale(code).languages.get(code, ""))
         except UnknownLocaleError:
             own = ""
         if own:
