@@ -220,14 +220,24 @@ KINDS = {
     "a shard alone": Kind(partial(segments, listed=False), ("c/train/00000.arrow",), read_segments),
     "an index": Kind(
         index,
-        tuple(f"index/{name}" for name in ("config.json", "embeddings.npy", "coarse.npy", "moments.arrow"))
-        + ("index/words.db", "index/graph.faiss"),
+        (
+            "index/config.json",
+            "index/embeddings.npy",
+            "index/coarse.npy",
+            "index/moments.arrow",
+            "index/words.db",
+            "index/graph.faiss",
+        ),
         read_index,
     ),
     "a model": Kind(
         model,
-        tuple(f"model/{name}" for name in ("config.json", "preprocessing.json", "model.safetensors"))
-        + ("model/tokenizer/tokenizer.json",),
+        (
+            "model/config.json",
+            "model/preprocessing.json",
+            "model/model.safetensors",
+            "model/tokenizer/tokenizer.json",
+        ),
         read_model,
     ),
     "a catalogue": Kind(

@@ -1,9 +1,11 @@
-"""The manners of a process: it ends with its parent, and reports an error in one message."""
+"""The manners of a process: it ends with its parent, and reports an error, or too little memory, in one message."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import re
 import select
 import signal
 import sys
@@ -15,20 +17,63 @@ import psutil
 
 from scriptsight.errors import InputError
 
+LEAST_MEMORY = 3 * 2**30  # bytes of addresses for a stage with its libraries; with fewer, some of them hang or abort
+# What libraries say that have no exception for it: threads that can't be started, torch on processor and GPU, the
+# loader of shared libraries.
+NO_MEMORY = re.compile(
+    r"can't start new thread|DefaultCPUAllocator|out of memory|cannot allocate memory|failed to map segment|"
+    r"bad_alloc|unable to allocate|resource temporarily unavailable",
+    re.I,
+)
 DEPLOYED = "SCRIPTSIGHT_DEPLOYED"  # set under a Prefect worker, which signals all processes of a flow at once
 
 
 @contextmanager
 def exit_on_error(name: str) -> Iterator[None]:
-    """End the process with one message and status 1 on an InputError; other errors keep their traceback."""
+    """End the process with one message and status 1 on an InputError, or where memory ran out; other errors keep
+    their traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` are heeded
     try:
+        _check_memory()
         yield
     except InputError as error:
         sys.exit(f"{name}: {error}")
+    except Exception as error:
+        if not _is_memory(error):
+            raise
+        cause = (str(error) or type(error).__name__).partition("\n")[0][:300]
+        sys.exit(
+            f"{name}: memory or threads ran out ({cause}). Lower `workers` (ingest, segment), `batch` (pretrain, "
+            "probe, retrieve) or pretrain.engine.loader_workers, end other programs, or raise the limits (ulimit -v, -u)."
+        )
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _check_memory() -> None:
+    """Raises: InputError: the process may not have the memory that its libraries take."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if allowed != resource.RLIM_INFINITY and allowed < LEAST_MEMORY:
+        raise InputError(
+            f"Processes may have {allowed / 2**30:.1f} GiB of memory here (ulimit -v), and a stage with its "
+            f"libraries needs {LEAST_MEMORY / 2**30:.0f}: raise the limit (`ulimit -v unlimited`), and run again."
+        )
+
+
+def _is_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, means that there was too little memory, or no more threads."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if isinstance(error, RuntimeError | ImportError | OSError) and NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def die_with_parent() -> None:

@@ -45,11 +45,11 @@ def main(name: str, package: str, about: str, argv: Sequence[str] | None = None)
     parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=about)
     parser.add_argument("--params", default="params.yaml", help="the parameters file (default: %(default)s)")
     path = parser.parse_args(argv).params
-    if "DVC_STAGE" in os.environ or "RANK" in os.environ:
-        die_with_parent()
-    if DEPLOYED in os.environ and "RANK" not in os.environ:
-        os.setsid()  # one signal ends it, the flow's: a training that gets two writes no checkpoint
     with exit_on_error(name if os.environ.get("RANK", "0") == "0" else f"{name}, process {os.environ['RANK']}"):
+        if "DVC_STAGE" in os.environ or "RANK" in os.environ:
+            die_with_parent()
+        if DEPLOYED in os.environ and "RANK" not in os.environ:
+            os.setsid()  # one signal ends it, the flow's: a training that gets two writes no checkpoint
         settings = parameters.load(path)
         if "RANK" in os.environ:
             _as_one_of_many(name, package, settings)

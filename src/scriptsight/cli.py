@@ -58,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"scriptsight {name}: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        cause = f" ({error})" if str(error) else ""
+        print(f"scriptsight {name}: memory ran out{cause}: end other programs, or raise ulimit -v.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"scriptsight {name}: interrupted", file=sys.stderr)
         return 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ def isolated(
 
     def start(begun: _Begun[A, B], item: int | None) -> None:
         items = begun.items if item is None else [begun.items[item]]
-        running[pool.schedule(function, args=(items,), timeout=timeout * min(2, len(items)))] = begun, item
+        running[pool.schedule(_answer, args=(function, items), timeout=timeout * min(2, len(items)))] = begun, item
 
     coming = (_Begun[A, B](number, items) for number, items in enumerate(chunks))
     try:
@@ -103,6 +104,19 @@ def isolated(
     finally:
         pool.stop()  # also when the caller stops early: what has not started is dropped
         pool.join()
+
+
+def _answer(function: Callable[[Sequence[A]], B], items: Sequence[A]) -> B:
+    """What the function gives, in a worker; an exception that can't travel back, for which the parent would wait for
+    ever, goes in words."""
+    try:
+        return function(items)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))  # noqa: S301 - it was pickled here and now
+        except Exception:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from None
+        raise
 
 
 def _is_final(result: Any, items: Sequence[Any]) -> bool:
