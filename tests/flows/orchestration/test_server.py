@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flows.orchestration import server
+from scriptsight.errors import InputError
 
 
 def test_a_dead_prefect_server_is_named_without_its_password(
@@ -15,3 +18,29 @@ def test_a_dead_prefect_server_is_named_without_its_password(
     assert not server.from_environment()
     said = capsys.readouterr().err
     assert "PREFECT_API_URL=http://***@127.0.0.1:9/api does not answer" in said
+
+
+def test_two_servers_that_start_at_once_share_a_new_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    started = [server.own() for _ in range(2)]
+    try:
+        for url, process in started:
+            server.wait(url, process)
+    finally:
+        for _, process in started:
+            process.terminate()
+        for _, process in started:
+            process.wait(60)
+
+
+def test_a_damaged_database_of_prefect_is_told_by_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    (tmp_path / "prefect.db").write_text("no database")
+    url, process = server.own()
+    with pytest.raises(InputError, match="did not start"):
+        server.wait(url, process)
+    said = capfd.readouterr().err
+    assert f"Prefect's server: Prefect's database {tmp_path}/prefect.db is damaged" in said
+    assert "Traceback" not in said
