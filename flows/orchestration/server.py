@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 from flows.reachable import answers
@@ -45,15 +46,29 @@ def from_environment() -> bool:
 
 
 def temporary() -> None:
-    """See that the database is whole of the server that Prefect itself starts where none is named.
+    """Start one where none is named: the one that Prefect itself would start makes its database in place, and
+    outlives a process that is killed. Call this before Prefect is imported, as `own`.
 
     Raises:
-        InputError: it is damaged, or can't be made.
+        InputError: it does not start.
     """
-    from prefect.settings import PREFECT_API_URL
+    if not _in_profile():
+        url, process = own()
+        os.environ["PREFECT_API_URL"] = url
+        wait(url, process)
 
-    if not PREFECT_API_URL.value():
-        ensure_database()
+
+def _in_profile() -> bool:
+    """Whether the profile of Prefect that is in use names a server (`prefect config set PREFECT_API_URL=...`)."""
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    try:
+        kept = tomllib.loads(
+            Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").read_text("utf-8")
+        )
+    except (OSError, ValueError):
+        return False
+    profile = kept.get("profiles", {}).get(os.environ.get("PREFECT_PROFILE") or kept.get("active"), {})
+    return bool(profile.get("PREFECT_API_URL"))
 
 
 def ensure_database() -> None:
