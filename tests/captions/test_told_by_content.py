@@ -224,6 +224,17 @@ def test_words_that_say_less_or_more_than_the_text() -> None:
     assert "words are heard" in parse([{"start": 1, "end": 3, "text": "so few", "words": more}]).doubts[0]
 
 
+def test_words_alone_have_the_signs_of_the_text_beside_them() -> None:
+    words = [("First", 0.5, 0.9), ("we", 0.9, 1.2), ("cut", 1.2, 2.0), ("Then", 2.2, 2.5), ("toast", 2.5, 3.0)]
+    listed = [{"word": word, "start": start, "end": end} for word, start, end in words]
+    script = parse({"text": "First, we cut. Then we toast.", "words": listed, "language": "english"})
+    assert said(script) == [(0.5, 2.0, "First, we cut."), (2.2, 3.0, "Then we toast.")]
+    assert [word.text for cue in script.cues for word in cue.words or ()] == "First, we cut. Then we toast.".split()
+    assert (script.language, script.doubts) == ("en", ())
+    lost = parse({"text": "First, we cut. " + "And more. " * 9, "words": listed[:3]})
+    assert lost.doubts == ("only 3 of the 21 words of its text have times: the others are near them",)
+
+
 def test_words_of_a_script_without_spaces_that_lack_the_signs() -> None:
     words = [("首先", 1.0, 2.0), ("我们", 2.0, 3.0), ("切", 3.0, 3.4)]
     listed = [{"word": word, "start": start, "end": end} for word, start, end in words]
