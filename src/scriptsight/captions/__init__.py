@@ -187,6 +187,8 @@ def _by_content(text: str, suffix: str, known: Known) -> Parser | None:
         raise ValueError("it is no text: a tenth of it are control characters")
     if _SIGNATURE.match(head):
         return lambda data: webvtt.parse(data.lstrip(b" \t\n"))
+    while head.startswith("<!--") and "-->" in head:
+        head = head.partition("-->")[2].lstrip()
     if head.startswith("<"):
         if _SAMI.search(head):
             return lambda data: sami.parse(data, known.language)

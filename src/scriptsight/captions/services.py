@@ -159,6 +159,10 @@ def _alternatives(value: Any) -> Entries | None:
         best = _dicts(result["alternatives"])[0]
         names = fields.plainly(result) | fields.plainly(best)
         words = best.get("words") or best.get("timestamps") or []
+        if not items and isinstance(words, list) and words and isinstance(words[0], dict):
+            # A number that is 0 may be left out.
+            stated = fields.STARTS.keys() & fields.plainly(words[0]).keys()
+            words = words if stated else [{**words[0], "startTime": 0}, *words[1:]]
         end = fields.moment(names.get("resultendtime") or names.get("resultendoffset"))
         text = best.get("transcript")
         if not isinstance(text, str) or not text.strip():

@@ -12,6 +12,7 @@ from typing import Any
 
 from scriptsight.captions import fields, languages
 from scriptsight.captions.fields import MICROSECOND, MILLISECOND, NANOSECOND, TICK
+from scriptsight.captions.records import MAX_WORD_SECONDS
 from scriptsight.captions.script import NOTHING, UNSPACED, Known, Script
 from scriptsight.captions.word_times import Heard, joined, sentences, timed, whole
 from scriptsight.catalogue import Cue
@@ -258,7 +259,10 @@ def _sentences(heard: Sequence[Heard], text: str | None = None) -> list[Cue]:
     times = [time for word in heard for time in (word.start, word.end) if time is not None]
     if not times:
         return []
-    words = timed(min(times), max(times), text or joined(heard), heard) or ()
+    last = max(times)
+    if heard[-1].end is None and heard[-1].start is not None:
+        last = max(last, heard[-1].start + MAX_WORD_SECONDS)
+    words = timed(min(times), last, text or joined(heard), heard) or ()
     return sentences(words, bool(words) and bool(UNSPACED.search(words[0].text)))
 
 
