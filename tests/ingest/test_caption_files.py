@@ -121,7 +121,7 @@ def test_a_file_without_a_readable_time_is_told_from_one_that_says_nothing(film:
     film.with_suffix(".json").write_text('{"segments": [{"start": null, "end": 2, "text": "lost"}]}')
     _, rejects = read(film.parent)
     assert rejects == [
-        ("a.json", "no cues", "none of its 1 entries has times that can be read"),
+        ("a.json", "unreadable captions", "it has 1 entries, and the times of none of them can be read"),
         ("a.json", "cues dropped", "1 with wrong times, 0 of them after the video's end at 4.00 s"),
     ]
 

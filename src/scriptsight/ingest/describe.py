@@ -100,9 +100,7 @@ def _script(
             if script is None:
                 continue
             if not script.cues:
-                unread = f"none of its {script.dropped} entries has times that can be read"
-                detail = unread if script.dropped else "nothing is said in this file"
-                rejects.append(Reject(collection, source, "no cues", detail))
+                rejects.append(Reject(collection, source, *_silent(script)))
             return script, source
         if entry.embedded or entry.script is not None:
             source = entry.uri
@@ -120,6 +118,15 @@ def _script(
     except MediaError as error:
         rejects.append(Reject(collection, source, error.reason, error.detail))
     return Script([], 0), source
+
+
+def _silent(script: Script) -> tuple[str, str]:
+    """Reason and detail for a file that gave no cues: it may well say something."""
+    if script.dropped:
+        return "unreadable captions", f"it has {script.dropped} entries, and the times of none of them can be read"
+    if script.doubts:
+        return "unreadable captions", f"none of its text could be read: {'; '.join(script.doubts)}"
+    return "no cues", "nothing is said in this file"
 
 
 def _read(collection: str, address: str, entry: Entry, info: MediaInfo, rejects: list[Reject]) -> Script | None:
