@@ -208,6 +208,29 @@ def test_entries_however_they_are_written(value: Any, expected: list[float]) -> 
     assert ([cue.start for cue in script.cues], script.dropped, script.doubts) == (expected, 0, ())
 
 
+def test_a_start_that_is_left_out_is_0_and_an_end_that_is_does_not_outlast_a_word() -> None:
+    words = [{"endTime": "0.4s", "word": "first"}, {"startTime": "0.4s", "endTime": "0.8s", "word": "we"}]
+    google = parse({"results": [{"alternatives": [{"transcript": "first we", "words": words}]}]})
+    assert google.cues == [Cue(0, 0.8, "first we", (Word(0, 0.4, "first"), Word(0.4, 0.8, "we")))]
+    begun = [{"word": word, "ts": at} for word, at in [("first", 1.0), ("we", 1.3), ("cut", 9.0)]]
+    said_last = [word for cue in parse({"words": begun}).cues for word in cue.words or ()]
+    assert said_last == [Word(1.0, 1.3, "first"), Word(1.3, 3.3, "we"), Word(9.0, 11.0, "cut")]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (f"[00:01.50]{CUT}\n[00:03:50]{TOAST}\n[00:05.00]\n", [(1.5, 3.5, CUT), (3.5, 5.0, TOAST)]),
+        (f"[00:01:75]{CUT}\n[00:03:50]{TOAST}\n[00:05:00]\n", [(1.75, 3.5, CUT), (3.5, 5.0, TOAST)]),
+        (f"[00:00:01]{CUT}\n[00:00:04]{TOAST}\n[00:00:06]\n", [(1.0, 4.0, CUT), (4.0, 6.0, TOAST)]),
+        (f"[offset:-500]\n[00:01.00]{CUT}\n[00:03.00]\n", [(1.5, 3.5, CUT)]),
+        (f"[00:01.00][00:09.00]{CUT}\n[00:03.00]\n[00:11.00]\n", [(1.0, 3.0, CUT), (9.0, 11.0, CUT)]),
+    ],
+)
+def test_times_of_lyrics(content: str, expected: list[tuple[float, float, str]]) -> None:
+    assert said(parse(content, "a.lrc")) == expected
+
+
 def test_entries_without_times_are_counted() -> None:
     assert parse({"segments": [{"text": CUT}, {"start": 3, "end": 4, "text": TOAST}]}).dropped == 1
     assert parse({"results": {"channels": [{"alternatives": [{"transcript": CUT}]}]}}).dropped == 1
@@ -222,6 +245,24 @@ def test_words_that_say_less_or_more_than_the_text() -> None:
     assert fewer.doubts == ()
     more = [{"word": f"word{i}", "start": 1 + i / 10, "end": 1.1 + i / 10} for i in range(9)]
     assert "words are heard" in parse([{"start": 1, "end": 3, "text": "so few", "words": more}]).doubts[0]
+
+
+def test_words_alone_have_the_signs_of_the_text_beside_them() -> None:
+    words = [("First", 0.5, 0.9), ("we", 0.9, 1.2), ("cut", 1.2, 2.0), ("Then", 2.2, 2.5), ("toast", 2.5, 3.0)]
+    listed = [{"word": word, "start": start, "end": end} for word, start, end in words]
+    script = parse({"text": "First, we cut. Then we toast.", "words": listed, "language": "english"})
+    assert said(script) == [(0.5, 2.0, "First, we cut."), (2.2, 3.0, "Then we toast.")]
+    assert [word.text for cue in script.cues for word in cue.words or ()] == [
+        "First,",
+        "we",
+        "cut.",
+        "Then",
+        "we",
+        "toast.",
+    ]
+    assert (script.language, script.doubts) == ("en", ())
+    lost = parse({"text": "First, we cut. " + "And more. " * 9, "words": listed[:3]})
+    assert lost.doubts == ("only 3 of the 21 words of its text have times: the others are near them",)
 
 
 def test_words_of_a_script_without_spaces_that_lack_the_signs() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from scriptsight.captions import (
     decoding,
+    languages,
     lyrics,
     microdvd,
     records,
@@ -152,7 +153,7 @@ def parse(data: bytes, name: str, *, encoding: str | None = None, known: Known =
         raise CaptionError(f"{name} is in no caption format that is read here: {', '.join(PARSERS)}.")
     for mark, meaning in _BINARY.items() if suffix not in _NOT_READ else ():
         if data.startswith(mark):
-            raise CaptionError(f"{name} is {meaning}.")
+            raise NotRead(f"{name} is {meaning}.")
     try:
         decoded = decoding.read(data, encoding)
         text = decoding.with_plain_ends(decoded.text)
@@ -174,7 +175,8 @@ def parse(data: bytes, name: str, *, encoding: str | None = None, known: Known =
         kinds: dict[str, Kind] = {"chapters": "chapters", "metadata": "metadata"}
         script = replace(script, kind=kinds.get(named[1], "descriptions"))
     doubts = (*decoded.doubts, *script.doubts)
-    return replace(script, cues=ordered(script.cues), doubts=doubts, legacy=decoded.legacy)
+    stated = script.language and languages.named(script.language)
+    return replace(script, cues=ordered(script.cues), language=stated, doubts=doubts, legacy=decoded.legacy)
 
 
 def _by_content(text: str, suffix: str, known: Known) -> Parser | None:
@@ -185,6 +187,8 @@ def _by_content(text: str, suffix: str, known: Known) -> Parser | None:
         raise ValueError("it is no text: a tenth of it are control characters")
     if _SIGNATURE.match(head):
         return lambda data: webvtt.parse(data.lstrip(b" \t\n"))
+    while head.startswith("<!--") and "-->" in head:
+        head = head.partition("-->")[2].lstrip()
     if head.startswith("<"):
         if _SAMI.search(head):
             return lambda data: sami.parse(data, known.language)

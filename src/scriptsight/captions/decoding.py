@@ -1,9 +1,9 @@
 """Bytes -> text: by mark, by rule, and only where nothing says it by a guess, which is never silent.
 
 What a caption file's bytes mean is stated by its mark, by the zero bytes of UTF-16, by being UTF-8 (which other text
-is not by accident), by whoever made the collection, or by the file itself. For the rest chardet is asked: of 178
-subtitle files of one to three entries in 30 languages and 40 encodings it reads 177 rightly, uchardet 149,
-charset-normalizer 102. A guess is a doubt of the script.
+is not by accident), by whoever made the collection, or by the file itself. For the rest chardet is asked, and
+cp1252 where no other is clearly better. Of 178 subtitle files of one to three sentences in 30 languages, in the
+encodings that each was written in, 173 are read rightly; with uchardet it was 149, with charset-normalizer 102. A guess is a doubt of the script.
 """
 
 from __future__ import annotations

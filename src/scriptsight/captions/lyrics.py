@@ -28,11 +28,12 @@ def parse(data: bytes) -> Script:
     sung: list[tuple[float, str]] = []
     loose: list[str] = []
     language, move = None, 0.0
-    for line in lines(data):
+    found = lines(data)
+    hundredths = _hundredths(found)
+    for line in found:
         times, place = [], 0
         while match := STAMP.match(line, place):
-            hours, minutes, whole, fraction = match.groups()
-            times.append(clock(hours, minutes, whole, fraction))
+            times.append(_seconds(match, hundredths))
             place = match.end()
         if len(times) > MAX_TIMES:
             raise ValueError(f"a line in it has {len(times)} times, and no song says one more than {MAX_TIMES} times")
@@ -48,7 +49,7 @@ def parse(data: bytes) -> Script:
         raise ValueError("no line in it begins with a time as [00:01.00]")
     sung = sorted(((round(max(0.0, time - move), 6), text) for time, text in sung), key=lambda one: one[0])
     starts = [time for time, _ in sung]
-    cues = [_cue(start, _next(starts, start), text, move) for start, text in sung if text]
+    cues = [_cue(start, _next(starts, start), text, move, hundredths) for start, text in sung if text]
     doubts = (f"{len(loose)} of its lines have no time and were left out: {loose[0][:80]}",) if loose else ()
     return Script(cues, 0, language, doubts=doubts)
 
@@ -58,7 +59,22 @@ def _next(starts: list[float], start: float) -> float | None:
     return starts[place] if place < len(starts) else None
 
 
-def _cue(start: float, following: float | None, text: str, move: float) -> Cue:
+def _hundredths(found: list[str]) -> bool:
+    """Whether [00:03:50] is 3.5 seconds, and not nearly four minutes: where others have a point, or there is no such
+    second."""
+    stamps = [match.groups() for line in found for match in _WORD.finditer(line)]
+    three = [whole for hours, _, whole, fraction in stamps if hours is not None and fraction is None]
+    return any(int(whole) > 59 for whole in three) or (bool(three) and any(fraction for *_, fraction in stamps))
+
+
+def _seconds(match: re.Match[str], hundredths: bool) -> float:
+    hours, minutes, whole, fraction = match.groups()
+    if hundredths and hours is not None and fraction is None:
+        return clock(None, hours, minutes, whole)
+    return clock(hours, minutes, whole, fraction)
+
+
+def _cue(start: float, following: float | None, text: str, move: float, hundredths: bool) -> Cue:
     """The cue of a line; a time behind its last word is where it ends."""
     pieces: list[Piece] = []
     at: float | None = None
@@ -66,8 +82,7 @@ def _cue(start: float, following: float | None, text: str, move: float) -> Cue:
     for match in _WORD.finditer(text):
         if text[place : match.start()].strip() or not pieces:
             pieces.append((at, text[place : match.start()]))
-        hours, minutes, whole, fraction = match.groups()
-        at, place = round(clock(hours, minutes, whole, fraction) - move, 6), match.end()
+        at, place = round(_seconds(match, hundredths) - move, 6), match.end()
     if text[place:].strip():
         pieces.append((at, text[place:]))
         at = None

@@ -31,6 +31,7 @@ OF_A_VIDEO = {"webpageurl", "extractor", "extractorkey", "ytmetadict", "uploadda
 TIME_LIKE = re.compile("start|begin|end|stop|finish|time|offset|onset|dur|ts$|^t_?in|^t_?out|^from|^to$")
 NO_SPEECH = re.compile("label|class|categ|name|title|action|id$|ur[il]|path|file|tag|date|author|user|query")
 DATE = 1e8  # seconds: more is no time in a video
+OF_RECOGNITION = {"segments", "words", "utterances", "languagecode", "task", "acousticmodel", "speechmodel"}
 DEEP = 12
 LARGEST_TIME = 1e14  # of a plain number, in whatever unit
 ALIKE = 0.5  # of the words of a list are in another that says the same
@@ -158,6 +159,10 @@ def _alternatives(value: Any) -> Entries | None:
         best = _dicts(result["alternatives"])[0]
         names = fields.plainly(result) | fields.plainly(best)
         words = best.get("words") or best.get("timestamps") or []
+        if not items and isinstance(words, list) and words and isinstance(words[0], dict):
+            # A number that is 0 may be left out.
+            stated = fields.STARTS.keys() & fields.plainly(words[0]).keys()
+            words = words if stated else [{**words[0], "startTime": 0}, *words[1:]]
         end = fields.moment(names.get("resultendtime") or names.get("resultendoffset"))
         text = best.get("transcript")
         if not isinstance(text, str) or not text.strip():
@@ -273,13 +278,25 @@ def _found(value: Any, wanted: str | None) -> Entries | None:
     apart = max((one for one in lists if one.mean < 1.5 and one is not best), key=lambda one: one.size, default=None)
     unread = [] if fitting else [one for one in lists if one is not best and _alike(one, best) < ALIKE]
     doubts = tuple(f"{one.path} in it says something else than {best.path}, which was read" for one in unread[:3])
-    use_apart = apart is not None and not best.timed_words and _alike(apart, best) >= ALIKE and best.mean >= 1.5
-    text = _dict(value).get("text")
-    if best.mean < 1.5 and isinstance(text, str) and len(text.split()) > 1.2 * best.size + 5:
-        doubts += (f"{best.path} in it has only {best.size} of the {len(text.split())} words of its text",)
-    if best.mean < 1.5 and fields.plain(_last(best)) in fields.WORDS:
-        return Entries((), best.items, None, _language(value), doubts)
-    return Entries(best.items, apart.items if use_apart and apart else (), None, _language(value), doubts)
+    if best.mean < 1.5:
+        text = _whole_text(value, best)
+        if text is not None and (count := len(text.split())) > 1.2 * best.size + 5:
+            doubts += (f"only {best.size} of the {count} words of its text have times: the others are near them",)
+        if fields.plain(_last(best)) in fields.WORDS:
+            return Entries((), best.items, None, _language(value), doubts, text)
+        return Entries(best.items, (), None, _language(value), doubts, text)
+    use = apart is not None and not best.timed_words and _alike(apart, best) >= ALIKE
+    return Entries(best.items, apart.items if use and apart else (), None, _language(value), doubts)
+
+
+def _whole_text(value: Any, words: _List) -> str | None:
+    """The text of words that stands beside them with its signs, if they are those of it."""
+    texts = [_dict(value).get(name) for name in ("text", "transcript")]
+    text = next((text for text in texts if isinstance(text, str) and text.strip()), None)
+    if text is None:
+        return None
+    own = Counter(text.lower().split())
+    return text if _alike(words, _List("", [], own, 0, 0.0)) >= ALIKE else None
 
 
 def _last(one: _List) -> str:
@@ -360,6 +377,7 @@ def _refuse(value: Any) -> None:
     """
     top = _dict(value)
     alone = {fields.plain(key) for key, inner in top.items() if inner not in ([], {}, None)} <= TEXT_ALONE
+    alone = alone or bool({fields.plain(key) for key in top} & OF_RECOGNITION)
     if alone and any(isinstance(top.get(name), str) and top[name].strip() for name in ("text", "transcript")):
         raise ValueError("it has a text without any times: write it with segments (verbose_json, or SRT)")
     for name, inner in [("", value), *_named(value)]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from scriptsight.captions import fields, languages
 from scriptsight.captions.fields import MICROSECOND, MILLISECOND, NANOSECOND, TICK
+from scriptsight.captions.records import MAX_WORD_SECONDS
 from scriptsight.captions.script import NOTHING, UNSPACED, Known, Script
 from scriptsight.captions.word_times import Heard, joined, sentences, timed, whole
 from scriptsight.catalogue import Cue
@@ -38,6 +39,7 @@ class Entries:
         items: with a text, times and perhaps words each; what is no entry is passed over.
         words: those of all entries, where they stand apart; an entry has those that begin in it.
         unit: of times that are plain numbers, in seconds; None where it must be found out.
+        text: what all words together say, where the file has it as well.
         language: as the file states it: "en" or "english".
         doubts: of whoever found them.
     """
@@ -47,6 +49,7 @@ class Entries:
     unit: float | None = None
     language: Any = None
     doubts: tuple[str, ...] = ()
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,9 @@ def script(entries: Entries, known: Known = NOTHING) -> Script:
     apart = heard_words(list(entries.words), unit)
     if not said or _single_words(said):
         heard = apart if not said else heard_words(list(entries.items), unit)
-        cues = _sentences(
-            heard if said == [] or len(heard) == len(said) else [w for one in said for w in _as_words(one)]
-        )
+        if said and len(heard) != len(said):
+            heard = tuple(word for one in said for word in _as_words(one))
+        cues = _sentences(heard, entries.text)
         return Script(cues, 0 if cues else len(heard), _language(entries.language), doubts=tuple(doubts))
     if apart and not any(one.words for one in said):
         said = _with_words(said, apart)
@@ -251,12 +254,15 @@ def _is_word(text: str) -> bool:
     return len(text.split()) <= 1 and len(UNSPACED.findall(text)) <= 4
 
 
-def _sentences(heard: Sequence[Heard]) -> list[Cue]:
-    """Cues of words alone; nothing where none has a time."""
+def _sentences(heard: Sequence[Heard], text: str | None = None) -> list[Cue]:
+    """Cues of words alone, or of the text that they are the words of; nothing where none has a time."""
     times = [time for word in heard for time in (word.start, word.end) if time is not None]
     if not times:
         return []
-    words = timed(min(times), max(times), joined(heard), heard) or ()
+    last = max(times)
+    if heard[-1].end is None and heard[-1].start is not None:
+        last = max(last, heard[-1].start + MAX_WORD_SECONDS)
+    words = timed(min(times), last, text or joined(heard), heard) or ()
     return sentences(words, bool(words) and bool(UNSPACED.search(words[0].text)))
 
 

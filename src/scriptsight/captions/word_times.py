@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scriptsight.captions.records import MAX_CUE_WORDS, SENTENCE_END, letters
+from scriptsight.captions.records import MAX_CUE_WORDS, MAX_WORD_SECONDS, SENTENCE_END, letters
 from scriptsight.captions.script import UNSPACED
 from scriptsight.catalogue import Cue, Word
 
@@ -73,7 +73,9 @@ def filled(start: float, end: float, heard: Sequence[Heard]) -> tuple[Word, ...]
         following[i] = following[i + 1] if later is None else later
     for word, later in zip(heard, following, strict=True):
         first = word.start if word.start is not None else words[-1].end if words else min(start, later)
-        last = later if word.end is None or word.end < first else word.end
+        last = word.end
+        if last is None or last < first:  # what follows may be silence
+            last = min(later, first + MAX_WORD_SECONDS)
         words.append(Word(first, max(first, last), word.text))
     return tuple(words)
 
