@@ -25,7 +25,7 @@ BREAD, TOAST, BUTTER, EAT = (
     "now we add the butter",
     "and then we eat",
 )
-THREE = [(1, 3, BREAD), (4, 6, TOAST), (7, 9, BUTTER)]
+THREE: list[tuple[float, float, str]] = [(1, 3, BREAD), (4, 6, TOAST), (7, 9, BUTTER)]
 # File -> start, end and text of each cue after cleaning.
 TABLE: dict[str, list[tuple[float, float, str]]] = {
     "hls_boundary_dup.vtt": [(1, 3, BREAD), (5, 8, TOAST), (9, 11, BUTTER)],
