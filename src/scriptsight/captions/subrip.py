@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from scriptsight.captions.decoding import lines
 from scriptsight.captions.markup import spoken
-from scriptsight.captions.script import Script, clock, cue
+from scriptsight.captions.script import Piece, Script, clock, cue
 from scriptsight.catalogue import Cue
 
 # People and tools write "00: 00: 01, 000", "0:01", a wide comma, "->", a dash for the two hyphens.
@@ -18,8 +18,9 @@ _COLON, _POINT = "[ \t]{0,2}[:\uff1a][ \t]{0,2}", "[ \t]{0,2}[.,:;\uff0c\uff0e][
 _STAMP = rf"(-?)(?:(\d{{1,9}}){_COLON})?(\d{{1,9}}){_COLON}(\d{{1,3}})(?:{_POINT}(\d{{1,9}}))?"
 _ARROW = "(?:[-\u2010-\u2015\u2212\u2500=]{1,3}[ \t]{0,2}[-\u2010-\u2015]{0,2}(?:>|&gt;)|[\u2192\u21d2\u2794])"
 TIMING = re.compile(rf"\s*{_STAMP}\s*{_ARROW}\s*{_STAMP}[:.,;]?(?!\S)", re.ASCII)
+_WORD_STAMP = re.compile(r"<(?:(\d{1,9}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,9})>", re.ASCII)
 _MEANT = re.compile(r"[\s\d:.,-]*-->")  # meant as times: no letter stands before it
-_PLACES = re.compile(r"(?:\s*(?:[A-Za-z]\w*[:=]\S+|\{\S*\}))*\s*")  # behind the times: "X1:100 Y1:20", "align:left"
+_PLACES = re.compile(r"(?:\s+(?:[A-Za-z]\w*[:=]\S+|\{\S*\}))*\s*")  # behind the times: "X1:100 Y1:20", "align:left"
 
 
 @dataclass
@@ -80,8 +81,19 @@ def parse(data: bytes) -> Script:
 
 
 def cue_of(text: str, start: float, end: float) -> Cue:
-    """The cue of the lines of an entry below its times."""
-    return cue(start, end, [(None, spoken(re.sub(r"\\[Nnh]", " ", text)))])
+    """The cue of the lines of an entry below its times. Time stamps in it are those of WebVTT, which tools copy."""
+    return cue(start, end, _pieces(re.sub(r"\\[Nnh]", " ", text)))
+
+
+def _pieces(text: str) -> Iterator[Piece]:
+    at: float | None = None
+    position = 0
+    for stamp in _WORD_STAMP.finditer(text):
+        if part := text[position : stamp.start()]:
+            yield at, spoken(part)
+        at, position = clock(*stamp.groups()), stamp.end()
+    if text[position:]:
+        yield at, spoken(text[position:])
 
 
 def _entry(timing: str, text: list[str], number: int | None) -> _Entry:

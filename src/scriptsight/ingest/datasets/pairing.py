@@ -29,7 +29,8 @@ with needs("data", "Reading corpora"):
     from babel.localedata import locale_identifiers
 
 # Captions for which no parser here is: such a file is told of, as it was put there to be read.
-_CAPTIONS = frozenset({".cap", ".eaf", ".mpl", ".textgrid", ".trs"})
+_CAPTIONS = frozenset({".cap", ".eaf", ".mpl", ".sjson", ".textgrid", ".trs"})
+_PACKED = frozenset({".bz2", ".gz", ".xz", ".zst"})
 _FOLDERS = frozenset({"caption", "captions", "cc", "sub", "subs", "subtitle", "subtitles", "transcripts"})
 _FORCED = frozenset({"forced", "foreign", "signs"})  # lines of a foreign language alone, not all that is said
 # Words behind a video's name that say what captions are for, or which of a language's kinds.
