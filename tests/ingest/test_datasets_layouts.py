@@ -702,3 +702,11 @@ def test_several_sentences_of_a_video_in_a_list_of_msrvtt_are_several_captions(t
     test = write(tmp_path / "t.csv", "video_id,sentence", "video1,a dog", "video1,a cat", "video1,a dog")
     found, rejects = read(kind="msrvtt", path=str(tmp_path / "v"), lists={"test": test})
     assert (found["video1"].captions, rejects) == (("a dog", "a cat"), [])
+
+
+def test_sentences_of_msrvtt_without_its_videos_are_enough_where_lists_name_these(tmp_path: Path) -> None:
+    put(tmp_path / "v", "video1.mp4")
+    said = dump(tmp_path / "s.json", {"sentences": [{"video_id": "video1", "caption": "a dog"}]})
+    lists = {"test": write(tmp_path / "t.csv", "video_id", "video1")}
+    found, _ = read(kind="msrvtt", path=str(tmp_path / "v"), annotations=[said], lists=lists)
+    assert (found["video1"].captions, found["video1"].recording) == (("a dog",), None)

@@ -70,6 +70,9 @@ def of(file: str, *videos: str) -> tuple[str, str] | None:
         ("Subs/2_English.srt", "en"),
         ("Subs/a/2_English.srt", "en"),
         ("Subs/A/eng.srt", "eng"),
+        ("English.srt", "en"),
+        ("captions.vtt", ""),
+        ("subtitles_de.vtt", "de"),
         ("a/en.srt", "en"),
         ("a/a.en.srt", "en"),
         ("a/Subs/3_German.forced.srt", "de"),
@@ -110,7 +113,8 @@ def test_a_folder_of_captions_beside_that_of_the_videos() -> None:
     assert of("captions/x/a.en.vtt", "videos/x/a.mp4", "videos/x/b.mp4") == ("videos/x/a.mp4", "en")
     found = pair(["captions/a.vtt"], ["x/a.mp4", "y/a.mp4"])
     assert "x/a.mp4 or to y/a.mp4" in found.unused["captions/a.vtt"]
-    assert of("Subs/English.srt", "a.mp4", "b.mp4") is None  # whose?
+    for file in ("Subs/English.srt", "English.srt", "captions.vtt"):
+        assert of(file, "a.mp4", "b.mp4") is None  # whose?
 
 
 def test_files_of_every_kind_are_taken_by_their_very_name_and_last() -> None:

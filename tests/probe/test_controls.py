@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scriptsight.probe import controls
-from scriptsight.statistics import compare
+from scriptsight.statistics import compare, interval
 
 NAMES = ("forward", "shuffled", "first_frame", "on_shuffled", "on_reversed", "on_first_frame")
 
@@ -64,10 +64,15 @@ def test_a_pair_is_counted_both_ways() -> None:
     up, down = controls.reverses(labels, predicted, [("up", "down")])
     assert (up.n, up.right, up.reversed, up.backwards, up.direction) == (5, 3, 1, 4, 0.75)
     assert (down.n, down.right, down.reversed, down.backwards, down.direction) == (5, 1, 3, 0, 0.25)
-    found = controls.of_pairs([up, down])
+    told = controls.directions(labels, predicted, [("up", "down")])
+    found = controls.of_pairs([up, down], told)
     assert found["taken_for_reverse"] == 0.4
     assert found["direction_top1"] == 0.5
     assert found["played_backwards"] == 0.4
+    assert (len(told[0]), told[1].sum()) == (8, 4)
+    films = np.arange(10) // 2
+    of_films = controls.of_pairs([up, down], told, films)
+    assert (of_films["direction_top1_low"], of_films["direction_top1_high"]) == interval(told[1], films[told[0]])
 
 
 def test_classes_that_are_never_found_have_no_direction() -> None:
@@ -75,5 +80,6 @@ def test_classes_that_are_never_found_have_no_direction() -> None:
     predicted = {"forward": np.array(["still", "still"]), "on_reversed": np.array(["still", "still"])}
     rows = controls.reverses(labels, predicted, [("up", "down")])
     assert rows[0].direction is None
-    assert controls.of_pairs(rows)["direction_top1"] is None
-    assert controls.of_pairs([]) == {}
+    told = controls.directions(labels, predicted, [("up", "down")])
+    assert controls.of_pairs(rows, told)["direction_top1"] is None
+    assert controls.of_pairs([], told) == {}

@@ -209,7 +209,9 @@ def _figures(
             for name in predicted
         }
         figures["order"] = controls.order(right, test.chance, groups)
-        if of_pairs := controls.of_pairs(controls.reverses(labels, predicted, test.chosen.reverses)):
+        pairs = test.chosen.reverses
+        told = controls.directions(labels, predicted, pairs)
+        if of_pairs := controls.of_pairs(controls.reverses(labels, predicted, pairs), told, groups):
             figures["reverses"] = of_pairs
     if len(folds) > 1:
         figures["folds"] = [

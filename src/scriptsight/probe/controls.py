@@ -138,19 +138,37 @@ def reverses(
     return rows
 
 
-def of_pairs(rows: Sequence[Reverses]) -> dict[str, Any]:
+def directions(
+    labels: np.ndarray, predicted: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The test segments that are taken for their class or for its reverse, and whether for the former: row numbers
+    int64 [n] and bool [n]; arguments as in `by_class`."""
+    taken = predicted["forward"]
+    both = [way for pair in pairs for way in (pair, pair[::-1])]  # as `reverses` goes through them
+    rows = [np.flatnonzero((labels == name) & np.isin(taken, (name, reverse))) for name, reverse in both]
+    told = np.concatenate([np.zeros(0, np.int64), *rows])
+    return told, taken[told] == labels[told]
+
+
+def of_pairs(
+    rows: Sequence[Reverses], told: tuple[np.ndarray, np.ndarray], groups: np.ndarray | None = None
+) -> dict[str, Any]:
     """The figures of all pairs together, of their test segments.
 
     `taken_for_reverse` is the share of segments taken for the reverse of their class; `direction_top1` how often
     the direction is right of segments that are taken for one of their pair (0.5 is guessing), null if there are none;
     `played_backwards` the share of segments that, played backwards, are taken for the reverse of their class.
+
+    Args:
+        told: what `directions` gives, for the interval.
+        groups: as in `share`, of all test segments.
     """
     n, right, turned = (sum(getattr(row, name) for row in rows) for name in ("n", "right", "reversed"))
     if not n:
         return {}
     direction: dict[str, Any] = {"direction_top1": None}
     if right + turned:
-        direction = share("direction_top1", [np.repeat([1, 0], [right, turned])], None)
+        direction = share("direction_top1", [told[1]], None if groups is None else groups[told[0]])
     return {
         "taken_for_reverse": turned / n,
         **direction,

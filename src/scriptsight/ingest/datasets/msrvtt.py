@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scriptsight.catalogue import Reject
+from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import recordings, tables
 from scriptsight.ingest.datasets.claims import Claim, assemble
 from scriptsight.ingest.datasets.listing import Listing
@@ -55,21 +56,31 @@ def _claims(name: str, collection: MsrvttCollection) -> Iterator[Claim | Reject]
                 yield Reject(name, where, tables.BAD_ROW, "video_id or caption is empty")
             else:
                 sentences.setdefault(found[0], []).append(found[1])
-    urls = {}
-    for path in collection.annotations:
-        for _, row in tables.items(path, "videos.item", SHAPE):
-            if isinstance(row, dict) and (recording := recordings.of_url(row.get("url"))) is not None:
-                urls[str(row.get("video_id"))] = recording
+    cut_from = _recordings(collection)
     for found_video in _listed(name, collection) if collection.lists else _official(name, collection):
         if isinstance(found_video, Reject):
             yield found_video
             continue
         where, split, key, own = found_video
         captions = own or tuple(sentences.get(key, ()))
-        recording = urls.get(key)
+        recording = cut_from.get(key)
         split = with_val(split, recording or key, collection.val_share)
         entry = Entry(key, split, "", captions=captions, recording=recording)
         yield Claim(where, entry, (key,))
+
+
+def _recordings(collection: MsrvttCollection) -> dict[str, str]:
+    """The YouTube video that each video was cut from, as far as the JSON says it."""
+    found: dict[str, str] = {}
+    for path in collection.annotations:
+        try:
+            for _, row in tables.items(path, "videos.item", SHAPE):
+                recording = recordings.of_url(row.get("url")) if isinstance(row, dict) else None
+                if recording is not None:
+                    found[str(row.get("video_id"))] = recording
+        except InputError:  # sentences alone, which were read before: with lists they are enough
+            continue
+    return found
 
 
 _Video = tuple[str, str, str, tuple[str, ...]]  # where, split, id, its own sentences

@@ -4,7 +4,8 @@ A caption file is of the video whose name it begins with, as far as the rest say
 captions are for, or a number: `a.srt`, `a.en.srt`, `a.eng.forced.srt`, `a.English.srt`, `a (en).srt`, `a_en.srt`,
 `a - en.srt`, `a.mp4.srt`; capitals and the two ways to write an accent in Unicode make no difference. Of several
 videos it is that with the longest such name. It lies beside the video, in a folder of subtitles beside it (`Subs`,
-`subtitles`), or in a folder named after it, as Plex, Jellyfin and Kodi have them.
+`subtitles`), or in a folder named after it, as Plex, Jellyfin and Kodi have them. Beside the only video of a folder a
+name may say no more than that (`English.srt`, `captions.vtt`).
 
 JSON, XML, plain text and tables of all kinds lie beside videos. Of them only `a.json` and `a.en.json` are taken, and
 they are tried last.
@@ -108,6 +109,10 @@ def pair(files: Iterable[str], videos: Sequence[str], order: Sequence[str] = ())
     found = Pairs()
     for file in sorted(files):
         ending = suffix(file)
+        if ending in _PACKED and suffix(inside := file[: -len(ending)]) not in captions.OF_ANYTHING:
+            if is_caption_file(inside):
+                found.unused[file] = "it is packed: unpack it"
+            continue
         if not is_caption_file(file):
             continue
         weak = ending in captions.OF_ANYTHING
@@ -216,10 +221,12 @@ class _Places:
                 ]
                 if found := next(iter(readings), rest):
                     return owners, found
-        if above is not None:
-            inside = {video for several in self._at.get(folded(above), {}).values() for video in several}
-            if rest is not None and len(inside) == 1 and folded(last) in _FOLDERS:
+        only = [folder, *([above] if above is not None and folded(last) in _FOLDERS else [])]
+        for place in only if rest is not None else ():  # `English.srt` or `captions.vtt` beside the only video
+            inside = {video for several in self._at.get(folded(place), {}).values() for video in several}
+            if len(inside) == 1:
                 return list(inside), rest
+        if above is not None:
             prefix = f"{folded(above)}/" if above else ""
             for stem, found in _readings(base, weak):
                 below = [one for one in self._anywhere.get(folded(stem), ()) if folded(one).startswith(prefix)]

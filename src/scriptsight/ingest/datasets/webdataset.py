@@ -2,7 +2,7 @@
 
 Layout (WebDataset's and video2dataset's documentation; no sample at hand): `00000.tar` and on, with members
 `KEY.mp4` (or another video's or image's suffix), and of these what there is: `KEY.txt` (the caption), `KEY.cls` (the
-label), `KEY.vtt` or `KEY.LANG.vtt` (captions with times), `KEY.json`. Of the JSON are read `caption`, `title`,
+label), `KEY.vtt` or `KEY.LANG.vtt` (captions with times), `KEY.json`. Of the JSON are read `caption`, `captions` or `text` (one or a list), `title`,
 `status` and what video2dataset keeps of YouTube: `yt_meta_dict` with `info` (title, language) and `subtitles`
 (`{LANG: [{"start": "00:00:01.000", "end": ..., "lines": [...]}]}`, or that list alone), which become the cues where
 no caption file is there. A video without any in these languages is looked into for an embedded track. In
@@ -164,7 +164,8 @@ def _claim(
         yield Reject(name, uri, *choice.problem)
     files = [(f"tar://{member}::{archive}", language) for member, language in choice.files] if scripts else []
     track, language = choice.files[0] if choice.files else (None, None)
-    caption = caption or _string(meta.get("caption"))
+    if not (scripts or spoken) and (meta.get("clip_subtitles") or youtube.get("subtitles")):
+        yield Reject(name, uri, NOT_USED, "no cue of the subtitles in its JSON has times that can be read")
     identity = f"{relative.removesuffix('.tar')}/{key}"
     entry = Entry(
         identity,
@@ -176,7 +177,7 @@ def _claim(
         embedded=choice.looked_into,
         language=language or (collection.languages[0] if collection.languages and choice.looked_into else own),
         title=_string(meta.get("title")) or _string(info.get("title")),
-        captions=(caption,) if caption else (),
+        captions=(caption,) if caption else _captions(meta),
         label=label,
         recording=recordings.of_url(meta.get("url")),
         encoding=collection.encoding,
@@ -219,6 +220,16 @@ def _by_language(lines: Any) -> Any:
         for language, texts in said.items() if isinstance(said, dict) else [("", said)]:
             found.setdefault(language, []).append({**_mapping(item), "lines": texts})
     return found
+
+
+def _captions(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """The caption of a sample's JSON, or all of several, under the first of the usual names."""
+    for key in ("caption", "captions", "text"):
+        value = meta.get(key)
+        texts = [_string(one) for one in (value if isinstance(value, list) else [value])]
+        if found := tuple(text for text in texts if text):
+            return found
+    return ()
 
 
 def _is_script(ending: str) -> bool:
