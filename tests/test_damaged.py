@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -305,7 +306,7 @@ def test_a_model_from_before_there_were_checksums_is_read_and_its_damage_told(tm
     config.write_text(json.dumps(values))
     assert plain(read_model(tmp_path)) == expected
     for file in ("config.json", "tokenizer/tokenizer.json", "model.safetensors"):
-        for how in damaged(tmp_path / "model" / file):
+        for how in damaged(tmp_path / "model" / file, 25):
             started = time.process_time()
             try:
                 read_model(tmp_path)  # other weights can't be told from these
@@ -314,6 +315,70 @@ def test_a_model_from_before_there_were_checksums_is_read_and_its_damage_told(tm
             except Exception as error:
                 raise AssertionError(f"{how}: {error!r}") from error
             assert time.process_time() - started < SECONDS, how
+
+
+def test_a_flipped_bit_in_a_frame_names_shard_and_segment(tmp_path: Path) -> None:
+    segments(tmp_path, listed=True)
+    shard = tmp_path / "c" / "train" / "00000.arrow"
+    frame = bytes(Segments(tmp_path, "c", "train")[1].frames[2])
+    data = bytearray(shard.read_bytes())
+    data[data.index(frame) + len(frame) // 2] ^= 1
+    replaced(shard, bytes(data))
+    rows = Segments(tmp_path, "c", "train")
+    assert rows[1].decode([0, 1]).shape == (2, 16, 16, 3)  # the others are whole
+    with pytest.raises(
+        InputError, match=rf"segment small/v1/0 are damaged: number 2 in the shard {shard}.*segment stage"
+    ):
+        rows[1].decode([2])
+
+
+def test_a_lost_shard_is_missed(tmp_path: Path) -> None:
+    segments(tmp_path, listed=False)
+    shard = tmp_path / "c" / "train" / "00000.arrow"
+    shutil.copy(shard, shard.with_name("00001.arrow"))
+    list_shards(shard.parent)
+    assert len(Segments(tmp_path, "c", "train")) == 6
+    shard.unlink()
+    with pytest.raises(InputError, match=rf"{shard} is missing.*segment stage again"):
+        Segments(tmp_path, "c", "train")
+
+
+def test_shards_of_an_earlier_version_are_made_again(tmp_path: Path) -> None:
+    segments(tmp_path, listed=False)
+    shard = tmp_path / "c" / "train" / "00000.arrow"
+    with pa.OSFile(str(shard), "rb") as source:
+        old = pa.ipc.open_file(source).read_all().drop_columns(["frame_checks", "check"])
+    with pa.OSFile(str(shard), "wb") as sink, pa.ipc.new_file(sink, old.schema) as writer:
+        writer.write_table(old)
+    with pytest.raises(InputError, match=r"earlier version \(it lacks check\): run the segment stage again"):
+        Segments(tmp_path, "c", "train")
+
+
+def test_a_damaged_part_is_done_again(tmp_path: Path) -> None:
+    made = parts.write_plan(tmp_path, [("c", lines) for lines in LINES])
+    job = replace(work(tmp_path), do=parted, refuse=refused)
+    said: list[str] = []
+
+    class Told(SilentReporter):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    parts.finish(job, made, parts.in_processes(1), "work", Told())
+    expected = list(job.parts(made))
+    summary = job.summary(next(iter(made)))
+    replaced(summary, summary.read_bytes().replace(b"no cues", b"no cuts"))
+    with pytest.raises(InputError, match=rf"{summary} is damaged"):
+        list(job.parts(made))
+    parts.finish(job, made, parts.in_processes(1), "work", Told())
+    assert list(job.parts(made)) == expected and f"work: {summary} is damaged, it is made again" in said
+
+
+def parted(lines: Any) -> Part:
+    return Part("c", (Reject("c", lines[0].decode(), "no cues", "none"),))
+
+
+def refused(line: bytes, failed: Any) -> Part:
+    return Part("c", (Reject("c", line.decode(), failed.reason, failed.detail),))
 
 
 def test_damaged_features_are_made_again(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scriptsight.errors import InputError
-from scriptsight.files import whole_file, whole_folder, write_json
+from scriptsight.files import whole_file, whole_folder, write_csv, write_json
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -78,6 +78,41 @@ def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_limit_of_file_sizes_is_told_whoever_writes(tmp_path: Path) -> None:
+    """Libraries say it in exceptions of their own."""
+    code = """
+import resource, sqlite3, sys
+from pathlib import Path
+import numpy as np, pyarrow as pa, pyarrow.parquet as pq, torch
+from safetensors.torch import save_file
+from scriptsight.errors import InputError
+from scriptsight.files import whole_file, whole_folder
+def database(path):
+    with sqlite3.connect(path) as opened:
+        opened.execute("CREATE TABLE t (x)")
+        opened.execute("INSERT INTO t VALUES (zeroblob(100000))")
+writers = {
+    "text": lambda path: path.write_text("x" * 100000),
+    "npy": lambda path: np.save(path, np.zeros(100000)),
+    "safetensors": lambda path: save_file({"x": torch.zeros(100000)}, path),
+    "parquet": lambda path: pq.write_table(pa.table({"x": np.random.default_rng(0).random(100000)}), path),
+    "db": database,
+}
+resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))
+for name, write in writers.items():
+    for whole in (whole_file, whole_folder):
+        try:
+            with whole(Path(sys.argv[1]) / f"out.{name}") as partial:
+                write(partial if whole is whole_file else partial / f"a.{name}")
+        except InputError as error:
+            assert f"out.{name}" in str(error) and "while writing" in str(error), error
+        else:
+            raise AssertionError(name)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)  # noqa: S603
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), whole_file(tmp_path / "a"):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -89,3 +124,12 @@ def test_json_is_whole_and_has_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"r1": float("nan")})
     assert json.loads((tmp_path / "a.json").read_text()) == {"r1": 0.5}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_no_number_that_is_none_gets_into_a_file(tmp_path: Path, number: float) -> None:
+    with pytest.raises(InputError, match=r"a\.json is not written: t2v/r1 would be NaN or infinite"):
+        write_json(tmp_path / "a.json", {"t2v": {"r1": number}, "n": 1})
+    with pytest.raises(InputError, match=r"a\.csv is not written: loss would be NaN or infinite"):
+        write_csv(tmp_path / "a.csv", ["step", "loss"], [[1, 0.5], [2, number]])
+    assert list(tmp_path.iterdir()) == []

@@ -44,7 +44,8 @@ def exit_on_error(name: str) -> Iterator[None]:
         cause = (str(error) or type(error).__name__).partition("\n")[0][:300]
         sys.exit(
             f"{name}: memory or threads ran out ({cause}). Lower `workers` (ingest, segment), `batch` (pretrain, "
-            "probe, retrieve) or pretrain.engine.loader_workers, end other programs, or raise the limits (ulimit -v, -u)."
+            "probe, retrieve) or pretrain.engine.loader_workers, end other programs, or raise the limits (ulimit -v "
+            "and -u)."
         )
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)

@@ -34,7 +34,9 @@ _NO_ROOM = {
     errno.EFBIG: "A file may not become so large here (ulimit -f, or the file system)",
 }
 _SAID = re.compile(
-    r"no space left|disk is full|file too large|quota exceeded|\(os error (?:27|28|122)\)|errno (?:27|28|122)\b", re.I
+    r"no space left|disk is full|file too large|quota exceeded|\d requested and \d+ written|"
+    r"\(os error (?:27|28|122)\)|errno (?:27|28|122)\b",
+    re.I,
 )
 
 
@@ -258,7 +260,9 @@ def check_sealed(path: str | Path, names: Sequence[str], remedy: str) -> bool:
     if not path.is_file():
         return False
     sealed = _sealed(path, remedy)
-    for name in names if sealed else ():
+    if sealed is None:
+        return False
+    for name in names:
         wanted = [one for one in sealed if one == name or one.startswith(f"{name}/")]
         if not wanted:
             raise InputError(f"{path} is damaged: its checksums lack {name}. {remedy}")
@@ -271,7 +275,7 @@ def check_sealed(path: str | Path, names: Sequence[str], remedy: str) -> bool:
                 raise InputError(f"{file} is damaged: it has {found:,} bytes instead of {size:,}. {remedy}")
             if crc32(file) != checksum:
                 raise InputError(f"{file} is damaged: its bytes are not those that were written. {remedy}")
-    return bool(sealed)
+    return True
 
 
 def _content(value: dict[str, Any]) -> str:
@@ -279,12 +283,13 @@ def _content(value: dict[str, Any]) -> str:
     return f"{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"
 
 
-def _sealed(path: Path, remedy: str) -> dict[str, tuple[int, str]]:
-    """The checksums in a JSON file, file -> size and CRC-32, after its own content was held to them."""
+def _sealed(path: Path, remedy: str) -> dict[str, tuple[int, str]] | None:
+    """The checksums in a JSON file, file -> size and CRC-32, after its own content was held to them; None if it has
+    none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if CHECKSUMS not in value:
-            return {}
+            return None
         listed = value.pop(CHECKSUMS)
         if listed.pop(path.name) != _content(value):
             raise ValueError("its content is not what was written")

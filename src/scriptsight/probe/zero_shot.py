@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scriptsight import finite
 from scriptsight.errors import InputError
 from scriptsight.probe.cosine import pooled
 from scriptsight.probe.predictions import Predictions
@@ -95,6 +96,8 @@ def predict(
     said = [text for texts in written for text in texts]
     parts = (torch.as_tensor(encode_text(said[start : start + CHUNK])) for start in range(0, len(said), CHUNK))
     encoded = torch.cat([part.double().cpu() for part in parts]).numpy()
+    finite.check(encoded, "the model's vectors of the classes' names")
+    finite.check(embeddings, "the model's vectors of the videos")
     classes = pooled(encoded.reshape(len(names), len(templates), -1))  # [C, E]
     # float32, so that equal classes tie however the product was summed.
     return Predictions((pooled(embeddings) @ classes.T).astype(np.float32).astype(np.float64))
