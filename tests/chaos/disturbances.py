@@ -63,12 +63,13 @@ class Chaos:
         for number in range(count):
             order = order or self.draw.sample(KINDS, len(KINDS))  # each kind equally often
             kind, stage = order.pop(), self.draw.choice(self.stages)
-            self.pipeline.restore(stage)
             killed: list[str] = []
-            run = self.pipeline.run(self._killer(kind, self._moment(stage), killed))
-            self.totals.kills += len(killed)
-            what = killed[0] if killed else "nothing"  # the run had ended
-            yield f"kill {number + 1}: {what} from {stage} on, {self._again(what.split()[0], run, stage)}"
+            while not killed:  # a run may end before the moment comes
+                self.pipeline.restore(stage)
+                run = self.pipeline.run(self._killer(kind, self._moment(stage), killed))
+            self.totals.kills += 1
+            line = self._again(killed[0].split()[0], run, stage)
+            yield f"kill {number + 1}: {killed[0]} from {stage} on, {line}"
 
     def _moment(self, stage: str) -> float:
         """Seconds into the run at which something is killed; any part of it is as likely as another."""
