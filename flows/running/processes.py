@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,15 +22,26 @@ DEPLOYED = "SCRIPTSIGHT_DEPLOYED"  # set under a Prefect worker, which signals a
 
 @contextmanager
 def exit_on_error(name: str) -> Iterator[None]:
-    """End the process with one message and status 1 on an InputError; other errors keep their traceback."""
+    """End the process with one message and status 1 on an InputError, and where a library finds the disk full; other
+    errors keep their traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` are heeded
     try:
         yield
     except InputError as error:
         sys.exit(f"{name}: {error}")
+    except (OSError, sqlite3.OperationalError) as error:
+        if not _is_full(error):
+            raise
+        sys.exit(f"{name}: the disk is full ({error}) in {os.getcwd()}: free some space, and run again.")
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _is_full(error: OSError | sqlite3.OperationalError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "disk is full" in str(error)
 
 
 def die_with_parent() -> None:
