@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -32,7 +33,7 @@ def exit_on_error(name: str) -> Iterator[None]:
     except (OSError, sqlite3.OperationalError) as error:
         if not _is_full(error):
             raise
-        sys.exit(f"{name}: the disk is full ({error}) in {os.getcwd()}: free some space, and run again.")
+        sys.exit(f"{name}: the disk is full ({error}) in {Path.cwd()}: free some space, and run again.")
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
