@@ -8,10 +8,12 @@ import os
 import re
 import select
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -30,8 +32,8 @@ DEPLOYED = "SCRIPTSIGHT_DEPLOYED"  # set under a Prefect worker, which signals a
 
 @contextmanager
 def exit_on_error(name: str) -> Iterator[None]:
-    """End the process with one message and status 1 on an InputError, or where memory ran out; other errors keep
-    their traceback."""
+    """End the process with one message and status 1 on an InputError, where memory ran out, and where a library finds
+    the disk full; other errors keep their traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` are heeded
     try:
         _check_memory()
@@ -39,6 +41,8 @@ def exit_on_error(name: str) -> Iterator[None]:
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except Exception as error:
+        if _is_full(error):
+            sys.exit(f"{name}: the disk is full ({error}) in {Path.cwd()}: free some space, and run again.")
         if not _is_memory(error):
             raise
         cause = (str(error) or type(error).__name__).partition("\n")[0][:300]
@@ -75,6 +79,12 @@ def _is_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error)
 
 
 def die_with_parent() -> None:

@@ -49,7 +49,7 @@ def disturb(folder: Path, options: argparse.Namespace, until: float) -> dict[str
         sys.exit(f"the undisturbed run failed:\n{run.said}")
     print(f"undisturbed: {run.seconds:.0f} s, {len(pipeline.reference)} files", flush=True)
     chaos = Chaos(pipeline, options.seed, tuple(options.stages))
-    chaos.seconds[STAGES[0]] = run.seconds
+    chaos.seconds = run.seconds
     tenth = options.kills // 10
     for lines in (
         chaos.kills(options.kills),

@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.chaos.pipeline import KINDS, STAGES, Pipeline, Run, Watched, kill, kind_of, waits
 
-SHARE_OF_ALL = 0.15  # a power cut; the others share the rest
+SHARE = {"ingest": 1.0, "segment": 0.8, "pretrain": 0.65, "probe": 0.5, "retrieve": 0.35}  # of a run, from there on
+PATIENCE = 20  # seconds for a process of the kind to begin; then whatever runs is killed
 HOW = ("truncated", "flipped", "emptied", "removed", "zeroed")  # a file is spoilt
 SPOILT = (".checkpoints", ".features", ".work", ".locks", "data", "metrics", "mlruns", "models", "plots")
 
@@ -52,7 +55,7 @@ class Chaos:
     def __init__(self, pipeline: Pipeline, seed: int, stages: tuple[str, ...] = STAGES) -> None:
         self.pipeline, self.draw, self.stages = pipeline, random.Random(seed), stages
         self.totals = Totals()
-        self.seconds: dict[str, float] = {}  # of an undisturbed run from each stage on, as far as they are known
+        self.seconds = 60.0  # of an undisturbed run
 
     def kills(self, count: int) -> Iterator[str]:
         """Kill something, run again; `count` times -> a line of progress each."""
@@ -60,33 +63,35 @@ class Chaos:
         for number in range(count):
             order = order or self.draw.sample(KINDS, len(KINDS))  # each kind equally often
             kind, stage = order.pop(), self.draw.choice(self.stages)
-            self.pipeline.restore(stage)
             killed: list[str] = []
-            run = self.pipeline.run(self._killer(kind, self._moment(stage), killed))
+            while not killed:  # a run may end before the moment comes
+                self.pipeline.restore(stage)
+                run = self.pipeline.run(self._killer(kind, self._moment(stage), killed))
             self.totals.kills += 1
-            what = killed[0] if killed else "nothing"
-            yield f"kill {number + 1}: {what} from {stage} on, {self._again(what.split()[0], run, stage)}"
+            line = self._again(killed[0].split()[0], run, stage)
+            yield f"kill {number + 1}: {killed[0]} from {stage} on, {line}"
 
     def _moment(self, stage: str) -> float:
         """Seconds into the run at which something is killed; any part of it is as likely as another."""
-        return self.draw.uniform(0.2, self.seconds.get(stage, 40.0))
+        return self.draw.uniform(0.2, SHARE[stage] * self.seconds)
 
     def _killer(self, kind: str, moment: float, killed: list[str]) -> Callable[[Watched], None]:
         def disturb(watched: Watched) -> None:
             for _ in waits(moment):
                 if watched.process.poll() is not None:
                     return
-            for _ in waits(120):  # where no such process runs at that moment: the next that begins
+            found: list[psutil.Process] = []
+            for _ in waits(PATIENCE):  # where no such process runs at that moment: the next that begins
                 if watched.process.poll() is not None:
                     return
                 found = watched.all() if kind == "all" else watched.of(kind)
                 if found:
-                    chosen = found if kind == "all" else [self.draw.choice(found)]
-                    during = sorted({kind_of(process, watched.process.pid) for process in watched.all()})
-                    kill(chosen)
-                    after = time.monotonic() - watched.since
-                    killed.append(f"{kind} after {after:.1f} s ({', '.join(during)})")
-                    return
+                    break
+            chosen = found if kind == "all" else [self.draw.choice(found or watched.all())]
+            what = "all" if kind == "all" else kind_of(chosen[0], watched.process.pid)
+            during = sorted({kind_of(process, watched.process.pid) for process in watched.all()})
+            kill(chosen)
+            killed.append(f"{what} after {time.monotonic() - watched.since:.1f} s ({', '.join(during)})")
 
         return disturb
 
@@ -139,8 +144,6 @@ class Chaos:
             totals.hung += 1
             self._fault(f"{kind}: the disturbed run did not end:\n{tail(before)}")
         run = self.pipeline.run()
-        if kind == "nothing":
-            self.seconds[stage] = before.seconds
         differing = self.pipeline.differing()
         left = before.left + run.left
         equal = run.status == 0 and not differing

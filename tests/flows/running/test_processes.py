@@ -63,3 +63,15 @@ def test_a_killed_parent_of_many_threads_is_heard_of_once(tmp_path: Path) -> Non
     starter.wait()
     starter.stdout.close()
     assert heard.read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    "error", ["OSError(28, 'No space left on device')", "sqlite3.OperationalError('database or disk is full')"]
+)
+def test_a_full_disk_that_a_library_finds_is_one_message(error: str) -> None:
+    """DVC, say, which writes before it does anything."""
+    words = (
+        f"import sqlite3; from flows.running.processes import exit_on_error\nwith exit_on_error('x'): raise {error}"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 1 and done.stderr.startswith("x: the disk is full") and done.stderr.count("\n") == 1

@@ -2,11 +2,11 @@
 
 Layout (WebDataset's and video2dataset's documentation; no sample at hand): `00000.tar` and on, with members
 `KEY.mp4` (or another video's or image's suffix), and of these what there is: `KEY.txt` (the caption), `KEY.cls` (the
-label), `KEY.vtt` or `KEY.LANG.vtt` (captions with times), `KEY.json`. Of the JSON are read `caption`, `captions` or `text` (one or a list), `title`,
-`status` and what video2dataset keeps of YouTube: `yt_meta_dict` with `info` (title, language) and `subtitles`
-(`{LANG: [{"start": "00:00:01.000", "end": ..., "lines": [...]}]}`, or that list alone), which become the cues where
-no caption file is there. A video without any in these languages is looked into for an embedded track. In
-params.yaml:
+label), `KEY.vtt` or `KEY.LANG.vtt` (captions with times), `KEY.json`. Of the JSON are read `caption`, `captions` or
+`text` (one or a list), `title`, `status` and what video2dataset keeps of YouTube: `yt_meta_dict` with `info` (title,
+language) and `subtitles` (`{LANG: [{"start": "00:00:01.000", "end": ..., "lines": [...]}]}`, or that list alone),
+which become the cues where no caption file is there. A video without any in these languages is looked into for an
+embedded track. In params.yaml:
 
     webvid_tars:
       kind: webdataset
