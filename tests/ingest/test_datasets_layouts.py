@@ -581,6 +581,24 @@ def test_webdataset(make_video: MakeVideo, tmp_path: Path) -> None:
     ]
 
 
+def test_captions_in_the_json_of_a_webdataset(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    for key, meta in {
+        "list": {"caption": ["a  cat", "a pet", "", 7]},
+        "text": {"caption": None, "text": "a cat"},
+        "none": {"clip_subtitles": [{"start": "?", "lines": ["lost"]}], "clips": [[0, 5]]},
+    }.items():
+        files |= {f"{key}.mp4": b"", f"{key}.json": json.dumps(meta).encode()}
+    tar(tmp_path / "d/0.tar", files)
+    found, rejects = read(kind="webdataset", path=str(tmp_path / "d"), val_share=0.0, test_share=0.0)
+    assert {key: entry.captions for key, entry in found.items()} == {
+        "0_list": ("a cat", "a pet"),
+        "0_text": ("a cat",),
+        "0_none": (),
+    }
+    assert rejects == [("captions not used", f"tar://none.mp4::{tmp_path}/d/0.tar")]
+
+
 def test_webdataset_splits_by_hash_and_own_language(tmp_path: Path) -> None:
     meta = json.dumps({"yt_meta_dict": {"info": {"language": "en"}}}).encode()
     members = {f"{i:03d}.{kind}": b"" for i in range(300) for kind in ("mp4", "en.vtt", "fr.vtt")}

@@ -147,6 +147,12 @@ def test_captions_of_a_format_that_is_not_read_are_told() -> None:
     assert [one.file for one in found.of_videos["a.mp4"]] == ["a.sup"]  # its parser says what it is
 
 
+def test_captions_that_are_packed_are_told() -> None:
+    found = pair(["a.vtt.gz", "b.en.SRT.xz", "a.json.gz", "notes.gz"], ["a.mp4", "b.mp4"])
+    assert found.unused == {"a.vtt.gz": "it is packed: unpack it", "b.en.SRT.xz": "it is packed: unpack it"}
+    assert not found.of_videos
+
+
 def test_the_order_in_which_caption_files_are_tried() -> None:
     beside = [Paired("a.srt"), Paired("a.en.srt", "en"), Paired("a.de.srt", "de"), Paired("a.json", weak=True)]
 
