@@ -601,7 +601,7 @@ def test_formats_of_lines_come_back(name: str, cues: list[Cue], encoding: str, e
     suffix, write, resolution, spoken = LINES[name]
     script = captions.parse(write(cues).replace("\n", end).encode(encoding), "a" + suffix)
     check(script, cues, resolution, spoken)
-    assert script.doubts == ()
+    assert len(script.doubts) == (name == "labels")  # which may be those of anything
 
 
 @pytest.mark.parametrize("name", JSON)

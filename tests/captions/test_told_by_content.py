@@ -181,6 +181,9 @@ def test_a_json_like_captions_that_is_not_understood_is_an_error(value: Any, mes
         {"comments": [{"text": "a fine film", "timestamp": 1700000000, "id": "x"}]},
         {"annotations": [{"segment": [1.0, 2.0], "label": "Cutting bread"}]},
         [{"start": 1, "end": 2, "label": "cutting"}],
+        {"frames": [{"time": 0.5, "text": "a sign in the picture"}]},
+        [{"start": 0.5, "end": 1, "text": "a sign in the picture", "bbox": [1, 2, 3, 4]}],
+        {"url": "x", "caption": "a cat that sits", "duration": 4.5, "fps": 25},
         [1, 2, 3],
     ],
 )

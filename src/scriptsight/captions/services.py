@@ -23,7 +23,8 @@ from scriptsight.captions.word_times import joined
 UNSPOKEN = {"chapters", "comments", "heatmap", "automaticcaptions", "subtitles", "formats", "thumbnails", "speakers"}
 UNSPOKEN |= {"requestedsubtitles", "requestedformats", "entities", "topics", "highlights", "autohighlightsresult"}
 UNSPOKEN |= {"iabcategoriesresult", "contentsafetylabels", "sentimentanalysisresults", "sponsorblockchapters"}
-UNSPOKEN |= {"intents", "speakerlabels", "summaries"}
+UNSPOKEN |= {"intents", "speakerlabels", "summaries", "frames", "shots", "scenes", "detections", "objects", "ocr"}
+SEEN = {"bbox", "box", "boundingbox", "boundingbyrect", "polygon", "vertices", "keypoints"}  # of text in the picture
 # Under these names something is said: what is not understood there is told.
 SPOKEN = {"segments", "captions", "cues", "subtitles", "transcript", "transcription", "utterances", "chunks", "words"}
 SPOKEN |= {"sentences", "transcripts", "snippets", "phrases", "recognizedphrases", "monologues", "paragraphs"}
@@ -336,6 +337,8 @@ def _list(value: list[Any], path: str) -> _List | None:
         if not isinstance(one, dict):
             continue
         item = fields.plainly(one)
+        if SEEN & item.keys():
+            continue
         words = next((found for name in fields.WORDS if (found := heard_words(item.get(name), 1.0))), ())
         text = fields.text(item) or fields.text(item, fields.WORD_TEXTS) or joined(words)
         span = fields.span(item, 1.0)
@@ -391,6 +394,8 @@ def _refuse(value: Any) -> None:
 def _like_captions(item: Mapping[str, Any]) -> bool:
     """Whether an entry has a sentence under some name, and under another what looks like a time."""
     names = fields.plainly(item)
+    if SEEN & names.keys():
+        return False
     times = (fields.moment(inner) for name, inner in names.items() if TIME_LIKE.search(name))
     said = (inner for name, inner in names.items() if isinstance(inner, str) and not NO_SPEECH.search(name))
     timed = any(time is not None and time[0] < DATE for time in times)

@@ -51,7 +51,8 @@ def parse(data: bytes) -> Script:
     filled = [line for line in found if line]
     labels = [match for line in filled if (match := _LABEL.fullmatch(line))]
     if filled and len(labels) == len(filled):
-        return Script([_label(*match.groups()) for match in labels], 0)
+        doubt = "it is a table of labels: they were taken for what is said"
+        return Script([_label(*match.groups()) for match in labels], 0, doubts=(doubt,))
     said: list[_Line] = []
     above: list[str] = []
     for line in filled:
