@@ -13,10 +13,13 @@ from math import inf
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+
 from scriptsight.media.errors import MediaError
 
-_NESTED = (b"moov", b"trak", b"mdia", b"edts")
-_LONGEST = 1 << 20  # bytes of a box that is read whole; the largest are edit lists of 12 bytes an entry
+_NESTED = (b"moov", b"trak", b"mdia", b"edts", b"minf", b"stbl")
+_LONGEST = 1 << 26  # bytes of a box that are read; the largest have 8 bytes a picture
+_PICTURES = 10_000_000  # of a track: more is an error of its tables
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def edits(path: str | Path, track: int) -> tuple[Edit, ...]:
             if b"elst" in found and _number(_content(file, found[b"tkhd"]) if b"tkhd" in found else b"") == track:
                 own = _timescale(_content(file, found[b"mdhd"]) if b"mdhd" in found else b"")
                 listed = _listed(_content(file, found[b"elst"]), scale, own)
-                made = _forward(listed, fragmented)
+                ends = inf if fragmented or b"stts" not in found else _ends(file, found) / max(1, own)
+                made = _forward(listed, ends, fragmented)
                 shown = [place for place, (_, media) in enumerate(listed) if media is not None]
                 if shown and not made and shown[-1] - shown[0] >= len(shown):
                     detail = "its edit list has a gap and goes back; write it anew with FFmpeg or an editor"
@@ -138,9 +142,34 @@ def _listed(elst: bytes, movie: int, own: int) -> list[tuple[float, float | None
     return made
 
 
-def _forward(listed: list[tuple[float, float | None]], fragmented: bool) -> tuple[Edit, ...]:
-    """Edits whose track times only go forward; those of length 0 last to the end, as in fragmented files, whose header
-    is written when only the first fragment is known."""
+def _ends(file: BinaryIO, found: dict[bytes, _Box]) -> float:
+    """The tick of a track's clock at which its last picture ends; infinite where the tables are broken. Headers count
+    in the order of decoding, in which a picture that stays long may be counted twice."""
+    counts, steps = _runs(_content(file, found[b"stts"]))
+    if not 0 < counts.sum() <= _PICTURES:
+        return inf
+    steps = steps.repeat(counts)
+    shown = steps.cumsum() - steps
+    if b"ctts" in found:
+        counts, late = _runs(_content(file, found[b"ctts"]))
+        if counts.sum() != len(shown):
+            return inf
+        shown = shown + late.astype(np.int32).repeat(counts)  # they may be negative
+    last = shown.argmax()
+    return float(shown[last] + steps[last])
+
+
+def _runs(table: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """How often, and which value, of `stts` or `ctts`."""
+    rows = np.frombuffer(table, ">u4", offset=8)[: 2 * int.from_bytes(table[4:8])] if len(table) % 4 == 0 else ()
+    pairs = np.asarray(rows[: len(rows) // 2 * 2], np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _forward(listed: list[tuple[float, float | None]], ends: float, fragmented: bool) -> tuple[Edit, ...]:
+    """Edits whose track times only go forward; they last no longer than the track, which `ends` at this second of its
+    clock. Those of length 0 last to its end, as in fragmented files, whose header is written when only the first
+    fragment is known."""
     made: list[Edit] = []
     time = 0.0
     for place, (length, media) in enumerate(listed):
@@ -148,8 +177,10 @@ def _forward(listed: list[tuple[float, float | None]], fragmented: bool) -> tupl
             if made and media < made[-1].media + made[-1].end - made[-1].start:
                 return ()
             open_end = length == 0 or (fragmented and place == len(listed) - 1)
-            made.append(Edit(time, inf if open_end else time + length, media))
             if length == 0 and place < len(listed) - 1:
                 return ()
+            end = time + min(inf if open_end else length, ends - media)
+            if end > time:
+                made.append(Edit(time, end, media))
         time += length
     return tuple(made)

@@ -288,13 +288,13 @@ def _parts_shown(
     """(start, end, frame) of a picture that stays `until` the next one (seconds of the track) in each edit; None where
     there is no next one."""
     start = opened.clock.own(frame)
-    own_end = start + float((frame.duration or 0) * opened.stream.time_base)
-    until = max(own_end, start + 2 * _ROUNDED) if until is None else until
+    if until is None:
+        until = start + max(2 * _ROUNDED, float((frame.duration or 0) * opened.stream.time_base))
     for edit in opened.clock.edits:
         first, last = max(start, edit.media), min(until, _media_end(edit))
         if last - first > _ROUNDED:
             moved = edit.moved - opened.clock.origin
-            yield first + moved, min(max(own_end, first), _media_end(edit)) + moved, frame
+            yield first + moved, last + moved, frame
 
 
 def _show(
@@ -327,7 +327,7 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
             clock = replace(clock, edits=listed)
             container = stack.enter_context(open_media(path, "video", {"ignore_editlist": "1"}))
             stream = container.streams[stream.index]
-            duration = _edited_duration(stream, clock) or duration
+            duration = listed[-1].end - clock.origin if listed[-1].end < inf else duration
         # One thread: the stage runs a process a core, and frames must not depend on the number of cores.
         stream.codec_context.thread_count = 1
         still = container.format.name == "image2" or container.format.name.endswith("_pipe")
@@ -393,14 +393,6 @@ def announced_duration(container: InputContainer, stream: Any, origin: float) ->
         return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) - origin
     length = (container.duration or 0) / av.time_base
     return length - origin if length and container.format.name.startswith(_ENDS_AT) else length
-
-
-def _edited_duration(stream: Any, clock: Clock) -> float | None:
-    """Seconds until the last edit ends; one that is longer than its track ends with it. None where neither is known."""
-    last = clock.edits[-1]
-    media_end = float((stream.start_time or 0) + stream.duration) * float(stream.time_base) if stream.duration else inf
-    end = min(last.end, media_end + last.moved) - clock.origin
-    return end if 0 < end < inf else None
 
 
 def _scanned_duration(path: str | Path) -> float:
