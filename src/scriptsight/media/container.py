@@ -27,6 +27,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 
+from scriptsight.media.boxes import Edit, another_follows
 from scriptsight.media.errors import MediaError
 
 # What PyAV raises of a file that it can't read on.
@@ -87,6 +88,7 @@ class Clock:
     end: float | None = None  # seconds until when there are pictures; None where the packets were not looked at
     more: bool = False  # whether another recording follows that FFmpeg does not read
     wild: frozenset[int] = frozenset()  # bytes where packets begin whose time is not to be believed
+    edits: tuple[Edit, ...] = ()  # stretches of the track that are shown, where FFmpeg was told to ignore its list
 
     def part(self, position: int, time: float) -> int:
         """The number of the stretch to which a packet belongs that begins at byte `position` and has this time."""
@@ -107,16 +109,26 @@ class Clock:
 
     def seconds(self, frame: av.VideoFrame | av.AudioFrame) -> float:
         """When a frame that was decoded from `packets` is shown."""
+        time = self.own(frame)
+        if not self.edits:
+            return time - self.origin
+        edit = self.edits[max(0, bisect_right(self.edits, time, key=lambda edit: edit.media) - 1)]
+        return min(time + edit.moved, edit.end) - self.origin
+
+    @staticmethod
+    def own(frame: av.VideoFrame | av.AudioFrame) -> float:
+        """A frame's time in seconds of the file."""
         assert frame.pts is not None and frame.time_base is not None
-        return float(frame.pts * frame.time_base) - self.origin
+        return float(frame.pts * frame.time_base)
 
 
-def open_media(path: str | Path, kind: str) -> InputContainer:
-    """Open a file, to be closed by the caller; `kind`, "video" or "audio", is what its error says is unreadable."""
+def open_media(path: str | Path, kind: str, options: dict[str, str] | None = None) -> InputContainer:
+    """Open a file with options of its format, to be closed by the caller; `kind`, "video" or "audio", is what its
+    error says is unreadable."""
     try:
         if Path(path).stat().st_size == 0:
             raise MediaError(path, "empty file", "the file has no bytes")
-        return av.open(str(path), metadata_errors="replace")
+        return av.open(str(path), metadata_errors="replace", options=options or {})
     except (av.FFmpegError, OSError) as error:
         raise MediaError(path, f"unreadable {kind}", words(error)) from error
 
@@ -141,7 +153,7 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
     """
     origin = (container.start_time or 0) / av.time_base
     if container.format.name.startswith(_FROM_ZERO):
-        return Clock(max(0.0, origin))
+        return Clock(max(0.0, origin), more=container.format.name.startswith("mov,") and another_follows(path))
     if container.format.name not in _JOINED:
         return Clock(origin)
     with open_media(path, "video") as again:

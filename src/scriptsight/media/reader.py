@@ -16,8 +16,8 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from math import floor, inf
@@ -31,6 +31,7 @@ from av.packet import Packet
 from av.sidedata import sidedata
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from scriptsight.media.boxes import Edit, edits
 from scriptsight.media.container import UNREADABLE, Clock, clock_of, open_media, packets, video_stream, words
 from scriptsight.media.errors import MediaError
 from scriptsight.media.hdr import as_standard
@@ -235,19 +236,65 @@ def _in_order(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
             allow it.
     """
     last = -inf
-    for frame in opened.frames:
-        time = opened.clock.seconds(frame)
+    for time, end, frame in _edited(opened) if opened.clock.edits else _timed(opened):
         if time < last - _RESTART:
             detail = f"after {last:.2f} s: the times start again at {time:.2f} s; join such files with FFmpeg instead"
             raise MediaError(opened.path, "broken stretch", detail, time=last)
         if time > last and time > -_ROUNDED:
             last = time
-            yield time, time + float((frame.duration or 0) * opened.stream.time_base), frame
+            yield time, end, frame
     if last == -inf:
         raise MediaError(opened.path, "unreadable video", "all its frames lie before its start")
     if opened.clock.more:
         detail = f"after {last:.2f} s: another recording follows unread; join such files with FFmpeg instead"
         raise MediaError(opened.path, "broken stretch", detail, time=last)
+
+
+def _timed(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """(start, end, frame) in presentation seconds."""
+    for frame in opened.frames:
+        time = opened.clock.seconds(frame)
+        yield time, time + float((frame.duration or 0) * opened.stream.time_base), frame
+
+
+def _edited(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """The same of what an edit list shows. The picture that is on screen where an edit begins may have appeared
+    before that: until when it stays is known only from the picture after it."""
+    held: av.VideoFrame | None = None
+    try:
+        for frame in opened.frames:
+            if held is not None and opened.clock.own(frame) <= opened.clock.own(held):
+                continue
+            if held is not None:
+                yield from _parts_shown(opened, held, opened.clock.own(frame))
+            held = frame
+            if opened.clock.own(held) >= _media_end(opened.clock.edits[-1]) - _ROUNDED:
+                return
+    except MediaError:
+        if held is not None:
+            yield from _parts_shown(opened, held, None)
+        raise
+    if held is not None:
+        yield from _parts_shown(opened, held, None)
+
+
+def _media_end(edit: Edit) -> float:
+    return edit.end - edit.moved
+
+
+def _parts_shown(
+    opened: _Opened, frame: av.VideoFrame, until: float | None
+) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """(start, end, frame) of a picture that stays `until` the next one (seconds of the track) in each edit; None where
+    there is no next one."""
+    start = opened.clock.own(frame)
+    if until is None:
+        until = start + max(2 * _ROUNDED, float((frame.duration or 0) * opened.stream.time_base))
+    for edit in opened.clock.edits:
+        first, last = max(start, edit.media), min(until, _media_end(edit))
+        if last - first > _ROUNDED:
+            moved = edit.moved - opened.clock.origin
+            yield first + moved, last + moved, frame
 
 
 def _show(
@@ -267,25 +314,32 @@ def _show(
 @contextmanager
 def _opened(path: str | Path) -> Iterator[_Opened]:
     path = str(path)
-    with open_media(path, "video") as container:
+    with ExitStack() as stack:
+        container = stack.enter_context(open_media(path, "video"))
         stream = video_stream(container)
         if stream is None:
             raise MediaError(path, "no video stream", f"a file of format {container.format.name}")
         if stream.codec_context is None:
             raise MediaError(path, "unreadable video", "no decoder for this codec")
+        clock = clock_of(path, container)
+        duration = clock.end or announced_duration(container, stream, clock.origin)
+        if container.format.name.startswith("mov,") and (listed := edits(path, stream.id)):
+            clock = replace(clock, edits=listed)
+            container = stack.enter_context(open_media(path, "video", {"ignore_editlist": "1"}))
+            stream = container.streams[stream.index]
+            duration = listed[-1].end - clock.origin if listed[-1].end < inf else duration
         # One thread: the stage runs a process a core, and frames must not depend on the number of cores.
         stream.codec_context.thread_count = 1
         still = container.format.name == "image2" or container.format.name.endswith("_pipe")
         if still:  # half a photograph would pass for a whole one with a grey lower part
             stream.codec_context.options = {"err_detect": "explode"}
-        clock = clock_of(path, container)
         frames = _decoded(container, stream, clock, path)
         first = next(frames, None)
         if first is None:
             raise MediaError(path, "unreadable video", "no frame of it can be decoded")
         view = _view(first)
         width, height = _shown_size(path, first, stream, view)
-        duration = STILL_SECONDS if still else clock.end or announced_duration(container, stream, clock.origin)
+        duration = STILL_SECONDS if still else duration
         frames = chain([first], frames)
         transfer = int(first.color_trc or 0)
         stored = first.width, first.height
