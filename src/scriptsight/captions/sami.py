@@ -46,7 +46,8 @@ def parse(data: bytes, wanted: str | None = None) -> Script:
     if others and not fitting:
         which = f"{tags.get(taken, taken or 'the one without a class')}, not in {', '.join(others)}"
         doubts = (f"it is in several languages and was read in {which}: name `language` in the collection",)
-    return Script(with_ends(sorted(shown[taken], key=lambda one: one[0])), 0, tags.get(taken), doubts=doubts)
+    cues = with_ends(sorted(shown[taken], key=lambda one: one[0]))
+    return Script(cues, 0, tags.get(taken), doubts=doubts, resolved=True)
 
 
 def _parts(text: str) -> tuple[str, Iterator[tuple[float, str, str]]]:

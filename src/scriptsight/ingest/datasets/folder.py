@@ -27,6 +27,7 @@ from urllib.parse import unquote
 
 from fsspec.utils import glob_translate
 
+from scriptsight import captions
 from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import listing, pairing, tables, tracks
@@ -95,7 +96,7 @@ def entries(name: str, collection: FolderCollection) -> Listed:
 
 
 def _is_script(file: str) -> bool:
-    return pairing.is_caption_file(file) and pairing.suffix(file) not in pairing.OF_ANYTHING
+    return pairing.is_caption_file(file) and pairing.suffix(file) not in captions.OF_ANYTHING
 
 
 def _near(files: Iterable[str], videos: Sequence[str], collection: FolderCollection) -> list[str]:
