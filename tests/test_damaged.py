@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from flows import parameters
 from scriptsight import catalogue, features, files, parts
@@ -193,7 +194,7 @@ LINES = [[b'{"n": %d}' % i, b'{"m": %d}' % i] for i in range(10)]
 
 
 def work(folder: Path) -> parts.Work[Part]:
-    return parts.Work(folder, folder, read_work, read_work, Part, 1.0)  # nothing is done
+    return parts.Work(folder, folder, parted, refused, Part, 60.0)
 
 
 def plan(folder: Path) -> None:
@@ -202,7 +203,7 @@ def plan(folder: Path) -> None:
         summary = work(folder).summary(chunk)
         found = [Part("c", (Reject("c", f"v{number}.mp4", "no cues", "none"),))]
         summary.parent.mkdir(exist_ok=True)
-        summary.write_bytes(parts._seal(parts.TypeAdapter(list[Part]).dump_json(found)))
+        summary.write_bytes(parts._seal(TypeAdapter(list[Part]).dump_json(found)))
         if not number:
             shutil.copy(summary, folder / "first.json")
     parts.write_lines(folder / "rejects.jsonl", [line for lines in LINES for line in lines])
@@ -356,7 +357,7 @@ def test_shards_of_an_earlier_version_are_made_again(tmp_path: Path) -> None:
 
 def test_a_damaged_part_is_done_again(tmp_path: Path) -> None:
     made = parts.write_plan(tmp_path, [("c", lines) for lines in LINES])
-    job = replace(work(tmp_path), do=parted, refuse=refused)
+    job = work(tmp_path)
     said: list[str] = []
 
     class Told(SilentReporter):
