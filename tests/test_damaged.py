@@ -194,11 +194,7 @@ LINES = [[b'{"n": %d}' % i, b'{"m": %d}' % i] for i in range(10)]
 
 
 def work(folder: Path) -> parts.Work[Part]:
-    return parts.Work(folder, folder, never, never, Part, 1.0)  # nothing is done
-
-
-def never(*_: object) -> Part:
-    raise AssertionError("nothing is to be done")
+    return parts.Work(folder, folder, parted, refused, Part, 60.0)
 
 
 def plan(folder: Path) -> None:
@@ -361,7 +357,7 @@ def test_shards_of_an_earlier_version_are_made_again(tmp_path: Path) -> None:
 
 def test_a_damaged_part_is_done_again(tmp_path: Path) -> None:
     made = parts.write_plan(tmp_path, [("c", lines) for lines in LINES])
-    job = replace(work(tmp_path), do=parted, refuse=refused)
+    job = work(tmp_path)
     said: list[str] = []
 
     class Told(SilentReporter):

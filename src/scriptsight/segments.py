@@ -148,7 +148,7 @@ def _content(array: pa.Array, total: int) -> int:
     if pa.types.is_string(array.type) or pa.types.is_binary(array.type):
         total = zlib.crc32(pc.fill_null(pc.binary_length(array), 0).to_numpy(), total)
         return total if pa.types.is_binary(array.type) else zlib.crc32(_text(array), total)
-    return zlib.crc32(np.ascontiguousarray(pc.fill_null(array, 0).to_numpy()).data, total)
+    return zlib.crc32(pc.fill_null(array, 0).to_numpy().tobytes(), total)
 
 
 def _text(array: pa.StringArray) -> memoryview | bytes:
