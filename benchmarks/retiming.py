@@ -1,6 +1,6 @@
 """How far `ingest.retime` is to be trusted: offsets and speeds of scripts found in real speech, and what they cost.
 
-    python benchmarks/retiming.py ../shared/data/scripted_videos/grid_s1
+    python benchmarks/retiming.py /data/grid_s1
 
 The folder holds clips of single sentences with `.align` files beside them (the GRID corpus: a word a line, from and
 to in 1/25000 s). They are joined to films of 8 to 40 sentences with random pauses, half of them with music or noise

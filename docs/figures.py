@@ -159,7 +159,7 @@ BENCHMARKS = {
         "confidence; processor's seconds a minute of film",
         "{believed:.0%} of {scripts}; {error_median_s:.2f}, {error_max_s:.2f}; {others_believed} of {others:,}, "
         "{others_confidence_max:.2f}; {seconds_a_minute:.2f}",
-        "python benchmarks/retiming.py ../shared/data/scripted_videos/grid_s1",
+        "python benchmarks/retiming.py /data/grid_s1",
     ),
     "startup": Benchmark(
         "seconds, medians: Python alone, with `import scriptsight`; `scriptsight --help`",
