@@ -29,6 +29,7 @@ from av.stream import Disposition
 
 from scriptsight.media.boxes import Edit, another_follows
 from scriptsight.media.errors import MediaError
+from scriptsight.media.transport import losses
 
 # What PyAV raises of a file that it can't read on.
 UNREADABLE = (av.FFmpegError, IndexError)
@@ -88,6 +89,7 @@ class Clock:
     end: float | None = None  # seconds until when there are pictures; None where the packets were not looked at
     more: bool = False  # whether another recording follows that FFmpeg does not read
     wild: frozenset[int] = frozenset()  # bytes where packets begin whose time is not to be believed
+    lost: tuple[int, ...] = ()  # bytes where pictures begin that are damaged, or after which some are missing
     edits: tuple[Edit, ...] = ()  # stretches of the track that are shown, where FFmpeg was told to ignore its list
 
     def part(self, position: int, time: float) -> int:
@@ -163,7 +165,24 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
         seen = np.fromiter(_seen(again), _ROW)
         clock = _joined(seen, lead.index, origin, again.format.name in _JUMPS)
         others = [one.index for one in again.streams.video if one.index != lead.index]
-    return replace(clock, more=len(seen) > 0 and _goes_on(path, container, seen, lead.index, others))
+        lost = _lost(path, lead, seen, clock) if again.format.name == "mpegts" and lead.type == "video" else ()
+    return replace(clock, lost=lost, more=len(seen) > 0 and _goes_on(path, container, seen, lead.index, others))
+
+
+def _lost(path: str | Path, lead: Any, seen: np.ndarray, clock: Clock) -> tuple[int, ...]:
+    """Bytes where pictures of a transport stream begin that are damaged, or after which some are missing. The count of
+    packets also starts again where recordings were joined: there the clock does so, too, or goes on without a gap to
+    a picture that needs none before it."""
+    own = seen[seen["stream"] == lead.index]
+    steps = np.diff(own["decoded"], prepend=own["decoded"][:1])
+    usual = float(np.median(steps[1:])) if len(steps) > 1 else 0.0
+    goes_on = set(own["position"][steps < 1.5 * usual].tolist())
+    made = []
+    for loss in losses(path, lead.id):
+        seam = any(part.before <= loss.before and loss.after <= part.begins for part in clock.parts if not part.wrap)
+        if not seam and not (loss.entry and loss.after in goes_on):
+            made.append(loss.before)
+    return tuple(made)
 
 
 def _goes_on(path: str | Path, container: InputContainer, seen: np.ndarray, lead: int, others: list[int]) -> bool:

@@ -437,11 +437,15 @@ def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) ->
                 following = frame.pts + (frame.duration or 0)
                 end = clock.seconds(frame) + float((frame.duration or 0) * stream.time_base)
                 yield frame
-    except UNREADABLE as error:
+    except (*UNREADABLE, _Lost) as error:
         if end is not None:
             detail = f"after {end:.2f} s: {words(error)}"
             raise MediaError(path, "broken stretch", detail, time=end) from error
         raise MediaError(path, "unreadable video", words(error)) from error
+
+
+class _Lost(Exception):
+    """What follows in the file is not to be decoded."""
 
 
 def _steps(
@@ -452,7 +456,15 @@ def _steps(
     The decoder forgets the recording before: its pictures are none that the first ones of the next may refer to.
     """
     slots = _Slots(stream) if container.format.name in _UNTIMED else None
+    lost = deque(clock.lost)
+    keyed = False
     for anew, packet in packets(container, stream, clock):
+        keyed = keyed or packet.is_keyframe
+        while lost and packet.pos is not None and packet.pos >= lost[0]:
+            lost.popleft()
+            if keyed:  # a recording that begins in the middle lost everything before
+                yield False, partial(_drained, stream)
+                raise _Lost("packets of the transport stream are missing or spoilt")
         if not stream.codec_context.is_open and stream.codec_context.name == "hevc" and _CHECK_SUM in bytes(packet):
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         if anew:
