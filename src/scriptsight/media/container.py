@@ -29,6 +29,7 @@ from av.stream import Disposition
 
 from scriptsight.media.boxes import Edit, another_follows
 from scriptsight.media.errors import MediaError
+from scriptsight.media.matroska import broken_from
 from scriptsight.media.transport import losses
 
 # What PyAV raises of a file that it can't read on.
@@ -155,7 +156,10 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
     """
     origin = (container.start_time or 0) / av.time_base
     if container.format.name.startswith(_FROM_ZERO):
-        return Clock(max(0.0, origin), more=container.format.name.startswith("mov,") and another_follows(path))
+        if container.format.name.startswith("mov,"):
+            return Clock(max(0.0, origin), more=another_follows(path))
+        broken = broken_from(path)
+        return Clock(max(0.0, origin), lost=() if broken is None else (broken,))
     if container.format.name not in _JOINED:
         return Clock(origin)
     with open_media(path, "video") as again:

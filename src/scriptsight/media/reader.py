@@ -464,7 +464,7 @@ def _steps(
             lost.popleft()
             if keyed:  # a recording that begins in the middle lost everything before
                 yield False, partial(_drained, stream)
-                raise _Lost("packets of the transport stream are missing or spoilt")
+                raise _Lost("a part of the file is missing or spoilt")
         if not stream.codec_context.is_open and stream.codec_context.name == "hevc" and _CHECK_SUM in bytes(packet):
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         if anew:
