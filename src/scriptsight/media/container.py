@@ -110,6 +110,10 @@ class Clock:
         """Seconds that the times of a stretch are moved."""
         return self.parts[number - 1].shift if number else 0.0
 
+    def seams(self) -> list[float]:
+        """When stretches end, in seconds as those of packets that were moved."""
+        return [part.last + self.shift(number) for number, part in enumerate(self.parts)]
+
     def seconds(self, frame: av.VideoFrame | av.AudioFrame) -> float:
         """When a frame that was decoded from `packets` is shown."""
         time = self.own(frame)

@@ -29,6 +29,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata import sidedata
+from av.video.frame import PictureType
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from scriptsight.media.boxes import Edit, edits
@@ -63,6 +64,8 @@ _CHECK_SUM = b"\x50\x01\x84"
 _OBLONG = 4.0  # pixels longer or wider than this are an error of the header
 _LONGEST = 50  # sides of the longest picture
 _ALIKE = 0.02  # share by which shapes may differ that are taken for the same
+_HELD = 4  # pictures that are held back at most
+_GUESSED = 0.5  # seconds around a seam of a program stream in which times are not sure
 _SLANTED = 0.01  # share of a display matrix that may be off a quarter of a turn
 
 
@@ -418,6 +421,7 @@ def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) ->
     end: float | None = None
     begun = False
     following = 0  # ticks, when a picture without a time is shown
+    held: list[av.VideoFrame] = []  # pictures that may refer to one that is shown after them
     try:
         for anew, decode in _steps(container, stream, clock):
             begun = begun and not anew
@@ -431,17 +435,40 @@ def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) ->
                 if not begun and frame.is_corrupt:
                     continue
                 if frame.is_corrupt:
-                    raise MediaError(path, "broken stretch", f"damaged picture after {end:.2f} s", time=end)
+                    held.clear()
+                    raise _Lost("damaged picture")
                 begun = True
                 frame.pts = following if frame.pts is None else frame.pts
+                if _skips(container, frame, following, clock):
+                    raise _Lost("pictures before one that needs them are missing")
                 following = frame.pts + (frame.duration or 0)
-                end = clock.seconds(frame) + float((frame.duration or 0) * stream.time_base)
-                yield frame
+                held.append(frame)
+                if frame.pict_type != PictureType.B or len(held) > _HELD:
+                    end = _end(held, stream, clock)
+                    yield from held
+                    held.clear()
+        yield from held
     except (*UNREADABLE, _Lost) as error:
+        end = _end(held, stream, clock) if held else end
+        yield from held
         if end is not None:
             detail = f"after {end:.2f} s: {words(error)}"
             raise MediaError(path, "broken stretch", detail, time=end) from error
         raise MediaError(path, "unreadable video", words(error)) from error
+
+
+def _end(frames: list[av.VideoFrame], stream: Any, clock: Clock) -> float:
+    return clock.seconds(frames[-1]) + float((frames[-1].duration or 0) * stream.time_base)
+
+
+def _skips(container: InputContainer, frame: av.VideoFrame, following: int, clock: Clock) -> bool:
+    """Whether pictures are missing before one that refers to others: nothing in a program stream says so, but its
+    pictures have one rate. A picture that is repeated for a film's rate stays half as long again. Where recordings
+    meet, FFmpeg guesses times."""
+    if container.format.name != "mpeg" or not frame.duration or frame.pict_type == PictureType.I or not following:
+        return False
+    late = (frame.pts or 0) - following > 0.75 * frame.duration
+    return late and all(abs(clock.own(frame) - seam) > _GUESSED for seam in clock.seams())
 
 
 class _Lost(Exception):
