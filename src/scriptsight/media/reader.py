@@ -14,10 +14,12 @@ or a transport stream are passed over by FFmpeg: a gap in the times of frames.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from itertools import chain
 from math import floor, inf
@@ -116,6 +118,7 @@ class _Opened:
     duration: float  # seconds from its start to the announced end of the video
     still: bool
     stored: tuple[int, int]  # width and height of the first frame as it is stored
+    pixels: list[tuple[int, Fraction]]  # from which time (ticks) on how wide pixels are, as the codec says
     view: _View
     transfer: int  # how light is coded, as ITU-T H.273 counts
     width: int  # as shown
@@ -126,13 +129,15 @@ class _Opened:
         scale = short_side / min(self.width, self.height)
         return max(short_side, round(self.width * scale)), max(short_side, round(self.height * scale))
 
-    def fitted(self, frame: av.VideoFrame, size: tuple[int, int]) -> tuple[int, int]:
+    def fitted(self, frame: av.VideoFrame, view: _View, size: tuple[int, int]) -> tuple[int, int]:
         """Width and height as shown of a frame within `size`: one of another shape than the first is not squeezed."""
-        if (frame.width, frame.height) == self.stored:
+        place = bisect_right(self.pixels, frame.pts or 0, key=lambda since: since[0]) - 1
+        stretched = float(self.pixels[max(0, place)][1] / self.pixels[0][1])
+        if (frame.width, frame.height, stretched, view) == (*self.stored, 1.0, self.view):
             return size
         pixel = (self.height if self.view.swapped else self.width) / self.stored[0]
-        shape = frame.width * pixel / frame.height
-        shape = (1 / shape if self.view.swapped else shape) * size[1] / size[0]  # 1 is that of the first
+        shape = frame.width * pixel * stretched / frame.height
+        shape = (1 / shape if view.swapped else shape) * size[1] / size[0]  # 1 is that of the first
         if abs(shape - 1) < _ALIKE:
             return size
         return max(1, round(size[0] * min(1, shape))), max(1, round(size[1] / max(1, shape)))
@@ -336,7 +341,8 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         still = container.format.name == "image2" or container.format.name.endswith("_pipe")
         if still:  # half a photograph would pass for a whole one with a grey lower part
             stream.codec_context.options = {"err_detect": "explode"}
-        frames = _decoded(container, stream, clock, path)
+        pixels: list[tuple[int, Fraction]] = []
+        frames = _decoded(container, stream, clock, path, pixels)
         first = next(frames, None)
         if first is None:
             raise MediaError(path, "unreadable video", "no frame of it can be decoded")
@@ -346,7 +352,21 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         frames = chain([first], frames)
         transfer = int(first.color_trc or 0)
         stored = first.width, first.height
-        yield _Opened(path, container, stream, frames, clock, duration, still, stored, view, transfer, width, height)
+        yield _Opened(
+            path,
+            container,
+            stream,
+            frames,
+            clock,
+            duration,
+            still,
+            stored,
+            pixels,
+            view,
+            transfer,
+            width,
+            height,
+        )
 
 
 def _unnamed(cls: Any, number: int) -> Any:
@@ -415,8 +435,10 @@ def _scanned_duration(path: str | Path) -> float:
         return last * tick - (container.start_time or 0) / av.time_base
 
 
-def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) -> Iterator[av.VideoFrame]:
-    """Decode to the first bad stretch. What can't be decoded before the first good frame of a recording is passed
+def _decoded(
+    container: InputContainer, stream: Any, clock: Clock, path: str, pixels: list[tuple[int, Fraction]]
+) -> Iterator[av.VideoFrame]:
+    """Decode to the first bad stretch, and note in `pixels` from when on they are how wide. What can't be decoded before the first good frame of a recording is passed
     over: it often starts in the middle of a group of pictures."""
     end: float | None = None
     begun = False
@@ -442,6 +464,9 @@ def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) ->
                 if _skips(container, frame, following, clock):
                     raise _Lost("pictures before one that needs them are missing")
                 following = frame.pts + (frame.duration or 0)
+                # Between key frames, what the decoder says may be that of pictures to come.
+                if not pixels or (frame.key_frame and _pixels(stream) != pixels[-1][1]):
+                    pixels.append((frame.pts, _pixels(stream)))
                 held.append(frame)
                 if frame.pict_type != PictureType.B or len(held) > _HELD:
                     end = _end(held, stream, clock)
@@ -455,6 +480,12 @@ def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) ->
             detail = f"after {end:.2f} s: {words(error)}"
             raise MediaError(path, "broken stretch", detail, time=end) from error
         raise MediaError(path, "unreadable video", words(error)) from error
+
+
+def _pixels(stream: Any) -> Fraction:
+    """Width of the pixels in their height, as the codec says; 1 where it says nothing, or nonsense."""
+    shape = Fraction(stream.codec_context.sample_aspect_ratio or 1)
+    return shape if 1 / _OBLONG <= shape <= _OBLONG else Fraction(1)
 
 
 def _end(frames: list[av.VideoFrame], stream: Any, clock: Clock) -> float:
@@ -546,14 +577,15 @@ def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame]
     reformatter = VideoReformatter()  # one for all: a frame's own would set up its scaling tables each time
 
     def draw(frame: av.VideoFrame) -> np.ndarray:
-        fitted = opened.fitted(frame, size)
-        width, height = reversed(fitted) if opened.view.swapped else fitted
+        view = _view(frame)
+        fitted = opened.fitted(frame, view, size)
+        width, height = reversed(fitted) if view.swapped else fitted
         try:
             scaled = reformatter.reformat(frame, width, height, format="rgb24", interpolation=Interpolation.BILINEAR)
         except av.FFmpegError as error:
             detail = f"its pixels ({frame.format.name}) can't be converted: {words(error)}"
             raise MediaError(opened.path, "unreadable video", detail) from error
-        image = as_standard(np.ascontiguousarray(opened.view(scaled.to_ndarray())), opened.transfer)
+        image = as_standard(np.ascontiguousarray(view(scaled.to_ndarray())), opened.transfer)
         return image if fitted == size else _framed(image, size)
 
     return draw
