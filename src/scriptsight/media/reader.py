@@ -34,7 +34,7 @@ from av.sidedata import sidedata
 from av.video.frame import PictureType
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from scriptsight.media.boxes import Edit, edits
+from scriptsight.media.boxes import Edit, edits, forward
 from scriptsight.media.container import UNREADABLE, Clock, clock_of, open_media, packets, video_stream, words
 from scriptsight.media.errors import MediaError
 from scriptsight.media.hdr import as_standard
@@ -114,6 +114,7 @@ class _Opened:
     container: InputContainer
     stream: Any
     frames: Iterator[av.VideoFrame]  # all of them, the first included
+    again: Callable[[tuple[Edit, ...]], Iterator[av.VideoFrame]]  # the same once more, for other edits
     clock: Clock
     duration: float  # seconds from its start to the announced end of the video
     still: bool
@@ -266,40 +267,46 @@ def _timed(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
 
 
 def _edited(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """The same of what an edit list shows. The picture that is on screen where an edit begins may have appeared
-    before that: until when it stays is known only from the picture after it."""
+    """The same of what an edit list shows; where it goes back, the film is decoded once more."""
+    frames: Iterator[av.VideoFrame] = opened.frames
+    for number, run in enumerate(forward(opened.clock.edits)):
+        frames = opened.again(run) if number else frames
+        yield from _edited_once(opened, frames, run)
+
+
+def _edited_once(
+    opened: _Opened, frames: Iterator[av.VideoFrame], run: tuple[Edit, ...]
+) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """The same of edits that go forward. The picture that is on screen where an edit begins may have appeared before
+    that: until when it stays is known only from the picture after it."""
     held: av.VideoFrame | None = None
     try:
-        for frame in opened.frames:
+        for frame in frames:
             if held is not None and opened.clock.own(frame) <= opened.clock.own(held):
                 continue
             if held is not None:
-                yield from _parts_shown(opened, held, opened.clock.own(frame))
+                yield from _parts_shown(opened, held, opened.clock.own(frame), run)
             held = frame
-            if opened.clock.own(held) >= _media_end(opened.clock.edits[-1]) - _ROUNDED:
+            if opened.clock.own(held) >= run[-1].media_end - _ROUNDED:
                 return
     except MediaError:
         if held is not None:
-            yield from _parts_shown(opened, held, None)
+            yield from _parts_shown(opened, held, None, run)
         raise
     if held is not None:
-        yield from _parts_shown(opened, held, None)
-
-
-def _media_end(edit: Edit) -> float:
-    return edit.end - edit.moved
+        yield from _parts_shown(opened, held, None, run)
 
 
 def _parts_shown(
-    opened: _Opened, frame: av.VideoFrame, until: float | None
+    opened: _Opened, frame: av.VideoFrame, until: float | None, run: tuple[Edit, ...]
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start, end, frame) of a picture that stays `until` the next one (seconds of the track) in each edit; None where
     there is no next one."""
     start = opened.clock.own(frame)
     if until is None:
         until = start + max(2 * _ROUNDED, float((frame.duration or 0) * opened.stream.time_base))
-    for edit in opened.clock.edits:
-        first, last = max(start, edit.media), min(until, _media_end(edit))
+    for edit in run:
+        first, last = max(start, edit.media), min(until, edit.media_end)
         if last - first > _ROUNDED:
             moved = edit.moved - opened.clock.origin
             yield first + moved, last + moved, frame
@@ -342,7 +349,8 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         if still:  # half a photograph would pass for a whole one with a grey lower part
             stream.codec_context.options = {"err_detect": "explode"}
         pixels: list[tuple[int, Fraction]] = []
-        frames = _decoded(container, stream, clock, path, pixels)
+        played = replace(clock, edits=next(forward(clock.edits), ()))
+        frames = _decoded(container, stream, played, path, pixels)
         first = next(frames, None)
         if first is None:
             raise MediaError(path, "unreadable video", "no frame of it can be decoded")
@@ -357,6 +365,7 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
             container,
             stream,
             frames,
+            partial(_again, container, stream, clock, path),
             clock,
             duration,
             still,
@@ -367,6 +376,15 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
             width,
             height,
         )
+
+
+def _again(
+    container: InputContainer, stream: Any, clock: Clock, path: str, run: tuple[Edit, ...]
+) -> Iterator[av.VideoFrame]:
+    """All frames from the start of the file."""
+    container.seek(0, stream=stream)
+    stream.codec_context.flush_buffers()
+    return _decoded(container, stream, replace(clock, edits=run), path, [])
 
 
 def _unnamed(cls: Any, number: int) -> Any:
@@ -462,6 +480,7 @@ def _decoded(
                 begun = True
                 frame.pts = following if frame.pts is None else frame.pts
                 if _skips(container, frame, following, clock):
+                    held.clear()
                     raise _Lost("pictures before one that needs them are missing")
                 following = frame.pts + (frame.duration or 0)
                 # Between key frames, what the decoder says may be that of pictures to come.
@@ -521,7 +540,7 @@ def _steps(
         while lost and packet.pos is not None and packet.pos >= lost[0]:
             lost.popleft()
             if keyed:  # a recording that begins in the middle lost everything before
-                yield False, partial(_drained, stream)
+                yield False, partial(_drained, stream, packet.pts)
                 raise _Lost("a part of the file is missing or spoilt")
         if not stream.codec_context.is_open and stream.codec_context.name == "hevc" and _CHECK_SUM in bytes(packet):
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -564,12 +583,12 @@ def _framed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return whole
 
 
-def _drained(stream: Any) -> list[av.VideoFrame]:
-    """What the decoder still holds."""
+def _drained(stream: Any, before: int | None = None) -> list[av.VideoFrame]:
+    """What the decoder still holds, up to the time `before` (ticks): what comes before a later one may be missing."""
     frames: list[av.VideoFrame] = stream.codec_context.decode(None)
     for frame in frames:
         frame.time_base = stream.time_base
-    return frames
+    return [frame for frame in frames if before is None or frame.pts is None or frame.pts < before]
 
 
 def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame], np.ndarray]:
