@@ -1,4 +1,4 @@
-"""What was cut without decoding, joined or damaged is shown as it is meant, or told before anything wrong is shown."""
+"""What was cut without decoding, joined or damaged is shown as it is meant, or told before something wrong is."""
 
 from __future__ import annotations
 
@@ -129,6 +129,16 @@ def test_a_second_mp4_after_the_first_is_not_lost_in_silence(tmp_path: Path) -> 
     assert "another recording follows" in str(error)
 
 
+def test_joined_avi_files_last_as_long_as_both(tmp_path: Path) -> None:
+    parts = [film(tmp_path / f"{n}.avi", range(n, n + 25), "mpeg4", {"b": "1500000"}) for n in (0, 25)]
+    parts[0].write_bytes(parts[0].read_bytes() + parts[1].read_bytes())
+    frames, error = shown(parts[0])
+    assert error is None
+    assert frames == [(n, n) for n in range(50)]
+    assert probe(parts[0]).duration == pytest.approx(50 / RATE, abs=0.01)
+    assert probe(parts[1]).duration == pytest.approx(25 / RATE, abs=0.01)
+
+
 def test_segments_with_a_header_each_are_one_film(tmp_path: Path) -> None:
     """The fragments of a live stream, as they are joined after it was loaded."""
     options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
@@ -144,7 +154,10 @@ def test_segments_with_a_header_each_are_one_film(tmp_path: Path) -> None:
 
 
 def test_transport_streams_whose_packets_count_anew_are_no_damage(tmp_path: Path) -> None:
-    parts = [film(tmp_path / f"{n}.ts", range(n, n + 25), times=list(range(n, n + 25))) for n in (0, 25, 50)]
+    parts = [
+        film(tmp_path / f"{n}.ts", range(n, n + 25), "libx264", {"bf": "0"}, times=list(range(n, n + 25)))
+        for n in (0, 25, 50)
+    ]
     path = tmp_path / "a.ts"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     frames, error = shown(path)
@@ -168,18 +181,18 @@ def removed(packets: list[bytes], place: int) -> bytes:
 
 
 def emptied(packets: list[bytes], place: int) -> bytes:
-    return b"".join(packets[:place] + [bytes(PACKET)] + packets[place + 1 :])
+    return b"".join([*packets[:place], bytes(PACKET), *packets[place + 1 :]])
 
 
 def shortened(packets: list[bytes], place: int) -> bytes:
-    return b"".join(packets[:place] + [packets[place][:100]] + packets[place + 1 :])
+    return b"".join([*packets[:place], packets[place][:100], *packets[place + 1 :]])
 
 
 def marked(packets: list[bytes], place: int) -> bytes:
     """As a receiver marks a packet that it could not correct."""
     packet = bytearray(packets[place])
     packet[1] |= 0x80
-    return b"".join(packets[:place] + [bytes(packet)] + packets[place + 1 :])
+    return b"".join([*packets[:place], bytes(packet), *packets[place + 1 :]])
 
 
 @pytest.mark.parametrize("harm", [removed, emptied, shortened, marked])
@@ -233,7 +246,7 @@ def test_a_block_of_matroska_whose_end_is_spoilt_is_not_shown(
 
 
 def remade(source: Path, path: Path, change: Callable[[int, bytes], bytes]) -> Path:
-    """Copy a film whose packets are changed: number in the order of decoding, content -> content; empty is left out."""
+    """Copy a film with other packets: (number in the order of decoding, content) -> content, which may be empty."""
     with av.open(str(source)) as origin, av.open(str(path), "w") as container:
         stream = container.add_stream_from_template(origin.streams.video[0])
         for place, packet in enumerate(origin.demux(video=0)):

@@ -1,4 +1,5 @@
-"""What the boxes of an MP4 or MOV file say that FFmpeg does not pass on: a track's edit list, and another file after it.
+"""What the boxes of an MP4 or MOV file say that FFmpeg does not pass on: a track's edit list, and another
+file after it.
 
 FFmpeg applies edit lists itself, but leaves out the picture that is on screen where an edit begins if it appeared
 before, moves what follows to its place, and plays what an empty edit follows from its start again.

@@ -177,9 +177,19 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
     return replace(clock, lost=lost, more=len(seen) > 0 and _goes_on(path, container, seen, lead.index, others))
 
 
+def joined_avi(path: str | Path) -> bool:
+    """Whether another AVI file was joined to the first one, whose header knows nothing of it."""
+    with Path(path).open("rb") as file:
+        head = file.read(8)
+        at = 8 + int.from_bytes(head[4:], "little")
+        file.seek(at + at % 2)
+        following = file.read(12)
+    return head[:4] == following[:4] == b"RIFF" and following[8:] == b"AVI "
+
+
 def _lost(path: str | Path, lead: Any, seen: np.ndarray, clock: Clock) -> tuple[int, ...]:
-    """Bytes where pictures of a transport stream begin that are damaged, or after which some are missing. The count of
-    packets also starts again where recordings were joined: there the clock does so, too, or goes on without a gap to
+    """Bytes where pictures of a transport stream begin that are damaged, or after which some are missing. Packets
+    also count anew where recordings were joined: there the clock does so, too, or goes on without a gap to
     a picture that needs none before it."""
     own = seen[seen["stream"] == lead.index]
     steps = np.diff(own["decoded"], prepend=own["decoded"][:1])

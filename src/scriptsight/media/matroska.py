@@ -10,7 +10,18 @@ _HEADER, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _BLOCKS = (0xA3, 0xA0, 0xAF)  # simple ones, those in a group, encrypted ones
 _TOP = (_HEADER, _SEGMENT, 0xEC, 0xBF)
 # Within a segment: index, facts, tracks, clusters, cues, files, chapters, tags, padding, check sums.
-_IN_SEGMENT = (0x114D9B74, 0x1549A966, 0x1654AE6B, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367, 0xEC, 0xBF)
+_IN_SEGMENT = (
+    0x114D9B74,
+    0x1549A966,
+    0x1654AE6B,
+    _CLUSTER,
+    0x1C53BB6B,
+    0x1941A469,
+    0x1043A770,
+    0x1254C367,
+    0xEC,
+    0xBF,
+)
 # Within a cluster: also its time, place and size, and silent tracks.
 _IN_CLUSTER = (*_BLOCKS, 0xE7, 0xA7, 0xAB, 0x5854, 0xEC, 0xBF)
 

@@ -35,7 +35,16 @@ from av.video.frame import PictureType
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from scriptsight.media.boxes import Edit, edits, forward
-from scriptsight.media.container import UNREADABLE, Clock, clock_of, open_media, packets, video_stream, words
+from scriptsight.media.container import (
+    UNREADABLE,
+    Clock,
+    clock_of,
+    joined_avi,
+    open_media,
+    packets,
+    video_stream,
+    words,
+)
 from scriptsight.media.errors import MediaError
 from scriptsight.media.hdr import as_standard
 
@@ -300,8 +309,8 @@ def _edited_once(
 def _parts_shown(
     opened: _Opened, frame: av.VideoFrame, until: float | None, run: tuple[Edit, ...]
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """(start, end, frame) of a picture that stays `until` the next one (seconds of the track) in each edit; None where
-    there is no next one."""
+    """(start, end, frame) of a picture that stays `until` the next one (seconds of the track) in each edit; None
+    where there is no next one."""
     start = opened.clock.own(frame)
     if until is None:
         until = start + max(2 * _ROUNDED, float((frame.duration or 0) * opened.stream.time_base))
@@ -338,6 +347,8 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
             raise MediaError(path, "unreadable video", "no decoder for this codec")
         clock = clock_of(path, container)
         duration = clock.end or announced_duration(container, stream, clock.origin)
+        if container.format.name == "avi" and joined_avi(path):
+            duration = 0.0  # not announced
         if container.format.name.startswith("mov,") and (listed := edits(path, stream.id)):
             clock = replace(clock, edits=listed)
             container = stack.enter_context(open_media(path, "video", {"ignore_editlist": "1"}))
@@ -456,8 +467,8 @@ def _scanned_duration(path: str | Path) -> float:
 def _decoded(
     container: InputContainer, stream: Any, clock: Clock, path: str, pixels: list[tuple[int, Fraction]]
 ) -> Iterator[av.VideoFrame]:
-    """Decode to the first bad stretch, and note in `pixels` from when on they are how wide. What can't be decoded before the first good frame of a recording is passed
-    over: it often starts in the middle of a group of pictures."""
+    """Decode to the first bad stretch, and note in `pixels` from when on they are how wide. What can't be decoded before
+    the first good frame of a recording is passed over: it often starts in the middle of a group of pictures."""
     end: float | None = None
     begun = False
     following = 0  # ticks, when a picture without a time is shown
@@ -540,7 +551,7 @@ def _steps(
         while lost and packet.pos is not None and packet.pos >= lost[0]:
             lost.popleft()
             if keyed:  # a recording that begins in the middle lost everything before
-                yield False, partial(_drained, stream, packet.pts)
+                # Of what the decoder still holds some may come after a picture that is missing.
                 raise _Lost("a part of the file is missing or spoilt")
         if not stream.codec_context.is_open and stream.codec_context.name == "hevc" and _CHECK_SUM in bytes(packet):
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -583,12 +594,12 @@ def _framed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return whole
 
 
-def _drained(stream: Any, before: int | None = None) -> list[av.VideoFrame]:
-    """What the decoder still holds, up to the time `before` (ticks): what comes before a later one may be missing."""
+def _drained(stream: Any) -> list[av.VideoFrame]:
+    """What the decoder still holds."""
     frames: list[av.VideoFrame] = stream.codec_context.decode(None)
     for frame in frames:
         frame.time_base = stream.time_base
-    return [frame for frame in frames if before is None or frame.pts is None or frame.pts < before]
+    return frames
 
 
 def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame], np.ndarray]:

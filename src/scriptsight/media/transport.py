@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 _SIZES = (188, 192, 204)  # bytes of a packet: plain, with a time before it (Blu-ray), with a check sum after it
+_TIME = 4  # bytes before the packet itself on Blu-ray
 _SYNC = 0x47
 _ROW = 188
 _AT_ONCE = 40_000  # packets
@@ -54,7 +55,8 @@ def _counted(own: np.ndarray, last: int | None) -> np.ndarray:
     content = own[:, 3] & 0x10 > 0
     fits = (count == (before + 1) % 16) & content | (count == before)
     announced = (own[:, 3] & 0x20 > 0) & (own[:, 4] > 0) & (own[:, 5] & 0x80 > 0)
-    return ~(fits | announced)
+    missing: np.ndarray = ~(fits | announced)
+    return missing
 
 
 def _spoilt(own: np.ndarray) -> np.ndarray:
@@ -65,7 +67,8 @@ def _spoilt(own: np.ndarray) -> np.ndarray:
     inside = place <= _ROW - 3
     code = own[np.arange(len(own))[:, None], np.where(inside, place, 0)[:, None] + np.arange(3)]
     wrong = readable & inside & (code != (0, 0, 1)).any(axis=1)
-    return (own[:, 1] & 0x80 > 0) | wrong | (place > _ROW)
+    spoilt: np.ndarray = (own[:, 1] & 0x80 > 0) | wrong | (place > _ROW)
+    return spoilt
 
 
 def _packets(path: str | Path) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
@@ -88,7 +91,8 @@ def _packets(path: str | Path) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
             after = at + good * size
             following = _next(file, after, size) if good < count else after
             if good:
-                yield rows[:good], at + size * np.arange(good), good < count and following is not None
+                begin = at - (_TIME if size == 192 else 0)
+                yield rows[:good], begin + size * np.arange(good), good < count and following is not None
             if following is None or (good < count and following <= at):
                 return
             at = following
