@@ -7,8 +7,8 @@ standard ones (see `hdr`), oblong pixels as square ones, turned and mirrored one
 **Damage** is what the decoder says of it: an error, or a picture that it marks as concealed. No option of FFmpeg
 finds more of it in H.264, VP9, AV1 and MPEG-4: their bits carry no check sum, and a run of wrong bits that still
 means something is shown as wrong pictures until the next key frame (12 to 38 of 100 films in which 400 bytes were
-overwritten). HEVC may carry check sums, and they are checked. FFmpeg passes over what lies in a damaged part of a Matroska
-file or a transport stream: `matroska` and `transport` find such places, and the film ends there.
+overwritten). HEVC may carry check sums, and they are checked. FFmpeg passes over what lies in a damaged part of a
+Matroska file or a transport stream: `matroska` and `transport` find such places, and the film ends there.
 """
 
 from __future__ import annotations
@@ -467,8 +467,9 @@ def _scanned_duration(path: str | Path) -> float:
 def _decoded(
     container: InputContainer, stream: Any, clock: Clock, path: str, pixels: list[tuple[int, Fraction]]
 ) -> Iterator[av.VideoFrame]:
-    """Decode to the first bad stretch, and note in `pixels` from when on they are how wide. What can't be
-    decoded before the first good frame of a recording is passed over: it often starts in the middle of a group of pictures."""
+    """Decode to the first bad stretch, and note in `pixels` from when on they are how wide.
+
+    What can't be decoded before the first good frame of a recording is passed over: it often starts in the middle of a group of pictures."""
     end: float | None = None
     begun = False
     following = 0  # ticks, when a picture without a time is shown
