@@ -469,7 +469,9 @@ def _decoded(
 ) -> Iterator[av.VideoFrame]:
     """Decode to the first bad stretch, and note in `pixels` from when on they are how wide.
 
-    What can't be decoded before the first good frame of a recording is passed over: it often starts in the middle of a group of pictures."""
+    What can't be decoded before the first good frame of a recording is passed over: it often starts in the middle of
+    a group of pictures.
+    """
     end: float | None = None
     begun = False
     following = 0  # ticks, when a picture without a time is shown
