@@ -1,4 +1,5 @@
-"""What the boxes of an MP4 or MOV file say that FFmpeg does not pass on: a track's edit list, and another file after it.
+"""What the boxes of an MP4 or MOV file say that FFmpeg does not pass on: a track's edit list, and another
+file after it.
 
 FFmpeg applies edit lists itself, but leaves out the picture that is on screen where an edit begins if it appeared
 before, moves what follows to its place, and plays what an empty edit follows from its start again.
@@ -15,10 +16,9 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from scriptsight.media.errors import MediaError
-
 _NESTED = (b"moov", b"trak", b"mdia", b"edts", b"minf", b"stbl")
 _LONGEST = 1 << 26  # bytes of a box that are read; the largest have 8 bytes a picture
+_TICK = 1e-3  # seconds by which edits may overlap: their times are rounded
 _PICTURES = 10_000_000  # of a track: more is an error of its tables
 
 
@@ -35,6 +35,11 @@ class Edit:
         """Seconds from the track's own clock to the presentation."""
         return self.start - self.media
 
+    @property
+    def media_end(self) -> float:
+        """Until which second of the track's own clock it is shown."""
+        return self.media + self.end - self.start
+
 
 class _Box(NamedTuple):
     kind: bytes
@@ -43,12 +48,8 @@ class _Box(NamedTuple):
 
 
 def edits(path: str | Path, track: int) -> tuple[Edit, ...]:
-    """The stretches of the track with this number that are shown, in order; none where the file lists none, or has a
-    list that can't be played in one go from its start: stretches that come twice or in another order.
-
-    Raises:
-        MediaError: such a list that has a gap, too, which FFmpeg plays wrongly.
-    """
+    """The stretches of the track with this number that are shown, in order; none where the file lists none that make
+    sense."""
     with Path(path).open("rb") as file:
         moov = next((box for box in _boxes(file, 0, _size(file)) if box.kind == b"moov"), None)
         if moov is None:
@@ -62,13 +63,17 @@ def edits(path: str | Path, track: int) -> tuple[Edit, ...]:
                 own = _timescale(_content(file, found[b"mdhd"]) if b"mdhd" in found else b"")
                 listed = _listed(_content(file, found[b"elst"]), scale, own)
                 ends = inf if fragmented or b"stts" not in found else _ends(file, found) / max(1, own)
-                made = _forward(listed, ends, fragmented)
-                shown = [place for place, (_, media) in enumerate(listed) if media is not None]
-                if shown and not made and shown[-1] - shown[0] >= len(shown):
-                    detail = "its edit list has a gap and goes back; write it anew with FFmpeg or an editor"
-                    raise MediaError(path, "unreadable video", detail)
-                return made
+                return _edits(listed, ends, fragmented)
     return ()
+
+
+def forward(edits: tuple[Edit, ...]) -> Iterator[tuple[Edit, ...]]:
+    """Runs of edits in each of which the track's clock only goes forward."""
+    begin = 0
+    for place in range(1, len(edits) + 1):
+        if place == len(edits) or edits[place].media < edits[place - 1].media_end - _TICK:
+            yield edits[begin:place]
+            begin = place
 
 
 def another_follows(path: str | Path) -> bool:
@@ -166,19 +171,17 @@ def _runs(table: bytes) -> tuple[np.ndarray, np.ndarray]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def _forward(listed: list[tuple[float, float | None]], ends: float, fragmented: bool) -> tuple[Edit, ...]:
-    """Edits whose track times only go forward; they last no longer than the track, which `ends` at this second of its
-    clock. Those of length 0 last to its end, as in fragmented files, whose header is written when only the first
-    fragment is known."""
+def _edits(listed: list[tuple[float, float | None]], ends: float, fragmented: bool) -> tuple[Edit, ...]:
+    """The edits; they last no longer than the track, which `ends` at this second of its clock. One of length 0 lasts
+    to its end, as in fragmented files, whose header is written when only the first fragment is known."""
     made: list[Edit] = []
     time = 0.0
     for place, (length, media) in enumerate(listed):
+        is_last = place == len(listed) - 1
+        if length == 0 and not is_last:
+            continue
         if media is not None:
-            if made and media < made[-1].media + made[-1].end - made[-1].start:
-                return ()
-            open_end = length == 0 or (fragmented and place == len(listed) - 1)
-            if length == 0 and place < len(listed) - 1:
-                return ()
+            open_end = length == 0 or (fragmented and is_last)
             end = time + min(inf if open_end else length, ends - media)
             if end > time:
                 made.append(Edit(time, end, media))

@@ -29,6 +29,8 @@ from av.stream import Disposition
 
 from scriptsight.media.boxes import Edit, another_follows
 from scriptsight.media.errors import MediaError
+from scriptsight.media.matroska import broken_from
+from scriptsight.media.transport import losses
 
 # What PyAV raises of a file that it can't read on.
 UNREADABLE = (av.FFmpegError, IndexError)
@@ -88,6 +90,7 @@ class Clock:
     end: float | None = None  # seconds until when there are pictures; None where the packets were not looked at
     more: bool = False  # whether another recording follows that FFmpeg does not read
     wild: frozenset[int] = frozenset()  # bytes where packets begin whose time is not to be believed
+    lost: tuple[int, ...] = ()  # bytes where pictures begin that are damaged, or after which some are missing
     edits: tuple[Edit, ...] = ()  # stretches of the track that are shown, where FFmpeg was told to ignore its list
 
     def part(self, position: int, time: float) -> int:
@@ -106,6 +109,10 @@ class Clock:
     def shift(self, number: int) -> float:
         """Seconds that the times of a stretch are moved."""
         return self.parts[number - 1].shift if number else 0.0
+
+    def seams(self) -> list[float]:
+        """When stretches end, in seconds as those of packets that were moved."""
+        return [part.last + self.shift(number) for number, part in enumerate(self.parts)]
 
     def seconds(self, frame: av.VideoFrame | av.AudioFrame) -> float:
         """When a frame that was decoded from `packets` is shown."""
@@ -153,7 +160,10 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
     """
     origin = (container.start_time or 0) / av.time_base
     if container.format.name.startswith(_FROM_ZERO):
-        return Clock(max(0.0, origin), more=container.format.name.startswith("mov,") and another_follows(path))
+        if container.format.name.startswith("mov,"):
+            return Clock(max(0.0, origin), more=another_follows(path))
+        broken = broken_from(path)
+        return Clock(max(0.0, origin), lost=() if broken is None else (broken,))
     if container.format.name not in _JOINED:
         return Clock(origin)
     with open_media(path, "video") as again:
@@ -163,7 +173,34 @@ def clock_of(path: str | Path, container: InputContainer) -> Clock:
         seen = np.fromiter(_seen(again), _ROW)
         clock = _joined(seen, lead.index, origin, again.format.name in _JUMPS)
         others = [one.index for one in again.streams.video if one.index != lead.index]
-    return replace(clock, more=len(seen) > 0 and _goes_on(path, container, seen, lead.index, others))
+        lost = _lost(path, lead, seen, clock) if again.format.name == "mpegts" and lead.type == "video" else ()
+    return replace(clock, lost=lost, more=len(seen) > 0 and _goes_on(path, container, seen, lead.index, others))
+
+
+def joined_avi(path: str | Path) -> bool:
+    """Whether another AVI file was joined to the first one, whose header knows nothing of it."""
+    with Path(path).open("rb") as file:
+        head = file.read(8)
+        at = 8 + int.from_bytes(head[4:], "little")
+        file.seek(at + at % 2)
+        following = file.read(12)
+    return head[:4] == following[:4] == b"RIFF" and following[8:] == b"AVI "
+
+
+def _lost(path: str | Path, lead: Any, seen: np.ndarray, clock: Clock) -> tuple[int, ...]:
+    """Bytes where pictures of a transport stream begin that are damaged, or after which some are missing. Packets
+    also count anew where recordings were joined: there the clock does so, too, or goes on without a gap to
+    a picture that needs none before it."""
+    own = seen[seen["stream"] == lead.index]
+    steps = np.diff(own["decoded"], prepend=own["decoded"][:1])
+    usual = float(np.median(steps[1:])) if len(steps) > 1 else 0.0
+    goes_on = set(own["position"][steps < 1.5 * usual].tolist())
+    made = []
+    for loss in losses(path, lead.id):
+        seam = any(part.before <= loss.before and loss.after <= part.begins for part in clock.parts if not part.wrap)
+        if not seam and not (loss.entry and loss.after in goes_on):
+            made.append(loss.before)
+    return tuple(made)
 
 
 def _goes_on(path: str | Path, container: InputContainer, seen: np.ndarray, lead: int, others: list[int]) -> bool:

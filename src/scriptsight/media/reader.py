@@ -7,17 +7,19 @@ standard ones (see `hdr`), oblong pixels as square ones, turned and mirrored one
 **Damage** is what the decoder says of it: an error, or a picture that it marks as concealed. No option of FFmpeg
 finds more of it in H.264, VP9, AV1 and MPEG-4: their bits carry no check sum, and a run of wrong bits that still
 means something is shown as wrong pictures until the next key frame (12 to 38 of 100 films in which 400 bytes were
-overwritten). HEVC may carry check sums, and they are checked. Packets that lie in a damaged part of a Matroska file
-or a transport stream are passed over by FFmpeg: a gap in the times of frames.
+overwritten). HEVC may carry check sums, and they are checked. FFmpeg passes over what lies in a damaged part of a
+Matroska file or a transport stream: `matroska` and `transport` find such places, and the film ends there.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from itertools import chain
 from math import floor, inf
@@ -29,10 +31,20 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata import sidedata
+from av.video.frame import PictureType
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from scriptsight.media.boxes import Edit, edits
-from scriptsight.media.container import UNREADABLE, Clock, clock_of, open_media, packets, video_stream, words
+from scriptsight.media.boxes import Edit, edits, forward
+from scriptsight.media.container import (
+    UNREADABLE,
+    Clock,
+    clock_of,
+    joined_avi,
+    open_media,
+    packets,
+    video_stream,
+    words,
+)
 from scriptsight.media.errors import MediaError
 from scriptsight.media.hdr import as_standard
 
@@ -63,6 +75,8 @@ _CHECK_SUM = b"\x50\x01\x84"
 _OBLONG = 4.0  # pixels longer or wider than this are an error of the header
 _LONGEST = 50  # sides of the longest picture
 _ALIKE = 0.02  # share by which shapes may differ that are taken for the same
+_HELD = 4  # pictures that are held back at most
+_GUESSED = 0.5  # seconds around a seam of a program stream in which times are not sure
 _SLANTED = 0.01  # share of a display matrix that may be off a quarter of a turn
 
 
@@ -109,10 +123,12 @@ class _Opened:
     container: InputContainer
     stream: Any
     frames: Iterator[av.VideoFrame]  # all of them, the first included
+    again: Callable[[tuple[Edit, ...]], Iterator[av.VideoFrame]]  # the same once more, for other edits
     clock: Clock
     duration: float  # seconds from its start to the announced end of the video
     still: bool
     stored: tuple[int, int]  # width and height of the first frame as it is stored
+    pixels: list[tuple[int, Fraction]]  # from which time (ticks) on how wide pixels are, as the codec says
     view: _View
     transfer: int  # how light is coded, as ITU-T H.273 counts
     width: int  # as shown
@@ -123,13 +139,15 @@ class _Opened:
         scale = short_side / min(self.width, self.height)
         return max(short_side, round(self.width * scale)), max(short_side, round(self.height * scale))
 
-    def fitted(self, frame: av.VideoFrame, size: tuple[int, int]) -> tuple[int, int]:
+    def fitted(self, frame: av.VideoFrame, view: _View, size: tuple[int, int]) -> tuple[int, int]:
         """Width and height as shown of a frame within `size`: one of another shape than the first is not squeezed."""
-        if (frame.width, frame.height) == self.stored:
+        place = bisect_right(self.pixels, frame.pts or 0, key=lambda since: since[0]) - 1
+        stretched = float(self.pixels[max(0, place)][1] / self.pixels[0][1])
+        if (frame.width, frame.height, stretched, view) == (*self.stored, 1.0, self.view):
             return size
         pixel = (self.height if self.view.swapped else self.width) / self.stored[0]
-        shape = frame.width * pixel / frame.height
-        shape = (1 / shape if self.view.swapped else shape) * size[1] / size[0]  # 1 is that of the first
+        shape = frame.width * pixel * stretched / frame.height
+        shape = (1 / shape if view.swapped else shape) * size[1] / size[0]  # 1 is that of the first
         if abs(shape - 1) < _ALIKE:
             return size
         return max(1, round(size[0] * min(1, shape))), max(1, round(size[1] / max(1, shape)))
@@ -258,40 +276,46 @@ def _timed(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
 
 
 def _edited(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """The same of what an edit list shows. The picture that is on screen where an edit begins may have appeared
-    before that: until when it stays is known only from the picture after it."""
+    """The same of what an edit list shows; where it goes back, the film is decoded once more."""
+    frames: Iterator[av.VideoFrame] = opened.frames
+    for number, run in enumerate(forward(opened.clock.edits)):
+        frames = opened.again(run) if number else frames
+        yield from _edited_once(opened, frames, run)
+
+
+def _edited_once(
+    opened: _Opened, frames: Iterator[av.VideoFrame], run: tuple[Edit, ...]
+) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """The same of edits that go forward. The picture that is on screen where an edit begins may have appeared before
+    that: until when it stays is known only from the picture after it."""
     held: av.VideoFrame | None = None
     try:
-        for frame in opened.frames:
+        for frame in frames:
             if held is not None and opened.clock.own(frame) <= opened.clock.own(held):
                 continue
             if held is not None:
-                yield from _parts_shown(opened, held, opened.clock.own(frame))
+                yield from _parts_shown(opened, held, opened.clock.own(frame), run)
             held = frame
-            if opened.clock.own(held) >= _media_end(opened.clock.edits[-1]) - _ROUNDED:
+            if opened.clock.own(held) >= run[-1].media_end - _ROUNDED:
                 return
     except MediaError:
         if held is not None:
-            yield from _parts_shown(opened, held, None)
+            yield from _parts_shown(opened, held, None, run)
         raise
     if held is not None:
-        yield from _parts_shown(opened, held, None)
-
-
-def _media_end(edit: Edit) -> float:
-    return edit.end - edit.moved
+        yield from _parts_shown(opened, held, None, run)
 
 
 def _parts_shown(
-    opened: _Opened, frame: av.VideoFrame, until: float | None
+    opened: _Opened, frame: av.VideoFrame, until: float | None, run: tuple[Edit, ...]
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """(start, end, frame) of a picture that stays `until` the next one (seconds of the track) in each edit; None where
-    there is no next one."""
+    """(start, end, frame) of a picture that stays `until` the next one (seconds of the track) in each edit; None
+    where there is no next one."""
     start = opened.clock.own(frame)
     if until is None:
         until = start + max(2 * _ROUNDED, float((frame.duration or 0) * opened.stream.time_base))
-    for edit in opened.clock.edits:
-        first, last = max(start, edit.media), min(until, _media_end(edit))
+    for edit in run:
+        first, last = max(start, edit.media), min(until, edit.media_end)
         if last - first > _ROUNDED:
             moved = edit.moved - opened.clock.origin
             yield first + moved, last + moved, frame
@@ -323,6 +347,8 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
             raise MediaError(path, "unreadable video", "no decoder for this codec")
         clock = clock_of(path, container)
         duration = clock.end or announced_duration(container, stream, clock.origin)
+        if container.format.name == "avi" and joined_avi(path):
+            duration = 0.0  # not announced
         if container.format.name.startswith("mov,") and (listed := edits(path, stream.id)):
             clock = replace(clock, edits=listed)
             container = stack.enter_context(open_media(path, "video", {"ignore_editlist": "1"}))
@@ -333,7 +359,9 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         still = container.format.name == "image2" or container.format.name.endswith("_pipe")
         if still:  # half a photograph would pass for a whole one with a grey lower part
             stream.codec_context.options = {"err_detect": "explode"}
-        frames = _decoded(container, stream, clock, path)
+        pixels: list[tuple[int, Fraction]] = []
+        played = replace(clock, edits=next(forward(clock.edits), ()))
+        frames = _decoded(container, stream, played, path, pixels)
         first = next(frames, None)
         if first is None:
             raise MediaError(path, "unreadable video", "no frame of it can be decoded")
@@ -343,7 +371,31 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         frames = chain([first], frames)
         transfer = int(first.color_trc or 0)
         stored = first.width, first.height
-        yield _Opened(path, container, stream, frames, clock, duration, still, stored, view, transfer, width, height)
+        yield _Opened(
+            path,
+            container,
+            stream,
+            frames,
+            partial(_again, container, stream, clock, path),
+            clock,
+            duration,
+            still,
+            stored,
+            pixels,
+            view,
+            transfer,
+            width,
+            height,
+        )
+
+
+def _again(
+    container: InputContainer, stream: Any, clock: Clock, path: str, run: tuple[Edit, ...]
+) -> Iterator[av.VideoFrame]:
+    """All frames from the start of the file."""
+    container.seek(0, stream=stream)
+    stream.codec_context.flush_buffers()
+    return _decoded(container, stream, replace(clock, edits=run), path, [])
 
 
 def _unnamed(cls: Any, number: int) -> Any:
@@ -412,12 +464,18 @@ def _scanned_duration(path: str | Path) -> float:
         return last * tick - (container.start_time or 0) / av.time_base
 
 
-def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) -> Iterator[av.VideoFrame]:
-    """Decode to the first bad stretch. What can't be decoded before the first good frame of a recording is passed
-    over: it often starts in the middle of a group of pictures."""
+def _decoded(
+    container: InputContainer, stream: Any, clock: Clock, path: str, pixels: list[tuple[int, Fraction]]
+) -> Iterator[av.VideoFrame]:
+    """Decode to the first bad stretch, and note in `pixels` from when on they are how wide.
+
+    What can't be decoded before the first good frame of a recording is passed over: it often starts in the middle of
+    a group of pictures.
+    """
     end: float | None = None
     begun = False
     following = 0  # ticks, when a picture without a time is shown
+    held: list[av.VideoFrame] = []  # pictures that may refer to one that is shown after them
     try:
         for anew, decode in _steps(container, stream, clock):
             begun = begun and not anew
@@ -431,17 +489,54 @@ def _decoded(container: InputContainer, stream: Any, clock: Clock, path: str) ->
                 if not begun and frame.is_corrupt:
                     continue
                 if frame.is_corrupt:
-                    raise MediaError(path, "broken stretch", f"damaged picture after {end:.2f} s", time=end)
+                    held.clear()
+                    raise _Lost("damaged picture")
                 begun = True
                 frame.pts = following if frame.pts is None else frame.pts
+                if _skips(container, frame, following, clock):
+                    held.clear()
+                    raise _Lost("pictures before one that needs them are missing")
                 following = frame.pts + (frame.duration or 0)
-                end = clock.seconds(frame) + float((frame.duration or 0) * stream.time_base)
-                yield frame
-    except UNREADABLE as error:
+                # Between key frames, what the decoder says may be that of pictures to come.
+                if not pixels or (frame.key_frame and _pixels(stream) != pixels[-1][1]):
+                    pixels.append((frame.pts, _pixels(stream)))
+                held.append(frame)
+                if frame.pict_type != PictureType.B or len(held) > _HELD:
+                    end = _end(held, stream, clock)
+                    yield from held
+                    held.clear()
+        yield from held
+    except (*UNREADABLE, _Lost) as error:
+        end = _end(held, stream, clock) if held else end
+        yield from held
         if end is not None:
             detail = f"after {end:.2f} s: {words(error)}"
             raise MediaError(path, "broken stretch", detail, time=end) from error
         raise MediaError(path, "unreadable video", words(error)) from error
+
+
+def _pixels(stream: Any) -> Fraction:
+    """Width of the pixels in their height, as the codec says; 1 where it says nothing, or nonsense."""
+    shape = Fraction(stream.codec_context.sample_aspect_ratio or 1)
+    return shape if 1 / _OBLONG <= shape <= _OBLONG else Fraction(1)
+
+
+def _end(frames: list[av.VideoFrame], stream: Any, clock: Clock) -> float:
+    return clock.seconds(frames[-1]) + float((frames[-1].duration or 0) * stream.time_base)
+
+
+def _skips(container: InputContainer, frame: av.VideoFrame, following: int, clock: Clock) -> bool:
+    """Whether pictures are missing before one that refers to others: nothing in a program stream says so, but its
+    pictures have one rate. A picture that is repeated for a film's rate stays half as long again. Where recordings
+    meet, FFmpeg guesses times."""
+    if container.format.name != "mpeg" or not frame.duration or frame.pict_type == PictureType.I or not following:
+        return False
+    late = (frame.pts or 0) - following > 0.75 * frame.duration
+    return late and all(abs(clock.own(frame) - seam) > _GUESSED for seam in clock.seams())
+
+
+class _Lost(Exception):
+    """What follows in the file is not to be decoded."""
 
 
 def _steps(
@@ -452,7 +547,15 @@ def _steps(
     The decoder forgets the recording before: its pictures are none that the first ones of the next may refer to.
     """
     slots = _Slots(stream) if container.format.name in _UNTIMED else None
+    lost = deque(clock.lost)
+    keyed = False
     for anew, packet in packets(container, stream, clock):
+        keyed = keyed or packet.is_keyframe
+        while lost and packet.pos is not None and packet.pos >= lost[0]:
+            lost.popleft()
+            if keyed:  # a recording that begins in the middle lost everything before
+                # Of what the decoder still holds some may come after a picture that is missing.
+                raise _Lost("a part of the file is missing or spoilt")
         if not stream.codec_context.is_open and stream.codec_context.name == "hevc" and _CHECK_SUM in bytes(packet):
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         if anew:
@@ -507,14 +610,15 @@ def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame]
     reformatter = VideoReformatter()  # one for all: a frame's own would set up its scaling tables each time
 
     def draw(frame: av.VideoFrame) -> np.ndarray:
-        fitted = opened.fitted(frame, size)
-        width, height = reversed(fitted) if opened.view.swapped else fitted
+        view = _view(frame)
+        fitted = opened.fitted(frame, view, size)
+        width, height = reversed(fitted) if view.swapped else fitted
         try:
             scaled = reformatter.reformat(frame, width, height, format="rgb24", interpolation=Interpolation.BILINEAR)
         except av.FFmpegError as error:
             detail = f"its pixels ({frame.format.name}) can't be converted: {words(error)}"
             raise MediaError(opened.path, "unreadable video", detail) from error
-        image = as_standard(np.ascontiguousarray(opened.view(scaled.to_ndarray())), opened.transfer)
+        image = as_standard(np.ascontiguousarray(view(scaled.to_ndarray())), opened.transfer)
         return image if fitted == size else _framed(image, size)
 
     return draw
