@@ -122,7 +122,9 @@ def test_a_mark_within_joined_files_is_no_text(encoding: str) -> None:
         *[("Hebrew", "cp1255"), ("Arabic", "cp1256"), ("Chinese", "gbk"), ("Korean", "euc_kr"), ("Thai", "tis-620")],
     ],
 )
-def test_what_was_taken_for_western_before_it_was_saved_is_read_as_it_was_and_told(language: str, encoding: str) -> None:
+def test_what_was_taken_for_western_before_it_was_saved_is_read_as_it_was_and_told(
+    language: str, encoding: str
+) -> None:
     said = SPOKEN[language][1]
     script = captions.parse(srt(said, said).encode(encoding).decode("latin-1").encode(), "a.srt")
     assert [cue.text for cue in script.cues] == [said, said]

@@ -138,7 +138,9 @@ def test_live_answers_of_deepgram_are_read_where_they_are_final() -> None:
     ],
 )
 def test_columns_say_their_unit(header: str) -> None:
-    rows = "".join(f'{i},{start * 1000:.0f},{end * 1000:.0f},"{text}"\n' for i, (start, end, text) in enumerate(SPANS))
+    rows = "".join(
+        f'{i},{start * 1000:.0f},{end * 1000:.0f},"{text}"\n' for i, (start, end, text) in enumerate(SPANS)
+    )
     script = read(f"{header}\n{rows}", "a.csv")
     assert (spans(script), script.doubts) == (SPANS, ())
 
@@ -222,5 +224,5 @@ def test_nested_times_that_fit_into_what_they_are_in_add_up() -> None:
     [("a.xml", "ANNOTATION_DOCUMENT"), ("a.eaf", "ANNOTATION_DOCUMENT"), ("a.xml", "basic-transcription")],
 )
 def test_transcripts_of_linguists_are_told(name: str, root: str) -> None:
-    with pytest.raises(captions.CaptionError, match="a transcript of E.*not read here"):
+    with pytest.raises(captions.CaptionError, match=r"a transcript of E.*not read here"):
         read(f'<?xml version="1.0"?><{root}><VALUE>{CUT}</VALUE></{root}>', name)

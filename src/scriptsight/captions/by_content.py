@@ -55,8 +55,8 @@ def parse_json(data: bytes, known: Known = NOTHING) -> Script:
 
 
 def _in_seconds(script: Script, known: Known) -> Script:
-    """A record whose numbers were taken for seconds, in the unit that they are in: Open edX has the lists of HowTo100M
-    in milliseconds."""
+    """A record whose numbers were taken for seconds, in the unit that they are in: Open edX has the same lists in
+    milliseconds."""
     unit, doubt = spoken.unit_of([(cue.start, cue.end, cue.text) for cue in script.cues], known.seconds)
     cues = [replace(cue, start=round(cue.start * unit, 6), end=round(cue.end * unit, 6)) for cue in script.cues]
     return replace(script, cues=cues, doubts=(*script.doubts, doubt)) if doubt else script

@@ -15,9 +15,12 @@ Names: TypeAlias = Mapping[str, float | None]  # a name and its unit in seconds,
 
 MILLISECOND, MICROSECOND, TICK, NANOSECOND = 1e-3, 1e-6, 1e-7, 1e-9
 
+
 def _with_units(*names: str) -> dict[str, float]:
     """Names that end with their unit, as `start_ms`, `End time in milliseconds` and `Duration (s)`."""
-    return {f"{name}{into}{unit}": size for name in names for into in ("", "in") for unit, size in _UNIT_NAMES.items()}
+    return {
+        f"{name}{into}{unit}": size for name in names for into in ("", "in") for unit, size in _UNIT_NAMES.items()
+    }
 
 
 _UNIT_NAMES = {

@@ -43,7 +43,12 @@ def parse(data: bytes, suffix: str, known: Known = NOTHING) -> Script:
     if not starts or not texts:
         columns = ", ".join(names.values())
         times = sum(_timed(name, rows) for name in names.values())
-        if (starts and ends) or (starts and _wordy(rows)) or (ends and texts) or (times > 1 and (texts or _wordy(rows))):
+        if (
+            (starts and ends)
+            or (starts and _wordy(rows))
+            or (ends and texts)
+            or (times > 1 and (texts or _wordy(rows)))
+        ):
             raise ValueError(f"its columns are {columns[:300]}: name those of times and text start, end and text")
         raise NotCaptions(f"its first line does not name columns start, end and text; they are {columns[:300]}")
     unit = None

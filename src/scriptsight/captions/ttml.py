@@ -208,7 +208,6 @@ class _Document:
             return float(match[0].replace(",", ".")) * self.bare
         return None
 
-
     def time_code(self, minutes: int, whole: int, frames: int) -> float:
         """Seconds of a SMPTE time code: frames that were counted before it, less those whose numbers are left out."""
         counted = self.counted_frames or self.frames
