@@ -133,8 +133,8 @@ def read(data: bytes, named: str | None = None) -> Decoded:
     for encoding, high, low in (("utf-16-le", sample[1::2], sample[::2]), ("utf-16-be", sample[::2], sample[1::2])):
         if high and high.count(0) > _ZEROS * len(high) and low.count(0) < 0.1 * high.count(0):
             return _unicode(data, encoding)
-    if (encoding := _utf32(data[:_SAMPLE])) is not None:
-        return _unicode(data, encoding)
+    if (wide := _utf32(data[:_SAMPLE])) is not None:
+        return _unicode(data, wide)
     if named is None and data.isascii() and (found := _seven_bits(data)) is not None:
         return found
     try:
@@ -143,8 +143,8 @@ def read(data: bytes, named: str | None = None) -> Decoded:
             return _wrongly_saved(text) or _told(text, "utf-8")
     except UnicodeDecodeError:
         pass
-    if named is None and (text := _surrogates(data)) is not None:
-        return _told(text, "utf-8")
+    if named is None and (joined := _surrogates(data)) is not None:
+        return _told(joined, "utf-8")
     if named is not None:
         return Decoded(data.decode(named), codecs.lookup(named).name)
     for pattern in _DECLARED:

@@ -53,7 +53,9 @@ def parse(data: bytes) -> Script:
     sung = sorted(((round(max(0.0, time - move), 6), text) for time, text in sung), key=lambda one: one[0])
     starts = [time for time, _ in sung]
     cues = [_cue(start, _next(starts, start), text, move, hundredths) for start, text in sung if text]
-    doubts = (f"{len(loose)} of its lines have no time and were left out: {loose[0][:80]}",) if loose else ()
+    doubts: tuple[str, ...] = (
+        (f"{len(loose)} of its lines have no time and were left out: {loose[0][:80]}",) if loose else ()
+    )
     if slowly:
         doubts += ("its times were read as minutes, seconds and hundredths: nobody sings as slowly as with hours",)
     return Script(cues, 0, language, doubts=doubts)
