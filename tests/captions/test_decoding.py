@@ -51,8 +51,84 @@ def test_an_encoding_is_found_out_from_one_sentence(language: str, encoding: str
     script = captions.parse(srt(said).encode(encoding), "a.srt")
     assert [cue.text for cue in script.cues] == [said]
     assert script.legacy
+    if language in ("German", "French", "Spanish", "Portuguese", "Swedish", "Icelandic", "English"):
+        assert script.doubts == ()
+        return
     assert script.doubts[0].startswith("it does not say its encoding and was read as ")
     assert script.doubts[0].endswith("name the right one as `encoding` of the collection")
+
+
+@pytest.mark.parametrize(
+    ("said", "encoding"),
+    [
+        ("Then Dvořák came home and it was late.", "cp1250"),
+        ("We met Lech Wałęsa in Gdańsk today.", "cp1250"),
+        ("So Škoda makes good cars, I think.", "iso8859-2"),
+        ("Then Erdoğan spoke, and it was late.", "cp1254"),
+        ("First we go to a small café today.", "mac-roman"),
+        ("First we go to a small café today.", "cp850"),
+        ("Zuerst schneiden wir das Brot für Gäste", "mac-roman"),
+        ("nejdříve nakrájíme čerstvý chléb na půlky a pak ho opečeme", "iso8859-2"),
+    ],
+)
+def test_what_is_read_wrongly_or_may_be_has_its_doubt(said: str, encoding: str) -> None:
+    assert len(captions.parse(srt(said).encode(encoding), "a.srt").doubts) == 1
+
+
+def test_the_french_ligature_of_a_newer_code_page_is_a_letter() -> None:
+    script = captions.parse(srt("un œuf et sa sœur").encode("iso8859-15"), "a.srt")
+    assert (script.cues[0].text, len(script.doubts)) == ("un œuf et sa sœur", 1)
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding"),
+    [("Chinese", "hz"), ("Korean", "iso2022_kr"), ("German", "utf-7"), ("French", "utf-7"), ("Russian", "utf-7")],
+)
+def test_text_of_seven_bits_is_read(language: str, encoding: str) -> None:
+    said = SPOKEN[language][1]
+    script = captions.parse(srt(said).encode(encoding), "a.srt")
+    assert [cue.text for cue in script.cues] == [said]
+    assert len(script.doubts) <= 1
+
+
+@pytest.mark.parametrize("said", ["2+2+abc-d", "A+B- and C++ ~{", "~{code~}", "+1234-5678", "x+five-six", "a+b+cat"])
+def test_plain_ascii_stays_as_it_is(said: str) -> None:
+    script = captions.parse(srt(said).encode(), "a.srt")
+    assert ([cue.text for cue in script.cues], script.doubts) == ([said], ())
+
+
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_utf_32_needs_no_mark(encoding: str) -> None:
+    assert captions.parse(srt("für Gäste").encode(encoding), "a.srt").cues[0].text == "für Gäste"
+
+
+def test_surrogates_of_java_are_one_character() -> None:
+    data = srt("good ? morning").encode().replace(b"?", b"\xed\xa0\xbd\xed\xb8\x80")
+    script = captions.parse(data, "a.srt")
+    assert ([cue.text for cue in script.cues], script.doubts) == (["good \U0001f600 morning"], ())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_mark_within_joined_files_is_no_text(encoding: str) -> None:
+    first, second = srt("für", "Gäste").split("\r\n\r\n", 1)
+    script = captions.parse((first + "\r\n\r\n\ufeff" + second).encode(encoding), "a.srt")
+    assert [cue.text for cue in script.cues] == ["für", "Gäste"]
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding"),
+    [
+        *[("Russian", "cp1251"), ("Russian", "koi8-r"), ("Ukrainian", "cp1251"), ("Greek", "iso8859-7")],
+        *[("Hebrew", "cp1255"), ("Arabic", "cp1256"), ("Chinese", "gbk"), ("Korean", "euc_kr"), ("Thai", "tis-620")],
+    ],
+)
+def test_what_was_taken_for_western_before_it_was_saved_is_read_as_it_was_and_told(
+    language: str, encoding: str
+) -> None:
+    said = SPOKEN[language][1]
+    script = captions.parse(srt(said, said).encode(encoding).decode("latin-1").encode(), "a.srt")
+    assert [cue.text for cue in script.cues] == [said, said]
+    assert script.doubts[0].startswith("its letters were taken for Western ones before it was written")
 
 
 @pytest.mark.parametrize(("language", "encoding"), CASES)

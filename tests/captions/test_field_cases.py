@@ -97,7 +97,7 @@ READ: dict[str, Row] = {
     "crcrlf.vtt": (2, (1.0, 3.0, CUT), (5.0, 8.0, TOAST), False, ()),
     "plain_seconds.ttml": (2, (1.0, 3.0, CUT), (4.0, 6.0, TOAST), False, ()),
     "frames_25.ttml": (1, (1.48, 3.0, CUT), (1.48, 3.0, CUT), False, ()),
-    "smpte_2997.ttml": (1, (3600.0, 3602.0, CUT), (3600.0, 3602.0, CUT), False, ()),
+    "smpte_2997.ttml": (1, (3603.6, 3605.602, CUT), (3603.6, 3605.602, CUT), False, ()),
 }
 
 

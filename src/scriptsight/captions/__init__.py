@@ -60,6 +60,10 @@ _NOT_READ = {
     ".ttxt": "GPAC's timed text",
     ".usf": "the Universal Subtitle Format",
     ".rt": "RealText",
+    ".eaf": "a transcript of ELAN",
+    ".exb": "a transcript of EXMARaLDA",
+    ".trs": "a transcript of Transcriber",
+    ".textgrid": "a transcript of Praat",
 }
 
 
@@ -95,6 +99,7 @@ PARSERS: dict[str, Parser] = {
     ".xml": parse_xml,
     ".json": parse_json,
     ".jsonl": parse_json,
+    ".sjson": parse_json,
     ".csv": lambda data: tables.parse(data, ".csv"),
     ".tsv": lambda data: tables.parse(data, ".tsv"),
     ".txt": stamped.parse,

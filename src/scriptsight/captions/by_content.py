@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from scriptsight.captions import records, services, spoken, ttml, youtube
@@ -14,6 +15,14 @@ from scriptsight.errors import needs
 with needs("data", "Reading captions"):
     from lxml import etree
 
+_OF_LINGUISTS = {  # roots of transcripts whose times stand apart from what is said
+    "ANNOTATION_DOCUMENT": "a transcript of ELAN",
+    "basic-transcription": "a transcript of EXMARaLDA",
+    "segmented-transcription": "a transcript of EXMARaLDA",
+    "Trans": "a transcript of Transcriber",
+    "folker-transcription": "a transcript of FOLKER",
+    "USFSubtitles": "in the Universal Subtitle Format",
+}
 _BETWEEN = re.compile(r"[\s,\x1e]*")  # values of a list of lines
 
 
@@ -36,13 +45,21 @@ def parse_json(data: bytes, known: Known = NOTHING) -> Script:
         if isinstance(value.get("subtitles"), list) and ("denoised" in value or _heard(value["subtitles"])):
             return records.yt_temporal(value)
         if {"start", "end", "text"} <= value.keys() and isinstance(value["text"], list):
-            return records.howto100m(value)
+            return _in_seconds(records.howto100m(value), known)
     if (found := services.entries(value, known.language)) is not None:
         return spoken.script(found, known)
     if value == [] or (isinstance(value, dict) and any(value.get(name) == [] for name in services.SPOKEN)):
         return Script([], 0)
     names = ", ".join(sorted(map(str, value))[:12]) if isinstance(value, dict) else ""
     raise NotCaptions(f"this JSON holds no captions in a form that is read here{names and ': it has ' + names}")
+
+
+def _in_seconds(script: Script, known: Known) -> Script:
+    """A record whose numbers were taken for seconds, in the unit that they are in: Open edX has the same lists in
+    milliseconds."""
+    unit, doubt = spoken.unit_of([(cue.start, cue.end, cue.text) for cue in script.cues], known.seconds)
+    cues = [replace(cue, start=round(cue.start * unit, 6), end=round(cue.end * unit, 6)) for cue in script.cues]
+    return replace(script, cues=cues, doubts=(*script.doubts, doubt)) if doubt else script
 
 
 def _values(text: str) -> Any:
@@ -102,6 +119,8 @@ def parse_xml(data: bytes, known: Known = NOTHING) -> Script:
         return youtube.srv1(root)
     if name == "timedtext":
         return youtube.srv3(root)
+    if name in _OF_LINGUISTS:
+        raise ValueError(f"it is {_OF_LINGUISTS[name]}, which is not read here: export it as SubRip or WebVTT")
     timed = sum(1 for element in root.iter("*") if _timed(element))
     if timed > 1:
         raise ValueError(f"{timed} of its elements have times and text, but its root {name} is no format read here")

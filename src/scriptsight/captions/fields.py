@@ -1,5 +1,5 @@
 """What recognisers, players and services call the start, the end, the text and the words of an entry, and how they
-write a time. Names are compared without case, `_`, `-` and spaces: `start_time` and `Start Time` are one.
+write a time. Names are compared without case, `_`, `-`, brackets and spaces: `start_time` and `Start Time` are one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,26 @@ Names: TypeAlias = Mapping[str, float | None]  # a name and its unit in seconds,
 
 MILLISECOND, MICROSECOND, TICK, NANOSECOND = 1e-3, 1e-6, 1e-7, 1e-9
 
+
+def _with_units(*names: str) -> dict[str, float]:
+    """Names that end with their unit, as `start_ms`, `End time in milliseconds` and `Duration (s)`."""
+    return {
+        f"{name}{into}{unit}": size for name in names for into in ("", "in") for unit, size in _UNIT_NAMES.items()
+    }
+
+
+_UNIT_NAMES = {
+    **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisec", "millisecs", "millisecond"), MILLISECOND),
+    **dict.fromkeys(("milliseconds", "milisecond", "miliseconds"), MILLISECOND),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("us", "micros", "microseconds"), MICROSECOND),
+    **dict.fromkeys(("ns", "nanos", "nanoseconds"), NANOSECOND),
+    "ticks": TICK,
+}
+
 # Those that say more come first.
 STARTS: Names = {
+    **_with_units("start", "starttime", "begin", "begintime", "startoffset", "timestart", "audiostart"),
     **dict.fromkeys(("startms", "starttimems", "startmillis", "startmilliseconds", "startoffsetms"), MILLISECOND),
     **dict.fromkeys(("offsetms", "offsetmilliseconds", "tstartms", "beginms", "startinms"), MILLISECOND),
     **dict.fromkeys(("offsetinticks", "startticks", "startinticks"), TICK),
@@ -30,6 +48,7 @@ STARTS: Names = {
     **dict.fromkeys(("ts", "offset", "timestamp", "time", "t", "starttimetext")),
 }
 ENDS: Names = {
+    **_with_units("end", "endtime", "stop", "stoptime", "finish", "endoffset", "timeend", "audioend"),
     **dict.fromkeys(("endms", "endtimems", "endmillis", "endmilliseconds", "endoffsetms", "endinms"), MILLISECOND),
     **dict.fromkeys(("tendms", "stopms"), MILLISECOND),
     **dict.fromkeys(("endticks", "endinticks"), TICK),
@@ -42,6 +61,7 @@ ENDS: Names = {
     **dict.fromkeys(("timeend", "audioend", "endat", "tend", "ed", "to", "out", "finish", "until")),
 }
 LENGTHS: Names = {
+    **_with_units("duration", "dur", "length"),
     **dict.fromkeys(("durationms", "durms", "ddurationms", "durationmillis", "durationmilliseconds"), MILLISECOND),
     "durationinticks": TICK,
     "durationticks": TICK,
@@ -64,6 +84,9 @@ WORD_TEXTS = (
     *("alignedword", "utf8", "lexical"),
 )
 
+TIME_LIKE = re.compile("start|begin|end|stop|finish|time|zeit|offset|onset|dur|ts$|^t_?in|^t_?out|^from|^to$")
+DATE = 1e8  # seconds: more is no time in a video
+
 _CLOCK = re.compile(r"(-?)(?:(\d{1,9}):)?(\d{1,9}):(\d{1,2})(?:[.,](\d{1,9}))?", re.ASCII)
 _SUFFIXED = re.compile(r"(-?\d{1,15}(?:\.\d{1,15})?)\s*(s|secs?|seconds|ms|us|ns)", re.ASCII | re.IGNORECASE)
 _ISO = re.compile(r"PT(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})(?:\.(\d{1,9}))?S)?", re.ASCII)
@@ -83,7 +106,7 @@ class Span:
 
 def plain(name: Any) -> str:
     """A name as it is compared."""
-    return re.sub(r"[\s_-]", "", str(name)).lower()
+    return re.sub(r"[\s_()\[\]-]", "", str(name)).lower()
 
 
 def plainly(item: Mapping[Any, Any]) -> dict[str, Any]:
@@ -158,6 +181,8 @@ def _string(value: Any) -> str | None:
         return value
     if isinstance(value, list) and value and all(isinstance(line, str) for line in value):
         return "\n".join(value)
+    if isinstance(value, list) and value and all(_is_line(line) for line in value):  # as Kaltura has them
+        return "\n".join(line["text"] for line in value)
     if isinstance(value, dict):  # as YouTube's pages have it
         runs = value.get("runs")
         if isinstance(runs, list):
@@ -166,6 +191,13 @@ def _string(value: Any) -> str | None:
             if isinstance(value.get(name), str):
                 return str(value[name])
     return None
+
+
+def _is_line(value: Any) -> bool:
+    """Whether it is a line of text with its style, and nothing that has a time of its own."""
+    if not isinstance(value, dict) or not isinstance(value.get("text"), str):
+        return False
+    return not {plain(key) for key in value} & {*STARTS, *ENDS, *LENGTHS, *PAIRS}
 
 
 def _first(item: Mapping[str, Any], names: Names) -> tuple[tuple[float, bool] | None, float | None]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from statistics import median
 
 from scriptsight.captions.decoding import lines
 from scriptsight.captions.script import Piece, Script, clock, cue, seconds
-from scriptsight.captions.spoken import until
+from scriptsight.captions.spoken import FAST, SLOW, pace, until
 from scriptsight.catalogue import Cue
 
 _TIME = r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,2})(?:[.:,](\d{1,9}))?"
@@ -30,6 +31,8 @@ def parse(data: bytes) -> Script:
     language, move = None, 0.0
     found = lines(data)
     hundredths = _hundredths(found)
+    slowly = not hundredths and _too_slow(found)
+    hundredths = hundredths or slowly
     for line in found:
         times, place = [], 0
         while match := STAMP.match(line, place):
@@ -50,7 +53,11 @@ def parse(data: bytes) -> Script:
     sung = sorted(((round(max(0.0, time - move), 6), text) for time, text in sung), key=lambda one: one[0])
     starts = [time for time, _ in sung]
     cues = [_cue(start, _next(starts, start), text, move, hundredths) for start, text in sung if text]
-    doubts = (f"{len(loose)} of its lines have no time and were left out: {loose[0][:80]}",) if loose else ()
+    doubts: tuple[str, ...] = (
+        (f"{len(loose)} of its lines have no time and were left out: {loose[0][:80]}",) if loose else ()
+    )
+    if slowly:
+        doubts += ("its times were read as minutes, seconds and hundredths: nobody sings as slowly as with hours",)
     return Script(cues, 0, language, doubts=doubts)
 
 
@@ -65,6 +72,21 @@ def _hundredths(found: list[str]) -> bool:
     stamps = [match.groups() for line in found for match in _WORD.finditer(line)]
     three = [whole for hours, _, whole, fraction in stamps if hours is not None and fraction is None]
     return any(int(whole) > 59 for whole in three) or (bool(three) and any(fraction for *_, fraction in stamps))
+
+
+def _too_slow(found: list[str]) -> bool:
+    """Whether all lines begin with three numbers, and would be sung slower than anyone sings if those were hours,
+    minutes and seconds, but not if they are minutes, seconds and hundredths."""
+    begun = [(match, line[match.end() :]) for line in found if (match := STAMP.match(line))]
+    if not begun or any(match[1] is None or match[4] is not None for match, _ in begun):
+        return False
+    paces: dict[bool, list[float]] = {True: [], False: []}
+    for hundredths, own in paces.items():
+        starts = [_seconds(match, hundredths) for match, _ in begun]
+        for start, later, (_, text) in zip(starts, starts[1:], begun, strict=False):
+            if (letters := pace(start, later, _WORD.sub("", text))) is not None:
+                own.append(letters)
+    return bool(paces[False]) and median(paces[False]) < SLOW and SLOW * 5 <= median(paces[True]) <= FAST
 
 
 def _seconds(match: re.Match[str], hundredths: bool) -> float:

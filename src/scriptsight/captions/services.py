@@ -23,17 +23,17 @@ from scriptsight.captions.word_times import joined
 UNSPOKEN = {"chapters", "comments", "heatmap", "automaticcaptions", "subtitles", "formats", "thumbnails", "speakers"}
 UNSPOKEN |= {"requestedsubtitles", "requestedformats", "entities", "topics", "highlights", "autohighlightsresult"}
 UNSPOKEN |= {"iabcategoriesresult", "contentsafetylabels", "sentimentanalysisresults", "sponsorblockchapters"}
+UNSPOKEN |= {"oridict"}  # stable-ts: what was heard before it was mended
 UNSPOKEN |= {"intents", "speakerlabels", "summaries", "frames", "shots", "scenes", "detections", "objects", "ocr"}
 SEEN = {"bbox", "box", "boundingbox", "boundingbyrect", "polygon", "vertices", "keypoints"}  # of text in the picture
 # Under these names something is said: what is not understood there is told.
 SPOKEN = {"segments", "captions", "cues", "subtitles", "transcript", "transcription", "utterances", "chunks", "words"}
 SPOKEN |= {"sentences", "transcripts", "snippets", "phrases", "recognizedphrases", "monologues", "paragraphs"}
 OF_A_VIDEO = {"webpageurl", "extractor", "extractorkey", "ytmetadict", "uploaddate", "formats"}  # an info.json
-TIME_LIKE = re.compile("start|begin|end|stop|finish|time|offset|onset|dur|ts$|^t_?in|^t_?out|^from|^to$")
 NO_SPEECH = re.compile("label|class|categ|name|title|action|id$|ur[il]|path|file|tag|date|author|user|query")
-DATE = 1e8  # seconds: more is no time in a video
 OF_RECOGNITION = {"segments", "words", "utterances", "languagecode", "task", "acousticmodel", "speechmodel"}
 DEEP = 12
+WINDOW = 30.0  # seconds that Whisper hears at once
 LARGEST_TIME = 1e14  # of a plain number, in whatever unit
 ALIKE = 0.5  # of the words of a list are in another that says the same
 TEXT_ALONE = {
@@ -72,7 +72,7 @@ def entries(value: Any, wanted: str | None = None) -> Entries | None:
     Raises:
         ValueError: something in it looks like captions and is not understood; the message has the names found.
     """
-    for service in (_tuples, _deepgram, _with_items, _alternatives, _azure, _rev, _assemblyai):
+    for service in _SERVICES:
         if (found := service(value)) is not None:
             return found
     return _found(_rows_of_columns(value) or value, wanted)
@@ -162,7 +162,8 @@ def _alternatives(value: Any) -> Entries | None:
         words = best.get("words") or best.get("timestamps") or []
         if not items and isinstance(words, list) and words and isinstance(words[0], dict):
             # A number that is 0 may be left out.
-            stated = fields.STARTS.keys() & fields.plainly(words[0]).keys()
+            first_word = fields.plainly(words[0])
+            stated = [name for name in fields.STARTS if first_word.get(name) not in (None, {}, "")]
             words = words if stated else [{**words[0], "startTime": 0}, *words[1:]]
         end = fields.moment(names.get("resultendtime") or names.get("resultendoffset"))
         text = best.get("transcript")
@@ -242,6 +243,92 @@ def _assemblyai(value: Any) -> Entries | None:
     if _letters(utterances) >= 0.9 * max(_letters(words), _letters(text)):
         return Entries(utterances, words, MILLISECOND, language) if utterances else None
     return Entries((), words, MILLISECOND, language) if _letters(words) >= 0.9 * _letters(text) else None
+
+
+def _assemblyai_parts(value: Any) -> Entries | None:
+    """AssemblyAI's `/sentences` and `/paragraphs`: whole milliseconds."""
+    top = _dict(value)
+    parts = _dicts(top.get("sentences")) or _dicts(top.get("paragraphs"))
+    stated = "id" in top and all(isinstance(part.get("start"), int) and _dicts(part.get("words")) for part in parts)
+    if not parts or not stated:
+        return None
+    return Entries(parts, (), MILLISECOND, top.get("language_code"))
+
+
+def _ted(value: Any) -> Entries | None:
+    """TED's transcripts (`paragraphs` of `cues` with a `time`) and captions (`startOfParagraph`): milliseconds."""
+    top = _dict(value)
+    paragraphs = [_dicts(paragraph.get("cues")) for paragraph in _dicts(top.get("paragraphs"))]
+    cues = [cue for cues in paragraphs for cue in cues] or _dicts(top.get("captions"))
+    stated = all(
+        cue.keys() >= {"time", "text"} or cue.keys() >= {"startTime", "startOfParagraph", "content"} for cue in cues
+    )
+    whole = all(isinstance(cue.get("time", cue.get("startTime")), int) for cue in cues)
+    return Entries(cues, (), MILLISECOND) if cues and stated and whole else None
+
+
+def _video_indexer(value: Any) -> Entries | None:
+    """Azure's Video Indexer: `insights` with a `transcript`, whose lines are said in each of their `instances`."""
+    top = _dict(value)
+    insights = [_dict(video.get("insights")) for video in [top, *_dicts(top.get("videos"))]]
+    saying = [one for one in insights if any("instances" in line for line in _dicts(one.get("transcript")))]
+    if not saying:
+        return None
+    lines = _dicts(saying[0]["transcript"])
+    # `adjustedStart` counts in the player's playlist, `start` in the video.
+    items = [
+        {"text": line.get("text"), "start": instance.get("start"), "end": instance.get("end")}
+        for line in lines
+        for instance in _dicts(line.get("instances")) or [{}]
+    ]
+    more = (f"it has the transcripts of {len(saying)} videos: the first was read",) if len(saying) > 1 else ()
+    return Entries(items, (), 1.0, saying[0].get("language") or lines[0].get("language"), more)
+
+
+def _windows(value: Any) -> Entries | None:
+    """Hugging Face's `chunks` whose times start again in each window of 30 s: they are put one after the other."""
+    top = _dict(value)
+    chunks = _dicts(top.get("chunks"))
+    pairs = [chunk.get("timestamp") for chunk in chunks]
+    times = [[fields.moment(time) for time in pair] for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+    if not chunks or len(times) != len(chunks) or any(start is None for start, _ in times):
+        return None
+    spans = [(start[0], end[0] if end else None) for start, end in times if start]
+    latest = max(time for span in spans for time in span if time is not None)
+    again = [i for i in range(1, len(spans)) if spans[i][0] < spans[i - 1][0] - WINDOW / 6]
+    if not again or latest > WINDOW + 0.1:
+        return None
+    items, base = [], 0.0
+    for i, (chunk, (start, end)) in enumerate(zip(chunks, spans, strict=True)):
+        base += WINDOW * (i in again)
+        items.append({"text": chunk.get("text"), "start": base + start, "end": None if end is None else base + end})
+    doubt = f"its times start again {len(again)} times: each time a window of {WINDOW:.0f} s was taken to begin"
+    return Entries(items, (), 1.0, _language(value), (f"{doubt}, which is too early after one without speech",))
+
+
+def _kaltura(value: Any) -> Entries | None:
+    """Kaltura's captions as JSON: `objects` with lines of `content`, in milliseconds."""
+    items = _dicts(_dict(value).get("objects"))
+    if not items or not all({"startTime", "endTime", "content"} <= item.keys() for item in items):
+        return None
+    return Entries(items, (), MILLISECOND)
+
+
+def _deepgram_live(value: Any) -> Entries | None:
+    """Deepgram's answers one by one: those that are final, with what was heard best."""
+    answers = [one for one in _dicts(value) if _dicts(_dict(one.get("channel")).get("alternatives"))]
+    items = []
+    for answer in (answer for answer in answers if answer.get("is_final") is not False):
+        best = _dicts(answer["channel"]["alternatives"])[0]
+        times = {name: answer.get(name) for name in ("start", "duration")}
+        items.append({**times, "text": best.get("transcript"), "words": best.get("words")})
+    return Entries(items, (), 1.0) if items else None
+
+
+_SERVICES = (
+    *(_tuples, _deepgram, _deepgram_live, _with_items, _alternatives, _azure, _rev, _assemblyai, _assemblyai_parts),
+    *(_ted, _kaltura, _video_indexer, _windows),
+)
 
 
 # ------------------------------------------------------------------------------------------- by their names
@@ -396,9 +483,9 @@ def _like_captions(item: Mapping[str, Any]) -> bool:
     names = fields.plainly(item)
     if SEEN & names.keys():
         return False
-    times = (fields.moment(inner) for name, inner in names.items() if TIME_LIKE.search(name))
+    times = (fields.moment(inner) for name, inner in names.items() if fields.TIME_LIKE.search(name))
     said = (inner for name, inner in names.items() if isinstance(inner, str) and not NO_SPEECH.search(name))
-    timed = any(time is not None and time[0] < DATE for time in times)
+    timed = any(time is not None and time[0] < fields.DATE for time in times)
     return timed and any(len(text.split()) > 1 and fields.moment(text) is None for text in said)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -187,17 +188,24 @@ def _as_words(one: _Said) -> tuple[Heard, ...]:
 
 def _unit(said: Iterable[_Said], duration: float | None) -> tuple[float, str | None]:
     spans = [(one.start, one.end, one.text) for one in said if one.counted and one.start is not None]
-    return unit_of([(start, end, text) for start, end, text in spans if end is not None], duration)
+    ended = [(start, end, text) for start, end, text in spans if end is not None]
+    if ended or not spans:
+        return unit_of(ended, duration)
+    # Of entries that only begin, what is said until the next one begins.
+    until_next = [(start, later, text) for (start, _, text), (later, *_) in pairwise(spans) if later > start]
+    return unit_of(until_next, duration, {name: unit for name, unit in UNITS.items() if unit <= MILLISECOND})
 
 
-def unit_of(spans: Sequence[tuple[float, float, str]], duration: float | None) -> tuple[float, str | None]:
+def unit_of(
+    spans: Sequence[tuple[float, float, str]], duration: float | None, units: Mapping[str, float] = UNITS
+) -> tuple[float, str | None]:
     """The unit of the plain numbers that (start, end, text) have, in seconds, and what is doubtful about it: seconds,
     unless nobody speaks like that, and then the one that fits best; but seconds if they fit into the video's
     `duration`, where that is known."""
     paces = [letters for span in spans if (letters := pace(*span)) is not None]
     if not paces or SLOW <= (usual := median(paces)) <= FAST * 5:
         return 1.0, None
-    fitting = {name: usual / unit for name, unit in UNITS.items()}
+    fitting = {name: usual / unit for name, unit in units.items()}
     name = min(fitting, key=lambda name: abs(math.log(fitting[name] / COMMON)))
     whole_numbers = all(start == int(start) and end == int(end) for start, end, _ in spans)
     within = (

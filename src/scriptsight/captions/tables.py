@@ -42,7 +42,13 @@ def parse(data: bytes, suffix: str, known: Known = NOTHING) -> Script:
     ends = [name for name in names if name in fields.ENDS or name in fields.LENGTHS]
     if not starts or not texts:
         columns = ", ".join(names.values())
-        if (starts and ends) or (starts and _wordy(rows)) or (ends and texts):
+        times = sum(_timed(name, rows) for name in names.values())
+        if (
+            (starts and ends)
+            or (starts and _wordy(rows))
+            or (ends and texts)
+            or (times > 1 and (texts or _wordy(rows)))
+        ):
             raise ValueError(f"its columns are {columns[:300]}: name those of times and text start, end and text")
         raise NotCaptions(f"its first line does not name columns start, end and text; they are {columns[:300]}")
     unit = None
@@ -65,6 +71,8 @@ def _is_row(cells: list[Any]) -> bool:
 def _without_names(text: str, delimiter: str, known: Known) -> Script:
     """Start, end and text in columns without names."""
     rows = [[cell.strip() for cell in row] for row in _reader(text, delimiter) if any(map(str.strip, row))]
+    if _numbered(rows):
+        rows = [row[1:] for row in rows]
     if frames := next((row for row in rows if any(map(_FRAMES.fullmatch, row[:2]))), None):
         raise ValueError(
             f"its times count frames ({frames[0]}), and it does not say how many a second has: write seconds"
@@ -73,6 +81,13 @@ def _without_names(text: str, delimiter: str, known: Known) -> Script:
     short = len(rows) - len(items)
     found = spoken.script(Entries(items), known)
     return replace(found, dropped=found.dropped + short)
+
+
+def _numbered(rows: list[list[str]]) -> bool:
+    """Whether the first column counts the rows, before start, end and text."""
+    counted = [str(i) for i in range(len(rows))], [str(i) for i in range(1, len(rows) + 1)]
+    timed = all(len(row) >= 4 and all(fields.moment(cell) is not None for cell in row[1:3]) for row in rows)
+    return len(rows) > 1 and timed and [row[0] for row in rows] in counted
 
 
 def _rows(text: str, delimiter: str) -> list[dict[Any, Any]]:
@@ -99,6 +114,14 @@ def _item(row: dict[Any, Any]) -> dict[str, Any]:
 
 def _whole(row: dict[Any, Any], name: str) -> bool:
     return str(row.get(name) or "").strip().isdigit()
+
+
+def _timed(name: str, rows: list[dict[Any, Any]]) -> bool:
+    """Whether a column is called like a time, in whatever language, and has numbers or clocks."""
+    times = [fields.moment(row.get(name)) for row in rows]
+    if not fields.TIME_LIKE.search(fields.plain(name)):
+        return False
+    return 2 * sum(time is not None and time[0] < fields.DATE for time in times) > len(rows)
 
 
 def _wordy(rows: list[dict[Any, Any]]) -> bool:

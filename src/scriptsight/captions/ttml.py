@@ -50,7 +50,8 @@ def parse(root: Any, known: Known = NOTHING) -> Script:
         document.bare = unit
         found, dropped = _said(document)
     taken, languages_doubt = _one_language(found, known.language)
-    doubts = tuple(one for one in (doubt, languages_doubt) if one)
+    absolute = "its nested times lie within those around them: they were taken to count from the beginning of all"
+    doubts = tuple(one for one in (doubt, languages_doubt, absolute if document.seems_absolute else None) if one)
     cues = [one for one, language in found if taken is None or language == taken]
     return Script(cues, dropped, taken or root.get(_LANG) or None, doubts=doubts, resolved=True)
 
@@ -101,11 +102,18 @@ class _Document:
         stated: dict[str, str] = {_local(key): value for key, value in root.attrib.items()}
         shares = [_positive(share) for share in re.split(r"[\s:]+", stated.get("frameRateMultiplier", "1 1").strip())]
         multiplier = shares[0] / (shares[1] if len(shares) > 1 else 1.0)
-        self.frames = _positive(stated.get("frameRate", "30")) * multiplier
+        counted = _positive(stated.get("frameRate", "30"))
+        self.frames = counted * multiplier
+        # SMPTE time codes count so many frames as a second, whatever they last (TTML2, 12.3.1).
+        self.counted_frames = counted if stated.get("timeBase") == "smpte" else None
+        self.drop = _DROPPED.get(stated.get("dropMode", "nonDrop").strip())
         ticks = stated.get("tickRate")
         self.ticks = _positive(ticks) if ticks else self.frames if "frameRate" in stated else 1.0
         self.bare, self.counted = 1.0, False  # the unit of numbers without one, and whether there are any
         self.root = root
+        lyrics = any("apple.com" in uri and "lyric" in uri for uri in root.nsmap.values())
+        self.absolute = self.seems_absolute = not lyrics and self.past_their_parents()
+        self.absolute |= lyrics
         self.ruby = {
             key: value
             for style in root.iter("{*}style")
@@ -113,6 +121,19 @@ class _Document:
             for key in (style.get("id"), style.get("{http://www.w3.org/XML/1998/namespace}id"))
             if key
         }
+
+    def past_their_parents(self) -> bool:
+        """Whether nested times count from the beginning of all, as in Apple's lyrics, and not from that of what they
+        are in, as TTML says: then all lie within it, and from its beginning on most would not."""
+        within, late, nested = 0, 0, 0
+        for element in self.root.iter("{*}div", "{*}p", "{*}span"):
+            first, last = self.time(element.getparent().get("begin")), self.time(element.getparent().get("end"))
+            begin, end = self.time(element.get("begin")), self.time(element.get("end"))
+            if first and last is not None and begin is not None and end is not None:
+                nested += 1
+                within += first <= begin <= end <= last
+                late += first + end > last
+        return within == nested > 1 and 2 * late > nested
 
     def paragraphs(self) -> Iterator[tuple[Any, float, float]]:
         """Paragraphs with the seconds at which they begin and end (infinity: never), in the order of the file."""
@@ -162,6 +183,10 @@ class _Document:
         begin, until, length = (self.time(element.get(key)) for key in ("begin", "end", "dur"))
         if begin is None and (element.get("begin") or "").strip():
             return reference, inf  # a time that can't be read is not 0
+        if self.absolute and _local(element.tag) != "body":
+            first = reference if begin is None else begin
+            stops = [end, *([until] if until is not None else []), *([first + length] if length is not None else [])]
+            return round(first, 6), round(min(stops), 6)
         first = reference + (begin or 0.0)
         stops = [end]
         stops += [reference + until] if until is not None else []
@@ -172,6 +197,8 @@ class _Document:
         """Seconds of a time expression (TTML2, 12.3.1), None where there is none or it can't be read."""
         if match := _CLOCK.fullmatch((expression or "").strip()):
             hours, minutes, whole, fraction, frames = match.groups()
+            if self.counted_frames is not None and fraction is None:
+                return self.time_code(int(hours or 0) * 60 + int(minutes), int(whole), int(frames or 0))
             return clock(hours, minutes, whole, fraction) + (int(frames) / self.frames if frames else 0.0)
         if match := _OFFSET.fullmatch((expression or "").strip()):
             unit = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "f": 1 / self.frames, "t": 1 / self.ticks}
@@ -180,6 +207,19 @@ class _Document:
             self.counted = True
             return float(match[0].replace(",", ".")) * self.bare
         return None
+
+    def time_code(self, minutes: int, whole: int, frames: int) -> float:
+        """Seconds of a SMPTE time code: frames that were counted before it, less those whose numbers are left out."""
+        counted = self.counted_frames or self.frames
+        dropped = self.drop(minutes) if self.drop else 0
+        return ((minutes * 60 + whole) * counted + frames - dropped) / self.frames
+
+
+# Numbers of frames that are left out in so many minutes.
+_DROPPED: dict[str, Callable[[int], int]] = {
+    "dropNTSC": lambda minutes: 2 * (minutes - minutes // 10),
+    "dropPAL": lambda minutes: 4 * (minutes // 2 - minutes // 20),
+}
 
 
 def _local(name: Any) -> str:
