@@ -203,13 +203,13 @@ def _by_content(text: str, suffix: str, known: Known) -> Parser | None:
         return lambda data: parse_json(data, known)
     if suffix in (".csv", ".tsv"):
         return lambda data: tables.parse(data, suffix, known)
-    return _by_lines(text, head, suffix)
+    return _by_lines(text, head, suffix, known)
 
 
-def _by_lines(text: str, head: str, suffix: str) -> Parser | None:
+def _by_lines(text: str, head: str, suffix: str, known: Known) -> Parser | None:
     """The parser for a text whose lines have times."""
     if _ARROW.search(text):
-        return subrip.parse
+        return lambda data: subrip.parse(data, known.fps)
     if _COMMA.search(text):
         return subviewer.parse
     if _LYRICS.search(head) and not stamped.RANGE.match(head):
