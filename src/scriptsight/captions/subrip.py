@@ -20,11 +20,10 @@ _ARROW = "(?:[-\u2010-\u2015\u2212\u2500=]{1,3}[ \t]{0,2}[-\u2010-\u2015]{0,2}(?
 TIMING = re.compile(rf"\s*{_STAMP}\s*{_ARROW}\s*{_STAMP}[:.,;]?(?!\S)", re.ASCII)
 _WORD_STAMP = re.compile(r"<(?:(\d{1,9}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,9})>", re.ASCII)
 _MEANT = re.compile(r"[\s\d:.,-]*-->")  # meant as times: no letter stands before it
-# What converters leave: \h and \n of SubStation between words (not in a path), the line break of MicroDVD.
-_SUBSTATION_SPACE = re.compile(r"(?<![\\/:])(?<![\\/:]\w)\\[nh](?!\S*\\)")
+# What converters leave of MicroDVD's line breaks.
 _BAR = re.compile(r"(?<=[\w.,!?\"'…>])\|(?=[\w\"'<-])")
 # 00:00:01:12 or, of a rate that drops numbers, 00:00:01;12.
-_FRAMES = re.compile(rf"(?<!\d)(\d{{1,9}}:\d{{1,2}}:\d{{1,2}})[:;](\d{{2}})(?!\d)", re.ASCII)
+_FRAMES = re.compile(r"(?<!\d)(\d{1,9}:\d{1,2}:\d{1,2})[:;](\d{2})(?!\d)", re.ASCII)
 FRAME_RATES = (25.0, 30.0)  # that are taken where nothing says the rate, the first that has numbers enough
 _DECORATED = re.compile(r"\s*(?:#|no\.?|nr\.?|№|subtitle|caption)?\s*([0-9]{1,9})\s*[.):]?\s*", re.IGNORECASE)
 _PLACES = re.compile(r"(?:\s+(?:[A-Za-z]\w*[:=]\S+|\{\S*\}))*\s*")  # behind the times: "X1:100 Y1:20", "align:left"
@@ -102,13 +101,14 @@ def _without_frames(found: list[str], timed: list[int], fps: float | None) -> tu
         return ()
     for i in timed:
         found[i] = _FRAMES.sub(lambda stamp: f"{stamp[1]}.{round(int(stamp[2]) / rate * 1e6):06d}", found[i])
-    return (f"its times were read as frames, {rate:g} a second: if that is not its rate, write them with milliseconds",)
+    return (
+        f"its times were read as frames, {rate:g} a second: if that is not its rate, write them with milliseconds",
+    )
 
 
 def cue_of(text: str, start: float, end: float) -> Cue:
     """The cue of the lines of an entry below its times. Time stamps in it are those of WebVTT, which tools copy."""
-    text = _SUBSTATION_SPACE.sub(" ", _BAR.sub(" ", broken(text)))
-    return cue(start, end, _pieces(text))
+    return cue(start, end, _pieces(_BAR.sub(" ", broken(text, "Nnh"))))
 
 
 def _pieces(text: str) -> Iterator[Piece]:

@@ -67,9 +67,9 @@ def parse(data: bytes) -> Script:
 
 
 def _without_effects(events: list[_Event]) -> Iterator[Cue]:
-    """What is said. Karaoke effects (of Aegisub's templates: lines whose effect is "fx") show each syllable by itself,
-    and often several times; the line that they were made of stands beside them, mostly as a comment. That is said
-    once, in place of its effects; effects without their line stay."""
+    """What is said. Karaoke effects (of Aegisub's templates: lines whose effect is "fx") show each syllable by
+    itself, and often several times; the line that they were made of stands beside them, mostly as a comment. That is
+    said once, in place of its effects; effects without their line stay."""
     effects = [event.cue for event in events if event.effect]
     lines = [event for event in events if not event.effect and (event.comment or event.cue.words)] if effects else []
     lines.sort(key=lambda line: line.cue.start)

@@ -36,6 +36,7 @@ _MAP = re.compile(r"X-TIMESTAMP-MAP[ \t]*[=:](.*)", re.IGNORECASE)
 _MPEGTS = re.compile(r"MPEGTS[ \t]*[:=][ \t]*(\d{1,18})", re.IGNORECASE | re.ASCII)
 _LOCAL = re.compile(rf"LOCAL[ \t]*[:=][ \t]*{_LOOSE_STAMP}", re.IGNORECASE | re.ASCII)
 _TICKS = 90_000.0  # a second of MPEG's clock,
+_LOST = 3600.0
 _WRAP = 2**33 / _TICKS  # which starts again after these seconds
 _HEADER = re.compile(r"(kind|language)[ \t]*:[ \t]*(\S+)", re.IGNORECASE)
 _VOICE = re.compile(r"<v(?:\.[^\s<>]{0,200})?[ \t]([^<>]{1,200})>")
@@ -271,7 +272,9 @@ class _Reading:
                     continue
                 zero = int(ticks[1]) / _TICKS - clock(*local.groups())
                 if self.origin is None:
-                    self.origin = self.last = zero
+                    # By the standard a segment before it that has no map has MPEG's 0 as its own. Where that is
+                    # hours away, its map was lost.
+                    self.origin = self.last = 0.0 if self.part and 0 <= zero < _LOST else zero
                 turned = zero - self.last
                 self.last += turned - _WRAP * round(turned / _WRAP)
                 self.shift = round(self.last - self.origin, 6)
