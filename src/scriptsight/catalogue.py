@@ -91,13 +91,14 @@ class Word:
 @dataclass(frozen=True)
 class Cue:
     """One timed entry of a script: `text` is spoken from `start` to `end` (seconds); `raw` is the source's wording
-    where cleaning changed it."""
+    where cleaning changed it; `speaker` who says it, where a caption file does: cleaning asks, no table holds it."""
 
     start: float
     end: float
     text: str
     words: tuple[Word, ...] | None = None
     raw: str | None = None
+    speaker: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ TABLE: dict[str, list[tuple[float, float, str]]] = {
     "teams.vtt": [(1, 3, BREAD), (4, 8, TOAST)],
     "zoom.vtt": [(1, 3, BREAD), (4, 8, TOAST)],
     "dash_words.vtt": [
-        (1, 3, "Where do we cut? - In the middle: right here."),
+        (1, 3, "Where do we cut? In the middle: right here."),
         (4, 6, "here and"),
         (7, 9, "(right before the bell of the tower rings) we leave"),
     ],
@@ -434,3 +434,115 @@ def test_hostile_lines_take_linear_time(piece: str) -> None:
         began = time.perf_counter()
         cleaned(parse(name, content))
         assert time.perf_counter() - began < 10, name
+
+
+# ------------------------------------------------------------------------- what converters and players leave behind
+
+
+@pytest.mark.parametrize(
+    "tag", ["<br>", "<br/>", "<BR />", "</br>", "< br >", '<br class="x">', "<p>", "\\N", "<br><br>"]
+)
+@pytest.mark.parametrize("suffix", [".srt", ".vtt"])
+def test_a_line_break_that_a_converter_left_parts_words(tag: str, suffix: str) -> None:
+    head = "WEBVTT\n\n" if suffix == ".vtt" else ""
+    times = "00:00:01.000 --> 00:00:03.000"
+    script = captions.parse(f"{head}{times}\nfirst we cut{tag}the bread\n".encode(), "clip" + suffix)
+    assert [cue.text for cue in script.cues] == [BREAD]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("then we toast|both sides", TOAST),
+        ("a || b is true", "a || b is true"),
+        (r"first we\hcut\nthe bread", BREAD),
+        (r"open C:\new\home and C:\Nowhere", r"open C:\new\home and C:\Nowhere"),
+        ("see https://example.org/a?b=1&copy=2&lt=3", "see https://example.org/a?b=1&copy=2&lt=3"),
+        ("salt &amp; pepper &amp vinegar &copy; &#233; AT&T", "salt & pepper & vinegar © é AT&T"),
+    ],
+)
+def test_what_is_said_in_subrip_stays(text: str, said: str) -> None:
+    script = captions.parse(f"1\n00:00:01,000 --> 00:00:03,000\n{text}\n".encode(), "clip.srt")
+    assert [cue.text for cue in script.cues] == [said]
+
+
+@pytest.mark.parametrize("number", ["#{}", "No. {}", "{}.", "Subtitle {}", "{}:"])
+def test_a_number_may_be_decorated(number: str) -> None:
+    blocks = (f"{number.format(i + 1)}\n{_srt_times(a, b)}\n{text}\n\n" for i, (a, b, text) in enumerate(THREE))
+    script = captions.parse("".join(blocks).encode(), "clip.srt")
+    assert [(cue.start, cue.end, cue.text) for cue in script.cues] == THREE
+
+
+def _srt_times(start: float, end: float) -> str:
+    return f"00:00:{start:06.3f} --> 00:00:{end:06.3f}".replace(".", ",")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "fps", "start", "end"),
+    [
+        ("00:00:01:12", "00:00:02:06", None, 1.48, 2.24),
+        ("00:00:01:12", "00:00:02:06", 24.0, 1.5, 2.25),
+        ("00:00:01;15", "00:00:02;29", None, 1.5, 2 + 29 / 30),
+        ("00:00:01:12", "00:00:02:99", 25.0, 1.12, 2.99),  # no rate has 99 of them: hundredths
+    ],
+)
+def test_behind_a_last_colon_are_frames(first: str, last: str, fps: float | None, start: float, end: float) -> None:
+    script = captions.parse(f"1\n{first} --> {last}\n{BREAD}\n".encode(), "a.srt", known=captions.Known(fps=fps))
+    assert [(cue.start, cue.end) for cue in script.cues] == [
+        (pytest.approx(start, abs=1e-5), pytest.approx(end, abs=1e-5))
+    ]
+    assert len(script.doubts) == (":99" not in last)
+
+
+def _ass(*events: str) -> Script:
+    columns = "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"
+    return captions.parse("\n".join(["[Script Info]", "", "[Events]", columns, *events]).encode(), "song.ass")
+
+
+@pytest.mark.parametrize("kind", ["Dialogue", "Comment"])
+def test_karaoke_is_sung_once_however_its_effects_show_it(kind: str) -> None:
+    line = f"{kind}: 0,0:00:01.00,0:00:04.00,S,,0,0,0,karaoke,{{\\k100}}first {{\\k100}}we {{\\k100}}cut"
+    syllables = enumerate(["first", "we", "cut"])
+    effects = [
+        f"Dialogue: 1,0:00:0{1 + i}.00,0:00:0{2 + i}.00,S,,0,0,0,fx,{{\\pos(1,1)}}{word}" for i, word in syllables
+    ]
+    template = "Comment: 0,0:00:00.00,0:00:00.00,S,,0,0,0,template syl,{\\pos(1,1)}"
+    later = "Dialogue: 0,0:00:20.00,0:00:21.00,S,,0,0,0,fx,we"  # of a line that is gone
+    cues = _ass(line, template, *effects, later).cues
+    assert [(cue.start, cue.end, cue.text) for cue in cues] == [(1, 4, "first we cut"), (20, 21, "we")]
+    assert cues[0].words == (Word(1, 2, "first"), Word(2, 3, "we"), Word(3, 4, "cut"))
+
+
+def test_a_comment_for_karaoke_without_effects_is_not_said() -> None:
+    assert _ass("Comment: 0,0:00:01.00,0:00:04.00,S,,0,0,0,karaoke,{\\k100}first").cues == []
+
+
+def test_a_syllable_may_say_when_it_begins() -> None:
+    (cue,) = _ass("Dialogue: 0,0:00:01.00,0:00:04.00,S,,0,0,0,,{\\kt50\\k50}one {\\kt150\\k50}two").cues
+    assert cue.words == (Word(1.5, 2.5, "one"), Word(2.5, 4, "two"))
+
+
+def test_an_escaped_brace_is_said() -> None:
+    events = [r"press \{ and then \} here", r"{\i1}then{\i0} we\N{\b1}toast", r"{a note}cut \{\i1}it"]
+    cues = _ass(
+        *(f"Dialogue: 0,0:00:0{i}.00,0:00:0{i + 1}.00,S,,0,0,0,,{text}" for i, text in enumerate(events))
+    ).cues
+    assert [cue.text for cue in cues] == ["press { and then } here", "then we toast", "cut \\it"]
+
+
+def test_two_voices_may_say_the_same() -> None:
+    voices = ["<v Ann>really</v>", "<v Bob>really</v>", "<v.loud Bob>really</v>", "- Really?", "- Really?"]
+    blocks = (f"00:0{i}.000 --> 00:0{i + 1}.000\n{text}\n\n" for i, text in enumerate(voices))
+    script = captions.parse(("WEBVTT\n\n" + "".join(blocks)).encode(), "clip.vtt")
+    told = [(cue.start, cue.end, cue.text) for cue in cleaned(script)]
+    assert told == [(0, 1, "really"), (1, 3, "really"), (3, 4, "Really?"), (4, 5, "Really?")]
+
+
+def test_a_segment_without_a_map_has_its_zero_at_that_of_mpeg() -> None:
+    mapped = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{},LOCAL:00:00:00.000\n\n00:01.000 --> 00:03.000\n" + TOAST + "\n\n"
+    first = "WEBVTT\n\n00:01.000 --> 00:03.000\n" + BREAD + "\n\n"
+    near = captions.parse((first + mapped.format(540_000)).encode(), "a.vtt")
+    assert [cue.start for cue in near.cues] == [1, 7]
+    lost = captions.parse((first + mapped.format(90_000 * 90_000)).encode(), "a.vtt")
+    assert [cue.start for cue in lost.cues] == [1, 1]
+    assert "start again without a map" in lost.doubts[0]

@@ -95,6 +95,23 @@ def test_the_narrated_world_is_left_as_it_is() -> None:
         ("speaker_labels", "S1: hello", "hello"),
         ("speaker_labels", "SECOND MAN: hello", "hello"),
         ("speaker_labels", "THE TRICK: cut it thin", "THE TRICK: cut it thin"),
+        ("speaker_labels", "MAN 2 (whispering): and so on", "and so on"),
+        ("speaker_labels", "So (wait): what is it", "So (wait): what is it"),
+        ("speaker_labels", "CSS: how a page looks", "CSS: how a page looks"),
+        ("speaker_labels", "FAQ: what is a cue", "FAQ: what is a cue"),
+        ("speaker_labels", "- first we cut - then we toast", "first we cut then we toast"),
+        ("speaker_labels", "-Hello. -MARY: Hi!", "Hello. Hi!"),
+        ("speaker_labels", "Is it hot? - Yes.", "Is it hot? Yes."),
+        ("speaker_labels", "well - maybe - not", "well - maybe - not"),
+        ("speaker_labels", "- it is -5 outside", "it is -5 outside"),
+        ("sounds", "# walking on sunshine #", "walking on sunshine"),
+        ("sounds", "# oh yes I am", "oh yes I am"),
+        ("sounds", "#3 is good, press #", "#3 is good, press #"),
+        ("sounds", "¶ we sing ¶", "we sing"),
+        ("sounds", "(00:01) first we cut", "first we cut"),
+        ("sounds", "00:00:01 first we cut", "first we cut"),
+        ("sounds", "(10:30) is when we met", "(10:30) is when we met"),
+        ("sounds", "0:01 is the time", "0:01 is the time"),
         (
             "sounds",
             "(right before the bell of the tower rings) we leave",
@@ -354,6 +371,47 @@ def test_names_before_most_cues_are_speakers_in_any_letters() -> None:
 
 
 # ------------------------------------------------------------------------------------------ words
+
+
+def test_speakers_that_are_counted_count_together() -> None:
+    spoken = ["Speaker 1: first we cut", "and so on", "and on", "Speaker 2: then we toast", "Guest 1: is it hot"]
+    kept = ["first we cut", "and so on", "and on", "then we toast", "Guest 1: is it hot"]
+    assert texts("speaker_labels", *spoken) == kept
+    steps = ["Step 1: cut", "Step 2: toast", "Chapter 1: it"]
+    assert texts("speaker_labels", *steps) == steps
+
+
+def test_where_all_cues_begin_with_a_name_one_may_speak_once() -> None:
+    meeting = ["Mary Smith: first we cut", "Bob Jones: then we toast", "Mary Smith: and we add"]
+    assert texts("speaker_labels", *meeting) == ["first we cut", "then we toast", "and we add"]
+    words = ["Photosynthesis: how plants eat", "Respiration: how they breathe", "Osmosis: how they drink"]
+    assert texts("speaker_labels", *words) == words
+
+
+def test_an_end_that_stands_for_none_holds_until_the_next_cue() -> None:
+    def ends(*times: tuple[float, float], duration: float | None = None) -> list[float]:
+        cues = [Cue(start, end, f"we cut slice {i}") for i, (start, end) in enumerate(times)]
+        return [cue.end for cue in only("late_ends", cues, duration).cues]
+
+    assert ends((1, 359999.999), (5, 7)) == [5, 7]
+    assert ends((1, 359999.999), (5, 359999.999), duration=60) == [5, 60]
+    assert ends((1, 80), (5, 7), duration=60) == [5, 7]
+    assert ends((1, 61), (5, 7), duration=60) == [60, 7]  # stays a little
+    many = [(float(i), i + 1.0) for i in range(2, 14)]
+    assert ends((1, 50), *many)[0] == 2
+    assert ends((1, 50), *many[:9])[0] == 50
+    frames = [(1 + i * 0.04, 1.04 + i * 0.04) for i in range(1, 25)]
+    assert ends((1, 3), *frames)[0] == 3  # a sign that moves under a sentence
+    said = Cue(1, 359999.0, "we cut", (Word(1, 2, "we"), Word(9, 10, "cut")))
+    assert only("late_ends", [said, Cue(5, 7, "slowly")]).cues[0].end == 359999.0
+
+
+def test_a_line_that_stays_through_a_silence_is_said_once() -> None:
+    a, b, c = "first we cut the bread", "then we toast both sides", "and we add the cheese"
+    rolls = [Cue(1, 3, a), Cue(3, 5, f"{a} {b}"), Cue(30, 32, f"{b} {c}"), Cue(32, 34, f"{c} the end of it")]
+    assert [cue.text for cue in only("rolling_repeats", rolls).cues] == [a, b, c, "the end of it"]
+    again = [*rolls[:2], Cue(5, 7, f"{b} {c}"), Cue(30, 32, c)]
+    assert [cue.text for cue in only("rolling_repeats", again).cues] == [a, b, c, c]  # a chorus is sung again
 
 
 def test_words_follow_their_text() -> None:

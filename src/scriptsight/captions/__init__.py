@@ -129,7 +129,7 @@ _SIGNATURE = re.compile(r"WEBVTT(?![A-Za-z0-9])")
 _SUBSTATION = re.compile(r"^[ \t]*(?:\[(?:Script Info|V4\+? Styles|Events)\]|Dialogue:[^,\n]{0,60},\d)", re.I | re.M)
 _SAMI = re.compile(r"<(?:sami|sync\b[^>]{0,200}\bstart)", re.IGNORECASE)
 _XML = re.compile(r"<(?:\?xml|!DOCTYPE (?!html)|(?:\w{1,20}:)?(?:tt|transcript|timedtext)[\s>])", re.IGNORECASE)
-_CLOCK = r"-?(?:\d{1,9}[ ]?:[ ]?){1,2}\d{1,3}(?:[ ]?[.,:,][ ]?\d{0,9})?"
+_CLOCK = r"-?(?:\d{1,9}[ ]?:[ ]?){1,2}\d{1,3}(?:[ ]?[.,:;,][ ]?\d{0,9})?"
 _ARROW = re.compile(rf"^[ \t]*{_CLOCK}[ \t]*(?:-{{1,3}}[ ]?-?>|[—–→])[ \t>]*{_CLOCK}", re.M)  # noqa: RUF001
 _COMMA = re.compile(rf"^{subviewer.TIMING.pattern}$", re.M | re.ASCII)
 _JSON = re.compile(r"[{\[]\s*(?:[\"{\[\]}]|-?\d+(?:\.\d+)?\s*[,\]])")
@@ -208,13 +208,13 @@ def _by_content(text: str, suffix: str, known: Known) -> Parser | None:
         return lambda data: parse_json(data, known)
     if suffix in (".csv", ".tsv"):
         return lambda data: tables.parse(data, suffix, known)
-    return _by_lines(text, head, suffix)
+    return _by_lines(text, head, suffix, known)
 
 
-def _by_lines(text: str, head: str, suffix: str) -> Parser | None:
+def _by_lines(text: str, head: str, suffix: str, known: Known) -> Parser | None:
     """The parser for a text whose lines have times."""
     if _ARROW.search(text):
-        return subrip.parse
+        return lambda data: subrip.parse(data, known.fps)
     if _COMMA.search(text):
         return subviewer.parse
     if _LYRICS.search(head) and not stamped.RANGE.match(head):

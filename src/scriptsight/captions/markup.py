@@ -19,10 +19,21 @@ _STYLES = "b|big|center|em|font|i|s|small|strike|strong|sub|sup|tt|u"
 _NAMES = f"{_STYLES}|a|br|c|div|lang|p|rt|ruby|span|v"
 _FREE = {"c", "lang", "v"}  # what follows their name is no `key=value`
 _TAG = re.compile(rf"<([ ]?)(/?)([ ]?)({_NAMES})(\.[^\s<>]*)?(\s[^<>]*)?/?>|<[\d:.,]+>", re.IGNORECASE)
+_BREAK_TAG = re.compile(r"<\s{0,2}/?\s{0,2}(?:br|p|div)(?:\s[^<>]{0,200})?/?>", re.IGNORECASE)
+_PATH = r"(?<!\S)(?:[A-Za-z]:\\|\\\\)\S+"
 _OVERRIDE = re.compile(r"\{\\[^{}]*\}")  # of SubStation, as {\an8}
 _PLACE = re.compile(r"\{\\an?\d{1,2}\}|\{\\pos\([^{}()]*\)\}")  # the overrides that other formats take over
 _NO_WIDTH = re.compile("(?<!\\S)[\u200b\u2060\ufeff]+|(?<![\u200b\u2060\ufeff])[\u200b\u2060\ufeff]+(?!\\S)")
 _MICRODVD = re.compile(r"\{[yYcCfFsSpPhHoO]:[^{}]{0,40}\}")  # {y:i}: italics
+
+
+def broken(text: str, substation: str = "N") -> str:
+    """The text with a space for each line break that a converter left in it: `<br>`, and a backslash with one of the
+    letters `substation`, which SubStation has for breaks and spaces. A path, as C:\\New, has none."""
+    text = _BREAK_TAG.sub("\n", text)
+    if "\\" not in text:
+        return text
+    return re.sub(rf"{_PATH}|\\[{substation}]", lambda found: found[0] if len(found[0]) > 2 else " ", text)
 
 
 def spoken(text: str) -> str:

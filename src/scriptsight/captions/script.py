@@ -19,6 +19,12 @@ Piece: TypeAlias = tuple[float | None, str]  # second at which it begins to be s
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
+_REFERENCE = re.compile(
+    r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+    r"|&(?:amp|AMP|lt|LT|gt|GT|quot|QUOT|nbsp)(?![\w=;])"
+)
+
+
 @dataclass(frozen=True)
 class Script:
     """What a caption file says.
@@ -94,11 +100,9 @@ def clock(hours: str | None, minutes: str | None, whole: str, fraction: str | No
 
 
 def unescape(text: str) -> str:
-    """Character references resolved; one to a number with thousands of digits stays as it is."""
-    try:
-        return html.unescape(text)
-    except ValueError:
-        return text
+    """Character references resolved. Only those of mark-up itself may lack their semicolon, at a word's end: in an
+    address, "?b=1&copy=2" is no sign of copyright."""
+    return _REFERENCE.sub(lambda reference: html.unescape(reference[0]), text) if "&" in text else text
 
 
 def cue(start: float, end: float, pieces: Iterable[Piece]) -> Cue:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from scriptsight.captions.decoding import lines
-from scriptsight.captions.markup import spoken
+from scriptsight.captions.markup import broken, spoken
 from scriptsight.captions.script import Piece, Script, clock, cue
 from scriptsight.catalogue import Cue
 
@@ -20,6 +20,12 @@ _ARROW = "(?:[-\u2010-\u2015\u2212\u2500=]{1,3}[ \t]{0,2}[-\u2010-\u2015]{0,2}(?
 TIMING = re.compile(rf"\s*{_STAMP}\s*{_ARROW}\s*{_STAMP}[:.,;]?(?!\S)", re.ASCII)
 _WORD_STAMP = re.compile(r"<(?:(\d{1,9}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,9})>", re.ASCII)
 _MEANT = re.compile(r"[\s\d:.,-]*-->")  # meant as times: no letter stands before it
+# What converters leave of MicroDVD's line breaks.
+_BAR = re.compile(r"(?<=[\w.,!?\"'…>])\|(?=[\w\"'<-])")
+# 00:00:01:12 or, of a rate that drops numbers, 00:00:01;12.
+_FRAMES = re.compile(r"(?<!\d)(\d{1,9}:\d{1,2}:\d{1,2})[:;](\d{2})(?!\d)", re.ASCII)
+FRAME_RATES = (25.0, 30.0)  # that are taken where nothing says the rate, the first that has numbers enough
+_DECORATED = re.compile(r"\s*(?:#|no\.?|nr\.?|№|subtitle|caption)?\s*([0-9]{1,9})\s*[.):]?\s*", re.IGNORECASE)
 _PLACES = re.compile(r"(?:\s+(?:[A-Za-z]\w*[:=]\S+|\{\S*\}))*\s*")  # behind the times: "X1:100 Y1:20", "align:left"
 
 
@@ -48,9 +54,10 @@ class _Candidate:
     apart: bool
 
 
-def parse(data: bytes) -> Script:
+def parse(data: bytes, fps: float | None = None) -> Script:
     """A SubRip file. A text may hold blank lines and lines that are only a number: `_numbers` says which of those
-    are the next entry's, and an entry without times is one that is the next in the count.
+    are the next entry's, and an entry without times is one that is the next in the count. Times that count frames
+    (00:00:01:12) are counted at `fps`, the video's.
 
     Raises:
         ValueError: no line in it has times.
@@ -59,6 +66,7 @@ def parse(data: bytes) -> Script:
     timed = [i for i, line in enumerate(found) if _MEANT.match(line) or TIMING.match(line)]
     if any(found) and not timed:
         raise ValueError("no line in it has times")
+    counted = _without_frames(found, timed, fps)
     numbers = _numbers(found, timed)
     entries, dropped, number = [], 0, 0
     for k, at in enumerate(timed):
@@ -77,12 +85,30 @@ def parse(data: bytes) -> Script:
         _without_next_number(entries[-1], found)
     cues = [cue_of("\n".join(entry.text), *entry.times) for entry in entries if entry.times is not None]
     top = found[: numbers[0].line if 0 in numbers else timed[0]] if timed else []
-    return Script(cues, dropped, doubts=tuple(_doubts(entries, top)), resolved=True)
+    return Script(cues, dropped, doubts=(*counted, *_doubts(entries, top)), resolved=True)
+
+
+def _without_frames(found: list[str], timed: list[int], fps: float | None) -> tuple[str, ...]:
+    """Writes times that count frames as seconds, in place, and says so. They do if all have two digits behind their
+    last colon, none of which is above what a second has of frames: else they are hundredths."""
+    rows = [_FRAMES.findall(found[i]) for i in timed]
+    stamps = [int(frame) for row in rows for _, frame in row]
+    if not any(stamps) or any(len(row) != 2 for row in rows):
+        return ()
+    rates = ([fps] if fps else []) + list(FRAME_RATES)
+    rate = next((rate for rate in rates if max(stamps) < rate), None)
+    if rate is None:
+        return ()
+    for i in timed:
+        found[i] = _FRAMES.sub(lambda stamp: f"{stamp[1]}.{round(int(stamp[2]) / rate * 1e6):06d}", found[i])
+    return (
+        f"its times were read as frames, {rate:g} a second: if that is not its rate, write them with milliseconds",
+    )
 
 
 def cue_of(text: str, start: float, end: float) -> Cue:
     """The cue of the lines of an entry below its times. Time stamps in it are those of WebVTT, which tools copy."""
-    return cue(start, end, _pieces(re.sub(r"\\[Nnh]", " ", text)))
+    return cue(start, end, _pieces(_BAR.sub(" ", broken(text, "Nnh"))))
 
 
 def _pieces(text: str) -> Iterator[Piece]:
@@ -138,10 +164,14 @@ def _candidate(found: list[str], timed: list[int], k: int) -> _Candidate | None:
     line = at - 1
     while line > previous and not found[line].strip():
         line -= 1
-    number = _number(found[line]) if line > previous else None
-    if number is None:
+    if line <= previous:
         return None
     apart = line == 0 or not found[line - 1].strip()
+    number = _number(found[line])
+    if number is None and apart and line == at - 1 and (decorated := _DECORATED.fullmatch(found[line])):
+        number = int(decorated[1])  # "#2", "No. 2"
+    if number is None:
+        return None
     return _Candidate(line, number, touches=line == at - 1, apart=apart)
 
 

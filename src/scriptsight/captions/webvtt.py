@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scriptsight.captions import decoding
+from scriptsight.captions.markup import broken
 from scriptsight.captions.script import Kind, Piece, Script, clock, cue, unescape
 from scriptsight.captions.subrip import TIMING as SUBRIP_TIMING
 from scriptsight.catalogue import Cue
@@ -35,8 +36,10 @@ _MAP = re.compile(r"X-TIMESTAMP-MAP[ \t]*[=:](.*)", re.IGNORECASE)
 _MPEGTS = re.compile(r"MPEGTS[ \t]*[:=][ \t]*(\d{1,18})", re.IGNORECASE | re.ASCII)
 _LOCAL = re.compile(rf"LOCAL[ \t]*[:=][ \t]*{_LOOSE_STAMP}", re.IGNORECASE | re.ASCII)
 _TICKS = 90_000.0  # a second of MPEG's clock,
+_LOST = 3600.0
 _WRAP = 2**33 / _TICKS  # which starts again after these seconds
 _HEADER = re.compile(r"(kind|language)[ \t]*:[ \t]*(\S+)", re.IGNORECASE)
+_VOICE = re.compile(r"<v(?:\.[^\s<>]{0,200})?[ \t]([^<>]{1,200})>")
 _TAG = re.compile(r"(/?)([A-Za-z]*)")
 _PICTURE = re.compile(r"\S+\.(?:jpe?g|png|webp|avif)(?:#xywh=\S+)?", re.IGNORECASE)
 _KINDS: dict[str, Kind] = {
@@ -120,7 +123,9 @@ def parse(data: bytes) -> Script:
 def cue_of(payload: str, start: float, end: float, zero: float = 0.0) -> Cue:
     """The cue of a payload that comes without its line of times, as in a container. Its time stamps count from the
     second `zero`."""
-    return cue(start, end, ((None if at is None else round(at + zero, 6), text) for at, text in pieces(payload)))
+    timed = ((None if at is None else round(at + zero, 6), text) for at, text in pieces(payload))
+    voices = set(map(str.strip, _VOICE.findall(payload)))
+    return replace(cue(start, end, timed), speaker=voices.pop() if len(voices) == 1 else None)
 
 
 def is_metadata(cues: Iterable[Cue]) -> bool:
@@ -267,7 +272,9 @@ class _Reading:
                     continue
                 zero = int(ticks[1]) / _TICKS - clock(*local.groups())
                 if self.origin is None:
-                    self.origin = self.last = zero
+                    # By the standard a segment before it that has no map has MPEG's 0 as its own. Where that is
+                    # hours away, its map was lost.
+                    self.origin = self.last = 0.0 if self.part and 0 <= zero < _LOST else zero
                 turned = zero - self.last
                 self.last += turned - _WRAP * round(turned / _WRAP)
                 self.shift = round(self.last - self.origin, 6)
@@ -338,6 +345,7 @@ def _begins_segment(body: list[str], i: int) -> bool:
 
 def pieces(payload: str) -> Iterator[Piece]:
     """The spoken text of a payload, cut at its time stamps."""
+    payload = broken(payload)
     now: float | None = None
     ruby = aside = False
     position = 0

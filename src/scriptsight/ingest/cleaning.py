@@ -9,6 +9,7 @@ whole is reported, not corrected here: what its times should be says the sound (
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from math import inf
 from typing import Any, TypeAlias
 
 from scriptsight.captions import markup
-from scriptsight.captions.script import UNSPACED
+from scriptsight.captions.script import UNSPACED, clock
 from scriptsight.catalogue import Cue, Word
 from scriptsight.errors import needs
 from scriptsight.params.ingest import Cleaning
@@ -31,6 +32,10 @@ HOUR = 3600.0
 RATE_RATIOS = (1001 / 1000, 25 / 24, 25025 / 24000)
 TOUCH = 0.05  # seconds between cues that follow each other without a break: a frame at 24 a second
 ROUNDING = 0.015  # seconds: what formats that count centiseconds make of one time
+RUN_ON = 10  # cues that begin while one lasts: its end is no end, if it lasts
+RUN_LONG = 30.0  # seconds and more: signs may move from frame to frame under a sentence
+LATE = 10.0  # seconds beyond the video at which no cue ends, though it may stay a little
+STAMP_NEAR = 2.0  # seconds between a cue and the time that its text begins with, if that is a stamp of it
 STACKED = 20  # cues at the very same time that are compared with each other
 TYPED = 2  # words at most by which a text that is typed out grows from cue to cue
 ROLL_GAP = 1.0  # seconds: after a longer silence a line has left the screen
@@ -47,6 +52,8 @@ SOUNDS = (
 )
 # What stands before a colon and is no name of a speaker, alone or among others, as "THE TRICK", "STEP ONE".
 NO_SPEAKERS = {
+    *("AI", "API", "ASAP", "AWS", "CPU", "ETA", "EU", "FAQ", "GPU", "IDE", "IOS", "IQ", "JSON", "NASA", "PIN", "RAM"),
+    *("SEO", "UI", "UK", "URI", "USA", "USB", "UX", "VR", "BBC", "DIY", "TV", "PC", "OS", "JS", "DNA", "EDIT"),
     *("ANSWER", "ATTENTION", "BONUS", "CAUTION", "CHAPTER", "DAY", "DISCLAIMER", "EXAMPLE", "EXERCISE", "EPISODE"),
     *("FACT", "FINALLY", "FIRST", "FOURTH", "FYI", "HINT", "HTML", "HTTP", "HTTPS", "IMPORTANT", "INGREDIENTS"),
     *("LESSON", "LEVEL", "METHOD", "NB", "NEXT", "NOTE", "NUMBER", "OPTION", "PART", "PLUS", "PROBLEM", "PS", "P.S."),
@@ -68,6 +75,7 @@ ROLES = {
     *("PERSON", "PLAYER", "REPORTER", "S", "SPEAKER", "SPK", "STUDENT", "TEACHER", "USER", "VOICE", "WOMAN"),
 }
 CAPITALS = 0.9  # of a script's letters, in one that is all in capitals
+ALL_LABELLED = 0.9  # of the cues, in a script whose every cue begins with who speaks, be it only once
 LABELLED = 0.5  # of the cues, in a script whose every cue begins with who speaks
 FILLERS = "a+h+|ä+h+m*|e+h+|e+r+m*|eu+h+|h+m+|m+-?h+m+|mm+|u+h+m*|u+m+"
 
@@ -78,11 +86,21 @@ _NAMED_SOUND = re.compile(
 )
 _ASIDE = re.compile(r"\([^()]{1,80}\)|（[^（）]{1,80}）")  # noqa: RUF001
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
-_NOTES = re.compile(r"[♩♪♫♬]")
+_NOTES = re.compile(r"[♩♪♫♬¶]")
+_SONG = re.compile(r"\s*#+\s+[^\W\d]")  # of British subtitles; "#3" and "#bread" are said
+_SONG_SIGNS = re.compile(r"(?<!\S)#+(?!\S)")
+_STAMP = re.compile(
+    r"\s*(?:(?=[(<])|(?=\d+:\d+:))[(<]?(?:(\d{1,3}):)?(\d{1,2}):(\d{2})(?:[.,]\d{1,3})?[)>]?(?!\S):?", re.ASCII
+)
+_TURN = re.compile(r">>+|[-–—]+(?!\d)")  # noqa: RUF001
+# Another turn in one cue: a dash before it, as the first one has, or behind the end of a sentence.
+_DASHED = re.compile(r"([-–—])( ?)[^\W\d]")  # noqa: RUF001
+_NEXT_TURN = re.compile(r"(?<=[.?!…]) [-–—] ?(?=[^\W\da-z])")  # noqa: RUF001
 _SPEAKER = re.compile(
     r"(?:(?P<turn>(?:>>+|^[-–—]+(?!\d))\s*)|^)"  # noqa: RUF001
     r"(?P<name>(?:\[[^\[\]]{1,40}\]|\([^()]{1,40}\)):\s*"
-    r"|(?P<plain>[^\W\d_][\w.'’-]{0,30}(?: [\w.'’-]{1,30}){0,3}):\s+)?"  # noqa: RUF001
+    r"|(?P<plain>[^\W\d_][\w.'’-]{0,30}(?: [\w.'’-]{1,30}){0,3})"  # noqa: RUF001
+    r"(?: ?(?:\([^()]{1,30}\)|\[[^\[\]]{1,30}\]))?:(?:\s+|$))?"  # how it is said: "MAN 2 (whispering):"
 )
 _FILLER_RUN = re.compile(rf"(?<![\w'-])(?:(?:{FILLERS})\b[\s,.…]*){{2,}}(?![\w'-])", re.IGNORECASE)
 
@@ -177,8 +195,26 @@ def late_times(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
 
 
 def late_ends(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
-    """What outlasts the video ends with it, and so do its words."""
-    return _each(cues, lambda cue: _until(cue, context.duration) if cue.start < context.duration else cue)
+    """What outlasts the video ends with it, and so do its words. An end that stands for none, as 99:59:59, holds
+    until the next cue begins: one that is more than an hour away, well beyond the video, or behind `RUN_ON` cues."""
+    starts = [cue.start for cue in cues]
+
+    def ended(cue: Cue) -> Cue:
+        following = bisect_right(starts, cue.start)
+        if following < len(starts) and _is_placeholder(cue, starts, following, context.duration):
+            cue = _until(cue, starts[following])
+        return _until(cue, context.duration) if cue.start < context.duration else cue
+
+    return _each(cues, ended)
+
+
+def _is_placeholder(cue: Cue, starts: list[float], following: int, duration: float) -> bool:
+    """Whether a cue's end is no time at which it ends; `following` is the place of the next one in `starts`."""
+    if cue.words and cue.words[-1].start >= starts[following]:
+        return False
+    last = following + RUN_ON - 1
+    runs_on = cue.end - cue.start > RUN_LONG and last < len(starts) and starts[last] < cue.end
+    return runs_on or cue.end - cue.start > HOUR or cue.end > duration + LATE
 
 
 def overlaps(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
@@ -217,9 +253,23 @@ def entities_and_tags(cues: list[Cue], context: _Context) -> tuple[list[Cue], in
     return _texts(markup.everywhere if context.resolved else markup.leftovers)(cues, context)
 
 
-def sounds(text: str) -> str:
+def sounds(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
     """What is heard but not said: all in brackets, in parentheses what names a sound or is the whole cue, and the
-    signs of music. What is sung stays."""
+    signs of music, also "# la la #". What is sung stays. So goes a stamp in front that says the cue's own time."""
+    changed, count = _each(cues, lambda cue: _with_text(cue, _said(_without_stamp(cue))))
+    return [cue for cue in changed if cue.text], count
+
+
+def _without_stamp(cue: Cue) -> str:
+    stamp = _STAMP.match(cue.text)
+    if stamp is None or abs(clock(*stamp.groups()[:3]) - cue.start) > STAMP_NEAR:
+        return cue.text
+    return cue.text[stamp.end() :]
+
+
+def _said(text: str) -> str:
+    if _SONG.match(text):
+        text = _SONG_SIGNS.sub(" ", text)
     text = _NAMED_SOUND.sub(" ", _BRACKETS.sub(" ", _NOTES.sub(" ", text)))
     return "" if _ASIDE.fullmatch(text.strip()) else text
 
@@ -236,13 +286,18 @@ def speaker_labels(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
     """Who speaks: ">> Anna:", "ANNA:", "[SPEAKER_01]:", "(Anna):" and the dash before a turn.
 
     Without ">>", dash or brackets a name counts only in capitals, or where most cues begin with one that returns, as
-    in "Speaker One:" of a meeting's transcript. In a script that is all in capitals they say nothing: there a name
-    must return as well. What holds a word of a sentence, a number that counts no speakers, or is one of `NO_SPEAKERS`
-    is no name.
+    in "Speaker One:" of a meeting's transcript: where nearly all do, one that speaks once is a name as well. Speakers
+    that are counted, as "Speaker 2:", count together. In a script that is all in capitals they say nothing: there a
+    name must return as well. What holds a word of a sentence or a number that counts no speakers, or is an acronym
+    or one of `NO_SPEAKERS`, is no name.
     """
     names = Counter(match["plain"] for cue in cues if (match := _SPEAKER.match(cue.text.strip())) and match["plain"])
+    counted = Counter(_role(name) for name in names.elements())
     returning = {name for name, count in names.items() if count > 1 and _is_name(name)}
     labelled = sum(names[name] for name in returning) >= LABELLED * len(cues)
+    called = [name for name in names if _is_name(name) and all(word[0].isupper() for word in name.split())]
+    if labelled and sum(names[name] for name in called) >= ALL_LABELLED * len(cues):
+        returning |= set(called)
     capitals = _in_capitals([_SPEAKER.sub("", cue.text.strip(), count=1) for cue in cues])
 
     def label(match: re.Match[str]) -> str:
@@ -253,11 +308,27 @@ def speaker_labels(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
             return name
         if turn:
             return "" if all(word[0].isupper() or word[0].isdecimal() for word in plain.split()) else name
+        if (role := _role(plain)) and counted[role] > 1:
+            return ""
         if plain.isupper():
             return "" if not capitals or plain in returning else name
         return "" if labelled and plain in returning and plain[0].isupper() else name
 
-    return _texts(lambda text: _SPEAKER.sub(label, text.strip()))(cues, context)
+    return _texts(lambda text: _SPEAKER.sub(label, _with_turns(text.strip())))(cues, context)
+
+
+def _with_turns(text: str) -> str:
+    """The text with ">>" before each further turn that a dash begins: "- First we cut. - Then we toast."."""
+    if first := _DASHED.match(text):
+        again = re.compile(rf" {first[1]}{first[2]}(?=[^\W\d])")
+        return text[: first.end()] + again.sub(" >> ", text[first.end() :])
+    return _NEXT_TURN.sub(" >> ", text)
+
+
+def _role(plain: str) -> str | None:
+    """ "SPEAKER" of "Speaker 2": whose number says which of several speaks."""
+    match = re.fullmatch(r"([^\W\d_]+)[ _#]{0,2}\d{1,3}", plain)
+    return match[1].upper() if match and plain[0].isupper() and match[1].upper() in ROLES else None
 
 
 def _is_name(plain: str) -> bool:
@@ -265,8 +336,9 @@ def _is_name(plain: str) -> bool:
     numbered = any(any(map(str.isdecimal, word)) for word in words)
     role = any(re.sub(r"[\d_#]+$", "", word) in ROLES for word in words)
     sentence = any(re.split("['’]", word)[0] in NO_NAMES for word in words)  # noqa: RUF001, "here's the trick"
-    if sentence or (numbered and not role):
-        return False
+    letters = words[0] if len(words) == 1 and words[0].isalpha() and len(words[0]) > 2 else ""
+    if sentence or (numbered and not role) or (letters and not re.search("[^BCDFGHJKLMNPQRSTVWXZ]", letters)):
+        return False  # without a vowel it is an acronym, as "CSS"
     return role or not NO_SPEAKERS.intersection(words)
 
 
@@ -282,10 +354,11 @@ def doubles(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
     what is taken out.
 
     Equal are the words, in whatever capitals and punctuation; of cues that are short and only touch, the letter, and
-    they must touch: after the gap of a frame, "Oh!" is said again. So is what is said again later, and what has words
-    with times of their own that go on: it stays. Of cues that begin together the shorter is taken out where the
-    longer holds it. A text is typed out where at least three cues in a row each go on from all of the one before, by
-    `TYPED` words at most; two are enough that end together.
+    they must touch: after the gap of a frame, "Oh!" is said again. What is said again later stays; so does what
+    another speaker says, or another turn ("- Really?"), and what has words with times of their own that go on. Of
+    cues that begin together the shorter is taken out where the longer holds it. A text is typed out where at least
+    three cues in a row each go on from all of the one before, by `TYPED` words at most; two are enough that end
+    together.
     """
     kept: list[Cue | None] = []
     latest: dict[tuple[str, ...], int] = {}  # words -> the last cue that says them
@@ -306,12 +379,20 @@ def _double(one: Cue, two: Cue, words: tuple[str, ...]) -> bool:
     """Whether two cues of equal words are one sentence; the second does not begin before the first."""
     if two.start > one.end + TOUCH:
         return False
+    if _others(one, two) and abs(two.start - one.start) + abs(two.end - one.end) > ROUNDING:
+        return False
     if one.words and two.words:  # where both were heard, they must have been heard at the same time
         return two.words[0].start < one.words[-1].start + TOUCH
     overlap = two.start < one.end - TOUCH or (two.start, two.end) == (one.start, one.end)
     if overlap or _size(words) >= ROLL_WORDS:
         return True
-    return two.start <= one.end + ROUNDING and _visible(one.text) == _visible(two.text)
+    turn = _TURN.match(two.text.strip())  # who answers with the same word
+    return two.start <= one.end + ROUNDING and _visible(one.text) == _visible(two.text) and not turn
+
+
+def _others(one: Cue, two: Cue) -> bool:
+    """Whether the source says that two people say it."""
+    return one.speaker is not None and two.speaker is not None and one.speaker != two.speaker
 
 
 def _joined(one: Cue, two: Cue) -> Cue:
@@ -348,7 +429,13 @@ def _grows(one: Cue, two: Cue) -> bool:
     """Whether the second text is the first with a little more, at once after it or over it; not where both have
     words that were heard."""
     before, after = _visible(one.text).rstrip(" |_▌█"), _visible(two.text)  # a cursor may blink behind it
-    if (one.words and two.words) or not before or two.start > one.end + TOUCH or not after.startswith(before):
+    if (
+        (one.words and two.words)
+        or _others(one, two)
+        or not before
+        or two.start > one.end + TOUCH
+        or not after.startswith(before)
+    ):
         return False
     return _size(after[len(before) :].split()) <= TYPED
 
@@ -370,6 +457,8 @@ def _without_held(cues: list[Cue]) -> list[Cue]:
 
 def _holds(one: Cue, two: Cue, text: str, part: str) -> bool:
     """Whether the second is a part of the first: two words at least, as two may say "no" and "no way" at once."""
+    if _others(one, two):
+        return False
     return len(part.split()) > 1 and part in text and part != text and two.end <= one.end + TOUCH
 
 
@@ -379,7 +468,8 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
     punctuation may have changed.
 
     Only where the script as a whole does so: people do say things twice. A single cue shows it that begins with all
-    of the one before, of `ROLL_WORDS` words and more, and follows it without a break, or a line that flashes up.
+    of the one before, of `ROLL_WORDS` words and more, and follows it without a break, or a line that flashes up. In a
+    script that rolls a line may also stay through a silence: so many words, and the cue goes on from them.
     """
     tokens = [cue.text.split() for cue in cues]
     plain = [list(map(_plain, words)) for words in tokens]
@@ -397,6 +487,11 @@ def rolling_repeats(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]
     )
     if not (rolls or (flashes and grown)) or len(grown) < ROLL_SHARE * len(close):
         return cues, 0
+    for i in range(1, len(cues)) if len(grown) >= 2 else ():
+        if i not in shared:  # a line that stays on the screen while nobody speaks
+            count = _repeated(i, tokens, plain)
+            kept_on = _size(tokens[i][:count]) >= ROLL_WORDS and count < len(tokens[i])
+            shared[i] = count if kept_on and cues[i].words is None else 0
     kept = []
     changed = 0
     for i, cue in enumerate(cues):
@@ -579,7 +674,7 @@ RULES: dict[str, Rule] = {
     "doubles": doubles,
     "rolling_repeats": rolling_repeats,
     "speaker_labels": speaker_labels,
-    "sounds": _texts(sounds),
+    "sounds": sounds,
     "filler_runs": _texts(filler_runs),
     "no_letters": no_letters,
     "overlaps": overlaps,

@@ -217,7 +217,8 @@ def identity(name: str) -> dict[str, str]:
 
 def _keep(transcript: Transcript, path: Path) -> None:
     schema = _SCHEMA.with_metadata({"language": transcript.language or ""})
-    rows = [{name: value for name, value in asdict(cue).items() if name != "raw"} for cue in transcript.cues]
+    unkept = ("raw", "speaker")
+    rows = [{name: value for name, value in asdict(cue).items() if name not in unkept} for cue in transcript.cues]
     with whole_file(path) as partial:
         pq.write_table(pa.Table.from_pylist(rows, schema), partial)
 
