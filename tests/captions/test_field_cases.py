@@ -28,7 +28,7 @@ def same(text: str, *doubts: str) -> Row:
 READ: dict[str, Row] = {
     "enc_cp1250.srt": same("nejdříve nakrájíme čerstvý chléb na půlky", f"{GUESSED} cp1250"),
     "enc_cp1251.srt": same("сначала мы режем хлеб на две части", f"{GUESSED} cp1251"),
-    "enc_cp1252.srt": same("zuerst schneiden wir das Brot für Gäste", f"{GUESSED} cp1252"),
+    "enc_cp1252.srt": same("zuerst schneiden wir das Brot für Gäste"),
     "enc_cp1253.srt": same("πρώτα κόβουμε το ψωμί στα δύο", f"{GUESSED} cp1253"),
     "enc_cp1256.srt": same("أولا نقطع الخبز إلى نصفين", f"{GUESSED} cp1256"),
     "enc_euc_kr.srt": same("먼저 빵을 반으로 자릅니다", f"{GUESSED} cp949"),

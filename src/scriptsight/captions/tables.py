@@ -14,6 +14,7 @@ from scriptsight.captions.decoding import decode
 from scriptsight.captions.script import NOTHING, Known, NotCaptions, Script
 from scriptsight.captions.spoken import Entries
 
+_LOOKED_AT = 200  # rows and columns in which times show
 _DELIMITERS = ",;\t|"
 _FRAMES = re.compile(r"\d{1,3}:\d\d:\d\d[:;]\d{1,3}", re.ASCII)
 
@@ -42,7 +43,7 @@ def parse(data: bytes, suffix: str, known: Known = NOTHING) -> Script:
     ends = [name for name in names if name in fields.ENDS or name in fields.LENGTHS]
     if not starts or not texts:
         columns = ", ".join(names.values())
-        times = sum(_timed(name, rows) for name in names.values())
+        times = sum(_timed(name, rows) for name in [*names.values()][:_LOOKED_AT])
         if (
             (starts and ends)
             or (starts and _wordy(rows))
@@ -118,10 +119,10 @@ def _whole(row: dict[Any, Any], name: str) -> bool:
 
 def _timed(name: str, rows: list[dict[Any, Any]]) -> bool:
     """Whether a column is called like a time, in whatever language, and has numbers or clocks."""
-    times = [fields.moment(row.get(name)) for row in rows]
     if not fields.TIME_LIKE.search(fields.plain(name)):
         return False
-    return 2 * sum(time is not None and time[0] < fields.DATE for time in times) > len(rows)
+    times = [fields.moment(row.get(name)) for row in rows[:_LOOKED_AT]]
+    return 2 * sum(time is not None and time[0] < fields.DATE for time in times) > len(times)
 
 
 def _wordy(rows: list[dict[Any, Any]]) -> bool:
