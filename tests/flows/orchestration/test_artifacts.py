@@ -84,18 +84,12 @@ def test_the_last_lines_of_an_unforeseen_error(run: Run, workspace: Path, make_v
     """They are the stage's own, and not those of what started it."""
     make_video(workspace / "videos/one.mp4")
     (workspace / "overrides.yaml").write_text(FOLDER % "videos")
-    catalogue = workspace / "data/catalogue"
-    catalogue.mkdir(parents=True)
-    for name in ("videos", "cues"):
-        (catalogue / f"{name}.parquet").write_text("no table")
-    (workspace / "data/world").mkdir()
-    (workspace / "metrics").mkdir()
-    (workspace / "metrics/ingest.json").write_text("{}")
-    state, found = run(stages=["segment"])
-    assert state.is_failed() and "ArrowInvalid" in state.message
+    (workspace / ".work").write_text("no folder")
+    state, found = run(stages=["ingest"])
+    assert state.is_failed() and "NotADirectoryError" in state.message
     quoted = found["report"].partition("```text\n")[2].partition("\n```")[0].splitlines()
     assert "src/scriptsight/" in found["report"]
-    assert quoted[-1].startswith("pyarrow.lib.ArrowInvalid")
+    assert quoted[-1].startswith("NotADirectoryError")
     assert "subprocess" not in found["report"] and "dvc" not in found["report"].lower()
 
 
