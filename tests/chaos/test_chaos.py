@@ -14,7 +14,7 @@ pytestmark = pytest.mark.chaos
 
 
 def test_a_pipeline_comes_back_from_whatever_is_killed() -> None:
-    """From the last stage on, so that it takes some four minutes on two cores; a kind of process each."""
+    """From the last stage on, so that it takes some four minutes on two cores."""
     options = ["--kills", "3", "--full", "0", "--spoil", "0", "--seed", "0", "--stages", "retrieve"]
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "tests.chaos", *options], cwd=PROJECT, capture_output=True, text=True, check=False
