@@ -314,9 +314,9 @@ def test_a_whole_video_is_aligned_in_well_under_a_second() -> None:
     vocabulary = ["".join(rng.choice(list("abcdefgh"), size=rng.integers(1, 9))) for _ in range(600)]
     heard = list(rng.choice(vocabulary, size=2000))
     clean = [word.capitalize() + "," if rng.random() < 0.2 else word for word in heard if rng.random() > 0.05]
-    began = time.perf_counter()
+    began = time.process_time()
     found = records.align(heard, clean)
-    assert time.perf_counter() - began < 0.8  # 0.14 on an idle core
+    assert time.process_time() - began < 0.8  # 0.14 on an idle core
     exact = sum(records.letters(heard[i]) == records.letters(word) for i, word in zip(found, clean, strict=True))
     assert exact > 0.98 * len(clean)
 

@@ -159,9 +159,9 @@ def test_long_lines_take_linear_time(piece: str) -> None:
         ("b.json", json.dumps([{"start": long, "end": long, "text": "x"}])),
         ("c.json", long),
     ]:
-        began = time.perf_counter()
+        began = time.process_time()
         parse(name, content)
-        assert time.perf_counter() - began < SECONDS, name
+        assert time.process_time() - began < SECONDS, name
 
 
 VALUES: list[Any] = [None, True, -1, 1e999, "", "x", "1", [], {}, [1], [[1]], [{}], {"a": 1}, [None]]

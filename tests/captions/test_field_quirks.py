@@ -431,9 +431,9 @@ def test_hostile_lines_take_linear_time(piece: str) -> None:
         ("a.vtt", f"WEBVTT\n\n{long}\n\n00:01.000 --> 00:02.000 {long}\n{long}\n\n{long}\n"),
         ("b.vtt", f"WEBVTT\nX-TIMESTAMP-MAP={long}\n\n1\n00:01.000 --> 00:02.000\n{long}\nWEBVTT\n{long}"),
     ]:
-        began = time.perf_counter()
+        began = time.process_time()
         cleaned(parse(name, content))
-        assert time.perf_counter() - began < 10, name
+        assert time.process_time() - began < 10, name
 
 
 # ------------------------------------------------------------------------- what converters and players leave behind

@@ -591,6 +591,6 @@ def test_long_texts_take_linear_time() -> None:
     """Ten seconds are plenty for half a million characters, and hopeless if any rule is quadratic."""
     for hostile in ("<a ", "[", "(music ", "um ", ">> A", "{\\", "&#", "a" * 1000, "é ", "<b ", "\u200b", "(a "):
         text = hostile * (250_000 // len(hostile))
-        began = time.perf_counter()
+        began = time.process_time()
         cleaning.clean([Cue(0, 1, text), Cue(1, 2, text + "a b")], DEFAULT, 10.0)
-        assert time.perf_counter() - began < 10, hostile
+        assert time.process_time() - began < 10, hostile
