@@ -60,7 +60,7 @@ def command(prefect_home: Path) -> Iterator[Command]:
             env={**own, **environment},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=900,
             check=False,
         )
 

@@ -141,8 +141,8 @@ def test_the_same_thing_twice_is_told_and_another_language_or_format_is_not() ->
 
 
 def test_captions_of_a_format_that_is_not_read_are_told() -> None:
-    found = pair(["a.mpl", "a.TextGrid", "a.notes", "a.sup"], ["a.mp4"])
-    assert sorted(found.unused) == ["a.TextGrid", "a.mpl"]
+    found = pair(["a.mpl", "a.cap", "a.notes", "a.sup"], ["a.mp4"])
+    assert sorted(found.unused) == ["a.cap", "a.mpl"]
     assert all("convert it to SRT or WebVTT" in why for why in found.unused.values())
     assert [one.file for one in found.of_videos["a.mp4"]] == ["a.sup"]  # its parser says what it is
 

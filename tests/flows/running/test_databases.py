@@ -97,7 +97,7 @@ def test_a_killed_maker_leaves_nothing_or_a_whole_database(name: str, whole: Pat
 @pytest.mark.parametrize("name", MAKE)
 def test_makers_that_begin_at_once_make_one(name: str, whole: Path, tmp_path: Path) -> None:
     makers = [start(name, tmp_path) for _ in range(3)]
-    said = [maker.communicate(timeout=240) for maker in makers]
+    said = [maker.communicate(timeout=600) for maker in makers]
     assert [maker.returncode for maker in makers] == [0, 0, 0], said
     assert schema(tmp_path / name) == schema(whole / name)
 
