@@ -221,7 +221,8 @@ def test_figures_of_folds_are_means_and_a_second_test_has_its_name(tmp_path: Pat
     }
 
 
-def test_measure_gives_what_run_writes(tmp_path: Path) -> None:
+def test_measure_gives_what_run_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     write(tmp_path, labelled("train", 3), labelled("test", 2), "first")
     write(tmp_path, brightness("train", 10), brightness("test", 6), "second")
     section = chosen({"first": {"collections": ["first"]}, "second": {"collections": ["second"]}})
