@@ -17,6 +17,10 @@ from scriptsight.params.probe import ProbeParams
 from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.params.segment import SegmentParams
 
+# Keys that DVC's run-cache leaves out, at any depth: with another value below one of them it would bring back what
+# was made with the old one.
+UNSEEN = ("size", "nfiles")
+
 
 class RegistryParams(Section):
     """MLflow's registry of models, which keeps those that learned something; the best of them is its `champion`."""
@@ -140,10 +144,10 @@ class Params(Section):
             if name not in self.ingest.collections:
                 known = ", ".join(self.ingest.collections)
                 raise ValueError(f"{key} names {name!r}, which ingest.collections lacks (it has: {known})")
-        if self.pretrain.size > self.segment.short_side:
+        if self.pretrain.image_size > self.segment.short_side:
             raise ValueError(
-                f"pretrain.size {self.pretrain.size} is over segment.short_side {self.segment.short_side}: "
-                "stored frames would only be blown up"
+                f"pretrain.image_size {self.pretrain.image_size} is over segment.short_side "
+                f"{self.segment.short_side}: stored frames would only be blown up"
             )
         return self
 
@@ -154,8 +158,27 @@ class Params(Section):
             here: Any = values
             for part in name.split("."):
                 if not isinstance(here, dict) or part not in here:
-                    raise ValueError(f"sweep.space names {name!r}: there is no such parameter")
+                    new = PretrainParams.RENAMED.get(name.removeprefix("pretrain."))
+                    remedy = f"it is called pretrain.{new} now" if new else "there is no such parameter"
+                    raise ValueError(f"sweep.space names {name!r}: {remedy}")
                 here = here[part]
+        return self
+
+    @model_validator(mode="after")
+    def _seen_by_dvc(self) -> Params:
+        for place, names in (
+            ("ingest.collections", self.ingest.collections),
+            ("pretrain.collections", self.pretrain.collections),
+            ("probe.tests", self.probe.tests),
+        ):
+            if hidden := next((name for name in UNSEEN if name in names), None):
+                raise ValueError(f"{place}.{hidden}: DVC heeds no change below this name: choose another one")
+        for test, labelled in self.probe.tests.items():
+            if hidden := next((label for label in UNSEEN if label in labelled.texts), None):
+                raise ValueError(
+                    f"probe.tests.{test}.texts.{hidden}: DVC heeds no change of this class's text: leave it out, and "
+                    "its label is its text"
+                )
         return self
 
 

@@ -1,14 +1,20 @@
 """params.yaml is typed: what is wrong is said with its key, its section and what is allowed."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from dvc.output import Output
+from dvc.stage import Stage
+from dvc.stage.cache import _get_cache_hash
+from dvc_data.hashfile.meta import Meta
 
 from flows import parameters
 from scriptsight.errors import InputError
 from scriptsight.params import reading
+from scriptsight.params.base import Section
 from scriptsight.params.models import VitParams
 
 
@@ -73,7 +79,7 @@ def test_a_missing_key(values: dict[str, Any]) -> None:
         ("pretrain", "seed", -1, "pretrain.seed"),
         ("segment", "max_seconds", float("inf"), "segment.max_seconds: Input should be a finite number"),
         ("pretrain", "frames", 7, "frames 7 is no multiple of video.tubelet 2"),
-        ("pretrain", "size", 64, "pretrain.size 64 is over segment.short_side 32"),
+        ("pretrain", "image_size", 64, "pretrain.image_size 64 is over segment.short_side 32"),
         ("pretrain", "video", {"kind": "resnet"}, "pretrain.video: 'kind' must be one of vit, resnet3d"),
         ("pretrain", "video", {"kind": "resnet3d", "depth": 34}, "depth: Input should be 18 or 50, got 34 (int)"),
         ("pretrain", "objective", "sorting", "pretrain.objective: Input should be 'tvts', 'contrastive', "),
@@ -103,6 +109,62 @@ def test_a_text_encoder_is_not_frozen_for_one_objective_and_trained_by_another(v
 def test_a_collection_name_is_no_path(values: dict[str, Any], name: str) -> None:
     values["ingest"]["collections"][name] = values["ingest"]["collections"]["narrated"]
     assert "ingest.collections" in message_of(values)
+
+
+def test_a_renamed_key_is_told_with_its_new_name(values: dict[str, Any]) -> None:
+    """In a parameters file that has only the old name, and where overrides lay the old name beside the new one."""
+    told = "pretrain.size is called image_size now: rename it to image_size in section pretrain."
+    assert message_of(reading.merge(values, {"pretrain": {"size": 16}})).splitlines()[1:] == [f"  {told}"]
+    values["pretrain"]["size"] = values["pretrain"].pop("image_size")
+    assert message_of(values).splitlines()[1:] == [f"  {told}"]
+    del values["pretrain"]["size"]
+    assert "missing key 'image_size' in section pretrain" in message_of(values)
+
+
+def test_a_sweep_over_a_renamed_key_is_told_its_new_name(values: dict[str, Any]) -> None:
+    values["sweep"]["space"] = {"pretrain.size": {"kind": "choice", "values": [16, 32]}}
+    assert "sweep.space names 'pretrain.size': it is called pretrain.image_size now" in message_of(values)
+
+
+def sections(annotation: Any) -> Iterator[type[Section]]:
+    """All sections within an annotation, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from sections(field.annotation)
+    for inner in get_args(annotation):
+        yield from sections(inner)
+
+
+def unseen(name: str) -> bool:
+    """Whether DVC's run-cache takes two values of a parameter of this name for the same."""
+    one, other = ({"cmd": "x", "params": {"params.yaml": {"pretrain": {name: value}}}} for value in (1, 2))
+    return bool(_get_cache_hash(one, key=True) == _get_cache_hash(other, key=True))
+
+
+def test_no_parameter_has_a_name_that_the_run_cache_of_dvc_leaves_out() -> None:
+    names = {name for section in sections(parameters.Params) for name in section.model_fields}
+    assert {"image_size", "tubelet", "mixup", "path"} <= names
+    assert not {name for name in names if unseen(name)}
+    assert {word for word in words_of_dvc() if unseen(word)} == set(parameters.UNSEEN)
+
+
+def words_of_dvc() -> set[str]:
+    """The names of all keys that DVC itself has in its files."""
+    named = [item for owner in (Meta, Output, Stage) for item in vars(owner).items()]
+    return {value for key, value in named if key.startswith("PARAM_")}
+
+
+@pytest.mark.parametrize("name", parameters.UNSEEN)
+def test_no_collection_test_or_class_text_is_named_so_either(values: dict[str, Any], name: str) -> None:
+    changed = copy.deepcopy(values)
+    changed["ingest"]["collections"][name] = changed["ingest"]["collections"]["narrated"]
+    assert f"ingest.collections.{name}: DVC heeds no change below this name" in message_of(changed)
+    changed = copy.deepcopy(values)
+    changed["probe"]["tests"][name] = changed["probe"]["tests"]["actions"]
+    assert f"probe.tests.{name}: DVC heeds no change below this name" in message_of(changed)
+    values["probe"]["tests"]["actions"]["texts"][name] = "gets larger"
+    assert f"probe.tests.actions.texts.{name}: DVC heeds no change of this class's text" in message_of(values)
 
 
 def test_all_errors_are_told_at_once(values: dict[str, Any]) -> None:
@@ -137,7 +199,7 @@ def test_overrides_replace_values_but_kinds_and_collections_whole(values: dict[s
 
 def test_a_preset_stands_for_a_shape_and_replaces_it(values: dict[str, Any]) -> None:
     video = {"preset": "vit_b16", "tubelet": 2, "init": "mae.pth"}
-    merged = reading.merge(values, {"pretrain": {"video": video, "size": 32}})
+    merged = reading.merge(values, {"pretrain": {"video": video, "image_size": 32}})
     found = parameters.build(merged).pretrain.video
     assert found.shape == {"kind": "vit", "width": 768, "depth": 12, "heads": 12, "patch": 16, "tubelet": 2}
     assert VitParams(**found.model_dump()) == found

@@ -45,7 +45,7 @@ def corpus(folder: Path, params: PretrainParams) -> None:
                 name = f"{split}{number}"
                 plain = small.segment(name, captions=["somebody puts a cup down"], seed=number)
                 cues = tuple(Cue(at, at + 2.9, f"then comes the step {at}") for at in range(0, SECONDS, 3))
-                frames = small.frames((90, 120, 60), len(times), params.size, number)
+                frames = small.frames((90, 120, 60), len(times), params.image_size, number)
                 rows.append(
                     replace(
                         plain, start=0.0, end=float(SECONDS), frame_times=times, frames=frames, cues=cues, title=name
@@ -101,11 +101,11 @@ def test_a_configuration_takes_a_training_step(page: str, values: dict[str, Any]
     text = (tmp_path / "model" / "pretrain.json").read_text(encoding="utf-8")
     assert json.loads(text)["val"] and "NaN" not in text and "Infinity" not in text
     encoder = bundle.load(tmp_path / "model" / "last")
-    assert (encoder.video.size, encoder.video.frames) == (params.size, params.frames)
+    assert (encoder.video.size, encoder.video.frames) == (params.image_size, params.frames)
 
 
 def test_the_documentation_shows_trainings_of_several_sizes() -> None:
-    sizes = {(values["pretrain"]["size"], values["pretrain"]["objective"]) for _, values in trainings()}
+    sizes = {(values["pretrain"]["image_size"], values["pretrain"]["objective"]) for _, values in trainings()}
     assert (224, "tvts") in sizes and "cpd" in {objective for _, objective in sizes}
     assert len(trainings()) >= 6
 

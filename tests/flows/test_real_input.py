@@ -18,7 +18,7 @@ ingest:
 segment: {{fps: 4, short_side: 32, max_gap_seconds: 10}}
 pretrain:
   collections: {{talks: {{}}}}
-  size: 32
+  image_size: 32
   video: {{width: 32, depth: 1, heads: 2, patch: 8, tubelet: 2}}
   tvts: {{head_depth: 1, head_heads: 2}}
   text: {{kind: words, width: 32, vocabulary: 500}}

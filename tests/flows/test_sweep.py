@@ -38,7 +38,7 @@ pretrain:
   collections: {narrated: {}}
   k: 3
   frames: 4
-  size: 16
+  image_size: 16
   embed_dim: 8
   video: {width: 32, depth: 1, heads: 2, patch: 8, tubelet: 2}
   tvts: {head_depth: 1, head_heads: 2}

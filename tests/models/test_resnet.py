@@ -156,9 +156,9 @@ def test_what_a_resnet_cannot_do_is_named(changes: dict[str, object], message: s
 def test_frames_of_a_size_that_is_no_multiple_of_a_cell() -> None:
     """CPD's smaller variant has 112 pixels: three cells and a half, so four."""
     values = reading.read_yaml(Path(__file__).parents[2] / "params.yaml")
-    small = {"size": 112, "keep": 1.0, "objective": "cpd", "video": {"kind": "resnet3d", "depth": 18}}
+    small = {"image_size": 112, "keep": 1.0, "objective": "cpd", "video": {"kind": "resnet3d", "depth": 18}}
     chosen = parameters.build(reading.merge(values, {"pretrain": small, "segment": {"short_side": 112}})).pretrain
-    video = bundle.build_video({**chosen.video.shape, "size": chosen.size, "frames": 2}).eval()
+    video = bundle.build_video({**chosen.video.shape, "size": chosen.image_size, "frames": 2}).eval()
     with torch.no_grad():
         tokens = video(torch.zeros(1, 2, 112, 112, 3, dtype=torch.uint8))
     assert video.patches == 16 and tokens.shape == (1, 1 + 2 * 16, 512)

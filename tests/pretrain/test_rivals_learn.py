@@ -138,7 +138,8 @@ def test_a_joint_training_that_dies_ends_with_the_same_bytes(world: Path) -> Non
 def test_a_resnet_and_trained_word_vectors_go_through_the_stage(world: Path) -> None:
     video = {"kind": "resnet3d", "depth": 18}
     text = {"kind": "vectors", "path": None, "width": 16, "vocabulary": 100, "frozen": False}
-    choice = {"video": video, "text": text, "size": 32, "keep": 1.0, "steps": 2, "validate_every": 2, "batch": 4}
+    choice = {"video": video, "text": text, "image_size": 32, "keep": 1.0}
+    choice |= {"steps": 2, "validate_every": 2, "batch": 4}
     result, _ = learned(world, "contrastive", **choice)
     assert result.val["t2v_chance"] == 0.1
     assert isinstance(scriptsight.load(world / "contrastive" / "last").video, ResNet3d)

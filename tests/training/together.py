@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
     "pretrain": {
         "collections": {"narrated": {}},
         "frames": 4,
-        "size": 16,
+        "image_size": 16,
         "k": 3,
         "video": {"width": 32, "depth": 2, "heads": 2, "patch": 8, "tubelet": 2},
         "text": {"kind": "transformer", "width": 32, "depth": 1, "heads": 2, "vocabulary": 200},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,3 +21,6 @@ class Section(BaseModel):
     """What all sections share: no unknown key, no conversion of types, no change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    # Keys that had another name in an earlier version, old -> new: whoever still writes the old one is told.
+    RENAMED: ClassVar[dict[str, str]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -73,6 +73,8 @@ class Engine(Section):
 class PretrainParams(Section):
     """What is learned from which collections, and how long."""
 
+    RENAMED: ClassVar[dict[str, str]] = {"size": "image_size"}
+
     seed: Seed
     collections: dict[Name, Source] = Field(min_length=1)  # the first is the one that figures are about
     objective: Literal[ObjectiveName, "joint"]
@@ -80,7 +82,7 @@ class PretrainParams(Section):
     k: Annotated[int, Field(ge=2)]  # transcripts a sample
     sampling: Sampling
     frames: Count  # a clip
-    size: Count  # pixels, the side of a square frame
+    image_size: Count  # pixels, the side of a square frame
     flip: bool  # mirror half of the training clips; off, because it turns left into right
     keep: Annotated[float, Field(gt=0, le=1)]  # share of the patches that training sees
     embed_dim: Count  # of the space that video and text share
@@ -108,8 +110,8 @@ class PretrainParams(Section):
     def _shapes_fit(self) -> PretrainParams:
         if self.frames % self.video.tubelet:
             raise ValueError(f"frames {self.frames} is no multiple of video.tubelet {self.video.tubelet}")
-        if isinstance(self.video, VitParams) and self.size % self.video.patch:
-            raise ValueError(f"size {self.size} is no multiple of video.patch {self.video.patch}")
+        if isinstance(self.video, VitParams) and self.image_size % self.video.patch:
+            raise ValueError(f"image_size {self.image_size} is no multiple of video.patch {self.video.patch}")
         if isinstance(self.video, ResNetParams):
             self._check_resnet()
         return self

@@ -135,7 +135,7 @@ def validate(model: type[M], values: Mapping[str, Any], source: str = "params") 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [f"  {_explain(model, item)}" for item in error.errors()]
+        lines = [f"  {line}" for item in error.errors() if (line := _explain(model, item))]
         raise InputError(f"{source} can't be used:\n" + "\n".join(lines)) from None
 
 
@@ -159,16 +159,21 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
 
 
 def _explain(model: type[Section], item: Any) -> str:
-    """One pydantic error as a line for the person who wrote the file."""
+    """One pydantic error as a line for the person who wrote the file; empty where another error says it."""
     *parents, key = item["loc"] or ("",)
     where = ".".join(str(part) for part in item["loc"])
     section = ".".join(str(part) for part in parents) or "the top level"
     if item["type"] == "extra_forbidden":
+        if new := _renamed(model, parents).get(str(key)):
+            return f"{where} is called {new} now: rename it to {new} in section {section}."
         allowed = _keys(model, parents)
         close = difflib.get_close_matches(str(key), allowed, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         return f"unknown key {key!r} in section {section}.{hint} Allowed: {', '.join(allowed)}."
     if item["type"] == "missing":
+        old = next((old for old, new in _renamed(model, parents).items() if new == key), "")
+        if isinstance(item["input"], dict) and old in item["input"]:  # said of the old name already
+            return ""
         return f"missing key {key!r} in section {section}."
     if item["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return f"{where}: 'kind' must be one of {_kinds(model, item['loc'])}."
@@ -206,6 +211,11 @@ def _choices(annotation: Any) -> dict[str, Any]:
 def _keys(model: type[Section], loc: list[Any]) -> list[str]:
     here = _model_at(model, loc)
     return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+
+
+def _renamed(model: type[Section], loc: list[Any]) -> dict[str, str]:
+    here = _model_at(model, loc)
+    return here.RENAMED if isinstance(here, type) and issubclass(here, Section) else {}
 
 
 def _kinds(model: type[Section], loc: tuple[Any, ...]) -> str:

@@ -140,7 +140,7 @@ def _taken_over(params: PretrainParams) -> bundles.Encoder:
             f"pretrain.text is of kind {params.text.kind!r}: make it the same."
         )
     encoder.text.buckets = getattr(params.text, "buckets", 1)
-    wanted = {**params.video.shape, "size": params.size, "frames": params.frames}
+    wanted = {**params.video.shape, "size": params.image_size, "frames": params.frames}
     found = encoder.video.config
     differing = [
         f"{name} {found[name]} instead of {wanted.get(name)}" for name in found if found[name] != wanted.get(name)
@@ -148,7 +148,7 @@ def _taken_over(params: PretrainParams) -> bundles.Encoder:
     if differing:
         raise InputError(
             f"pretrain.start_from: the model in {params.start_from} has {', '.join(differing)}: make pretrain.video, "
-            "frames and size what it has."
+            "frames and image_size what it has."
         )
     return encoder
 

@@ -20,7 +20,7 @@ def build(params: PretrainParams, learned: Sequence[tuple[Source, Segments]]) ->
         InputError: as `text` does.
     """
     texts = (said for source, split in learned for said in split.texts(source.text))
-    video = bundle.build_video({**params.video.shape, "size": params.size, "frames": params.frames})
+    video = bundle.build_video({**params.video.shape, "size": params.image_size, "frames": params.frames})
     return bundle.Encoder(
         video, text(params.text, texts, params.max_text_tokens), params.embed_dim, params.text_hidden
     )

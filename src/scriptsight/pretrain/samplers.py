@@ -202,7 +202,7 @@ class PairSampler(Sampler):
 
 def build(segments: Segments, source: Source, choice: PretrainParams) -> Sampler:
     """The sampler that the parameters ask for."""
-    clip = Clip(source.frames or choice.frames, choice.size, choice.flip, source.stride)
+    clip = Clip(source.frames or choice.frames, choice.image_size, choice.flip, source.stride)
     if source.text != "script":
         return PairSampler(segments, clip, source.text)
     if isinstance(choice.sampling, SpanSampling):

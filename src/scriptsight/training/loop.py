@@ -28,7 +28,7 @@ from scriptsight.training.objective import Draw, Objective
 LOG_EVERY = 10  # steps between two points of a curve
 # What to change in params.yaml when memory runs out.
 REMEDY = (
-    "Set pretrain.engine.checkpoint_activations, lower pretrain.batch, frames, size or keep, or raise "
+    "Set pretrain.engine.checkpoint_activations, lower pretrain.batch, frames, image_size or keep, or raise "
     "pretrain.engine.accumulate (alignment then sees a part of the batch at a time)."
 )
 
