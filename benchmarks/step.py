@@ -1,6 +1,6 @@
 """One TVTS training step at the paper's scale: the official formulation beside ours, in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/step.py [--data-wait metrics/pretrain.json]
+    OMP_NUM_THREADS=1 python benchmarks/step.py [--data-wait metrics/speed.json]
 
 ViT-B/16, 16 frames of 224 px, a quarter of the patches kept, K = 4 transcripts, batch 2, DistilBERT's shape for
 the text; random weights, noise for frames, sentences of 8 to 50 random tokens. The official formulation, as the
@@ -372,7 +372,7 @@ def main() -> None:
     """Measure what there is to measure here."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--data-wait", type=Path, help="metrics/pretrain.json of a training: its data_wait_share")
+    parser.add_argument("--data-wait", type=Path, help="metrics/speed.json of a training: its data_wait_share")
     parser.add_argument("--tiny", action="store_true", help="try the script in seconds; the figures mean nothing")
     parser.add_argument("--measure-attention", action="store_true")
     parser.add_argument("--peak-of", choices=["ours", "official"], help=argparse.SUPPRESS)

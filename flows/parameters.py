@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from scriptsight.params import reading
-from scriptsight.params.base import Count, Name, Positive, Section, Seed
+from scriptsight.params.base import MACHINE, Count, Name, Positive, Section, Seed
 from scriptsight.params.ingest import IngestParams
 from scriptsight.params.pretrain import PretrainParams
 from scriptsight.params.probe import ProbeParams
@@ -195,3 +195,33 @@ def load(path: str | Path = "params.yaml") -> Params:
 def build(values: Mapping[str, Any], source: str = "params") -> Params:
     """Build the typed parameters from plain values; `source` is named in errors."""
     return reading.validate(Params, values, source)
+
+
+def of_results(section: type[Section], prefix: str) -> list[str]:
+    """The keys of a section that change what comes out, as dvc.yaml names them: a section without settings of the
+    machine as a whole, else one by one.
+
+    What may be null or is chosen by its `kind` is named as a whole all the same: DVC stops where a key that it is to
+    watch is missing, and such a section has these keys now and others tomorrow.
+    """
+    fields = {f"{prefix}.{name}": field for name, field in section.model_fields.items()}
+    named: list[str] = []
+    for key, field in fields.items():
+        if MACHINE not in field.metadata:
+            named += of_results(field.annotation, key) if _plain(field.annotation) else [key]
+    return [prefix] if named == list(fields) else named
+
+
+def _plain(annotation: Any) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def of_machine(values: Section, prefix: str = "") -> Iterator[str]:
+    """The keys that are settings of the machine in a section as it was loaded, sections within it included:
+    `pretrain.engine.threads`."""
+    for name, field in type(values).model_fields.items():
+        value = getattr(values, name)
+        if MACHINE in field.metadata:
+            yield f"{prefix}{name}"
+        elif isinstance(value, Section):
+            yield from of_machine(value, f"{prefix}{name}.")

@@ -155,6 +155,7 @@ def searchable(folder: Path, said: str = "moves left") -> Path:
         index=folder / "models" / "index",
         metrics=folder / "retrieve.json",
         plots=folder / "plots",
+        work_root=folder / "work",
     )
     return folder
 

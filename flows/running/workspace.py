@@ -19,6 +19,7 @@ SOURCES = ("path", "annotations", "captions", "lists", "titles")  # keys of coll
 BARE = ["[core]", "no_scm", "=", "True"]  # settings of DVC, made and not yet ours
 IGNORED = (
     "data/",
+    "metrics/speed.json",
     "models/",
     "plots/",
     "mlruns/",

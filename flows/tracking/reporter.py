@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from flows.names import flat, numbers
-from flows.parameters import Params
+from flows.parameters import Params, of_machine
 from flows.tracking.store import require_answer, uri
 from scriptsight import files
 from scriptsight.errors import InputError
@@ -33,8 +33,6 @@ from scriptsight.reporting import ConsoleReporter
 
 WEIGHTS = Path("models/pretrained/model.safetensors")
 DATA_PAGE = Path("plots/segment/report.html")
-# Parameters of where and how fast, not of what: the same model comes out.
-MACHINE = {"workers", "loader_workers", "threads", "runner", "dask_address", "timeout_seconds", "keep_checkpoints"}
 
 
 class MlflowReporter(ConsoleReporter):
@@ -133,7 +131,7 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
             for earlier in ("ingest", "segment"):
                 reporter.metrics({f"data/{earlier}/{name}": value for name, value in _figures(earlier).items()})
             # The curves of val/ and speed/ end in the figures of the whole training.
-            last = {name if name.startswith("val/") else f"speed/{name}": v for name, v in _figures(stage).items()}
+            last = _figures(stage) | {f"speed/{name}": value for name, value in _figures("speed").items()}
             reporter.metrics(last, params.pretrain.steps)
         else:
             reporter.metrics({f"{stage}/{name}": value for name, value in _figures(stage).items()})
@@ -168,11 +166,11 @@ def used(params: Params) -> dict[str, Any]:
     if params.pretrain.objective == "contrastive":  # whose parameters are those of tvts
         kinds.discard("tvts")
     others = ("registry.", "sweep.", *(f"pretrain.{kind}." for kind in kinds))
-    values = flat(params.model_dump(mode="json"), ".")
+    values, machine = flat(params.model_dump(mode="json"), "."), set(of_machine(params))
     return {
         name: value
         for name, value in values.items()
-        if value is not None and not name.startswith(others) and name.rpartition(".")[2] not in MACHINE
+        if value is not None and not name.startswith(others) and name not in machine
     }
 
 
@@ -202,6 +200,7 @@ def _git(*arguments: str) -> list[str]:
 
 
 def _figures(stage: str) -> dict[str, float]:
-    """The numbers of metrics/STAGE.json under names such as `random_init/linear_top1`; none before it ran."""
+    """The numbers of metrics/STAGE.json under names such as `random_init/linear_top1`; none before it ran. Of
+    `speed`, how fast the training went."""
     path = Path("metrics") / f"{stage}.json"
     return numbers(path) if path.is_file() else {}

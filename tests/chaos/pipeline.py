@@ -29,7 +29,7 @@ END_SECONDS = 45  # for what is left when the command ends; a training may write
 SURROUNDINGS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DVC_STAGE", "SCRIPTSIGHT_STAGE_REPORT")
 ROOMY = 2**30  # bytes of a disk that is not full
 # What every run makes anew, or that says when and how fast it was.
-UNCOMPARED = ("metrics/pretrain.json",)
+UNCOMPARED = ("metrics/speed.json",)
 OVERRIDES = """
 ingest:
   collections:

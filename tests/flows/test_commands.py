@@ -69,8 +69,9 @@ def test_a_failing_stage_ends_the_pipeline(command: Command, workspace: Path) ->
 
 
 def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full run makes everything, a second one does nothing and says so, a changed key runs what it must; back
-    with the first key, training is done again and ends with the same bytes."""
+    """A full run makes everything, a second one does nothing and says so, a changed key runs what it must. Back with
+    the first key, DVC's run-cache brings back the model with all that was measured of it; MLflow and the registry
+    know it. Settings of the machine change nothing."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "tiny"
     folder.mkdir()
@@ -80,7 +81,7 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     assert (folder / "models/pretrained/model.safetensors").is_file()
     assert (folder / "models/index").is_dir()
     assert set(json.loads((folder / ".locks/pipeline.json").read_text())["stages"]) == set(repository.STAGES)
-    lock, metrics = (folder / "dvc.lock").read_bytes(), val_metrics(folder)
+    lock, metrics, files = (folder / "dvc.lock").read_bytes(), val_metrics(folder), made(folder)
     figures = headlines(folder)
     assert len(figures) == 4 and all(line in first.stdout for line in figures)
 
@@ -109,8 +110,26 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     (folder / "overrides.yaml").write_text(TINY)
     fourth = command("scriptsight", "run", "--workspace", "tiny")
     assert fourth.returncode == 0, fourth.stderr
+    back = json.loads((folder / ".locks/pipeline.json").read_text())["stages"]
+    assert [back[name]["how"] for name in repository.STAGES] == ["skipped"] * 2 + ["restored"] * 3
     assert (folder / "dvc.lock").read_bytes() == lock
     assert val_metrics(folder) == metrics
+    assert made(folder) == files
+    decisions = [line for line in first.stdout.splitlines() if "linear_top1 is" in line]
+    assert len(decisions) == 1 and decisions[0] in fourth.stdout  # by the figures of its run in MLflow
+
+    machine = "  keep_checkpoints: 1\n  engine: {threads: 1, loader_workers: 1}\nsegment: {workers: 1}\n"
+    (folder / "overrides.yaml").write_text(TINY + machine)
+    fifth = command("scriptsight", "run", "--workspace", "tiny")
+    assert "everything is up to date; nothing to do" in fifth.stdout, fifth.stderr
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    """What the stages from training on wrote."""
+    tops = [folder / name for name in ("models", "plots/pretrain", "plots/probe", "plots/retrieve")]
+    paths = [path for top in tops for path in top.rglob("*") if path.is_file()]
+    paths += [folder / f"metrics/{name}.json" for name in ("pretrain", "probe", "retrieve")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def headlines(folder: Path) -> list[str]:

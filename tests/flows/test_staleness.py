@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import chdir
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
+from ruamel.yaml import YAML
 
+from flows import parameters
+from flows.names import flat
 from flows.running import repository
 from scriptsight.params.reading import read_yaml
 from tests.imports import PROJECT
@@ -24,7 +30,12 @@ DEFAULTS = [
     ("objectives.py", "order_weight: Positive", "order_weight: Positive = 1.0", {"pretrain"}),
     ("probe.py", "layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.75", "layer_decay: float = 0.8", {"probe"}),
     ("retrieve.py", "top: Count", "top: Count = 3", {"retrieve"}),
-    ("spread.py", "workers: Count", "workers: Count = 2", {"ingest", "segment"}),
+    (
+        "spread.py",
+        "workers: Annotated[Count, MACHINE]",
+        "workers: Annotated[Count, MACHINE] = 2",
+        {"ingest", "segment"},
+    ),
     ("optimization.py", "warmup_steps: Annotated[int, Field(ge=0)]", "warmup_steps: int = 9", {"pretrain", "probe"}),
     ("base.py", "max_length=64", "max_length=65", set(repository.STAGES)),
     ("reading.py", "{section}.{hint}", "{section}. {hint}", set()),  # how errors are worded: no stage's business
@@ -39,10 +50,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copy(PROJECT / name, folder)
     pipeline = read_yaml(folder / "dvc.yaml")
-    outputs = {
-        out if isinstance(out, str) else next(iter(out)) for s in pipeline["stages"].values() for out in s["outs"]
-    }
-    for output in {*outputs, "metrics/pretrain.json"}:
+    stages = pipeline["stages"].values()
+    for output in (name for stage in stages for name in [*stage["outs"], *stage["metrics"][0]]):
         place = folder / output
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(f"{output}\n")
@@ -73,6 +82,64 @@ def test_a_changed_default_makes_its_stages_stale_and_no_others(
         assert set(repository.stale()) == stages
     finally:
         path.write_text(before, encoding="utf-8")
+
+
+def changed(value: Any) -> Any:
+    """Another value of the same type, for DVC to see."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case dict():
+            return {key: changed(one) for key, one in value.items()}
+        case list():
+            return [changed(one) for one in value] or ["more"]
+    return f"{value} changed"
+
+
+def change(path: Path, keys: Iterable[str]) -> None:
+    values: Any = read_yaml(path)
+    for key in keys:
+        *sections, name = key.split(".")
+        here = reduce(getitem, sections, values)
+        here[name] = changed(here[name])
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(values, file)
+
+
+@pytest.fixture
+def params(project: Path) -> Iterator[Path]:
+    """params.yaml, which is as it was afterwards."""
+    path = project / "params.yaml"
+    before = path.read_bytes()
+    yield path
+    path.write_bytes(before)
+
+
+def test_settings_of_the_machine_leave_all_stages_up_to_date(params: Path) -> None:
+    machine = set(parameters.of_machine(parameters.load(params)))
+    assert {"ingest.workers", "segment.runner", "pretrain.keep_checkpoints", "pretrain.engine.threads"} <= machine
+    assert not {key for key in machine if "timeout" in key}  # which decides what is a reject
+    change(params, [*machine, "registry.name", "registry.enabled", "sweep.workers", "sweep.seed"])
+    assert repository.stale() == {}
+
+
+def test_every_other_parameter_makes_its_stage_stale_and_no_other(params: Path) -> None:
+    values = read_yaml(params)
+    machine = set(parameters.of_machine(parameters.load(params)))
+    for stage in repository.STAGES:
+        before = params.read_bytes()
+        results = [key for key in flat({stage: values[stage]}, ".") if key not in machine]
+        change(params, results)
+        with Repo() as repo:
+            (status,) = repo.status().items()
+        assert status[0] == stage
+        (seen,) = [entry["changed deps"]["params.yaml"] for entry in status[1]]
+        named = set(read_yaml(Path("dvc.yaml"))["stages"][stage]["params"])
+        assert set(seen) == named and set(seen.values()) == {"modified"}
+        assert all(any(f"{key}.".startswith(f"{name}.") for name in named) for key in results)
+        params.write_bytes(before)
 
 
 def test_every_file_of_parameters_is_tried() -> None:

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def run(
         index=workspace / name / "index",
         metrics=workspace / name / "retrieve.json",
         plots=workspace / name / "plots",
+        work_root=workspace / "work" / name,
         reporter=reporter or ConsoleReporter(),
     )
 
@@ -262,6 +264,24 @@ def test_only_new_and_changed_segments_are_embedded(
     monkeypatch.undo()
     run(workspace, plain, "afresh")
     np.testing.assert_allclose(after, np.load(workspace / "afresh" / "index" / "embeddings.npy"), atol=1e-6)
+
+
+def test_an_index_that_dvc_removed_is_made_from_the_one_that_was_kept(workspace: Path, plain: RetrieveParams) -> None:
+    """DVC removes outputs before a stage runs. What was kept takes no room, and no damage from a later index."""
+    run(workspace, plain)
+    index, kept = workspace / "out" / "index", workspace / "work" / "out" / "index"
+    before = {file.name: file.read_bytes() for file in index.iterdir()}
+    assert all((kept / name).samefile(index / name) for name in before)
+    shutil.rmtree(index)
+    listener = Listener()
+    run(workspace, plain, reporter=listener)
+    assert "11 of 11 segments were in the index already" in listener.lines
+    assert {file.name: file.read_bytes() for file in index.iterdir()} == before
+    small.tiny_bundle(workspace / "model", seed=5)  # another model takes nothing from either
+    shutil.rmtree(index)
+    listener = Listener()
+    run(workspace, plain, reporter=listener)
+    assert not any("already" in line for line in listener.lines)
 
 
 def test_old_vectors_that_no_longer_come_out_are_all_made_again(workspace: Path, plain: RetrieveParams) -> None:

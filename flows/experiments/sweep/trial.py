@@ -45,10 +45,9 @@ def work(settings: runner.Settings, folder: Path, reporter: Reporter) -> dict[st
             reporter=reporter,
         )
     trained = time.perf_counter()
-    speed = runner.read(metrics)
     measured = {
-        "pretrain": speed.pop("val"),
-        "speed": speed,
+        "pretrain": runner.read(metrics)["val"],
+        "speed": runner.read(metrics.with_name("speed.json")),
         "probe": probe.measure(
             model,
             ProbeParams.model_validate(settings["probe"]),

@@ -17,6 +17,17 @@ NotNegative = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=64)]
 
 
+class Machine:
+    """Marks a parameter that says where, how fast or how safely it is worked, not what comes out, but for the last
+    bits of numbers: another value makes no stage stale, and is no parameter of a run in MLflow.
+
+    A time limit has no such mark: it decides which videos are rejects.
+    """
+
+
+MACHINE = Machine()
+
+
 class Section(BaseModel):
     """What all sections share: no unknown key, no conversion of types, no change after loading."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scriptsight.params.base import Count, Name, Positive, Section, Share
+from scriptsight.params.base import MACHINE, Count, Name, Positive, Section, Share
 from scriptsight.params.collections import Collection
 from scriptsight.params.spread import Spread
 
@@ -17,7 +17,7 @@ class Transcription(Section):
     model: Annotated[str, Field(min_length=1)]  # a name that faster-whisper knows, or a converted model's folder
     language: str | None = None  # of all videos, as `en`; null: heard, video by video
     vad: bool = True  # only where a voice is heard; without it silence and music may get words
-    batch: Count = 8  # windows of 30 seconds that are heard together
+    batch: Annotated[Count, MACHINE] = 8  # windows of 30 seconds that are heard together
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
     compute_type: str = "default"  # of CTranslate2: float16, int8, ...; default: as the model was saved
 

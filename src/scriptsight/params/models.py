@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from scriptsight.params.base import Count, Section, Seed
+from scriptsight.params.base import MACHINE, Count, Section, Seed
 
 
 def _check_heads(encoder: Any) -> None:
@@ -134,7 +134,8 @@ class HuggingFaceText(Section):
     name: str
     pool: Literal["cls", "mean"]
     freeze: Literal["none", "all"] | Count = "none"  # a number: the embeddings and so many first layers
-    buckets: Count = 1  # groups by length that a batch of sentences is computed in; more than 1 pays for long ones
+    # groups by length that a batch of sentences is computed in; more than 1 pays for long ones
+    buckets: Annotated[Count, MACHINE] = 1
 
 
 TextParams = Annotated[WordText | VectorText | TransformerText | HuggingFaceText, Field(discriminator="kind")]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scriptsight.params.base import Count, NotNegative, Positive, Section, Share
+from scriptsight.params.base import MACHINE, Count, NotNegative, Positive, Section, Share
 
 
 class TvtsParams(Section):
@@ -15,7 +15,7 @@ class TvtsParams(Section):
     sort_weight: NotNegative
     align_weight: NotNegative
     temperature: Positive
-    align_chunk: Count | None  # rows of the similarity matrix held at once; null holds all
+    align_chunk: Annotated[Count | None, MACHINE]  # rows of the similarity matrix held at once; null holds all
     head_depth: Count
     head_heads: Count
     head_text: Literal["projected", "plain"]  # linear and LayerNorm; the paper adds sentences as they are

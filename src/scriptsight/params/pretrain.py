@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from scriptsight.params.base import Count, Name, NotNegative, Positive, Section, Seed
+from scriptsight.params.base import MACHINE, Count, Name, NotNegative, Positive, Section, Seed
 from scriptsight.params.models import ResNetParams, TextParams, VideoParams, VitParams
 from scriptsight.params.objectives import (
     AtStep,
@@ -59,15 +59,15 @@ class Engine(Section):
     """How a training is computed; nothing here is a choice of method, but for `accumulate` where samples of a batch
     look at one another: alignment then sees one part at a time."""
 
-    processes: Count  # on this machine; over 1, or under torchrun, they share each batch
-    strategy: Literal["ddp", "fsdp"]  # fsdp: weights and optimizer are spread over the processes
+    processes: Annotated[Count, MACHINE]  # on this machine; over 1, or under torchrun, they share each batch
+    strategy: Annotated[Literal["ddp", "fsdp"], MACHINE]  # fsdp: weights and optimizer are spread over the processes
     accumulate: Count  # parts that each batch is computed in, one after the other
     precision: Literal["auto", "bf16", "fp32"]  # auto: bf16 where the processor computes in it
-    attention: Literal["auto", "explicit", "fused"]
-    checkpoint_activations: bool  # compute activations twice instead of keeping them
-    compile: bool  # torch.compile of the video encoder
-    threads: Count  # of the processor, a process; part of what makes two runs equal to the byte
-    loader_workers: Annotated[int, Field(ge=0)]  # processes that read samples; 0 reads ahead in a thread
+    attention: Annotated[Literal["auto", "explicit", "fused"], MACHINE]
+    checkpoint_activations: Annotated[bool, MACHINE]  # compute activations twice instead of keeping them
+    compile: Annotated[bool, MACHINE]  # torch.compile of the video encoder
+    threads: Annotated[Count, MACHINE]  # of the processor, a process; part of what makes two runs equal to the byte
+    loader_workers: Annotated[int, Field(ge=0), MACHINE]  # processes that read samples; 0 reads ahead in a thread
 
 
 class PretrainParams(Section):
@@ -102,8 +102,8 @@ class PretrainParams(Section):
     ema: Annotated[float, Field(ge=0, lt=1)]  # decay of an average of the weights, which is then kept; 0 is none
     validate_every: Count  # steps
     validation_samples: Count  # at most, a collection
-    checkpoint_every: Count  # steps
-    keep_checkpoints: Count
+    checkpoint_every: Annotated[Count, MACHINE]  # steps
+    keep_checkpoints: Annotated[Count, MACHINE]
     engine: Engine
 
     @model_validator(mode="after")

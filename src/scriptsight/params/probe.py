@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scriptsight.params.base import Beta, Count, Name, NotNegative, Positive, Section, Seed, Split
+from scriptsight.params.base import MACHINE, Beta, Count, Name, NotNegative, Positive, Section, Seed, Split
 
 ProtocolName = Literal["linear", "sgd", "knn", "attentive", "few_shot", "zero_shot", "video_to_video", "finetune"]
 # What figures of a test are called (beside *_top1 and v2v_r*): another test's name becomes a name beside theirs.
@@ -127,11 +127,11 @@ class FinetuneParams(Section):
     stretches: Count = 1  # a training clip is of so short a part; in the test, all of them are averaged
     crops: Literal[1, 3] = 3  # squares that are averaged in the test, of frames that are no squares
     seed: Seed = 0
-    checkpoint_every: Count = 500  # steps
+    checkpoint_every: Annotated[Count, MACHINE] = 500  # steps
     accumulate: Count = 1  # parts that each batch is computed in
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    checkpoint_activations: bool = False
-    threads: Count = 2
+    checkpoint_activations: Annotated[bool, MACHINE] = False
+    threads: Annotated[Count, MACHINE] = 2
 
 
 class ProbeParams(Section):
@@ -151,7 +151,7 @@ class ProbeParams(Section):
     attentive: AttentiveProbe
     few_shot: FewShot
     zero_shot: ZeroShot
-    batch: Count  # clips a forward pass
+    batch: Annotated[Count, MACHINE]  # clips a forward pass
     seed: Seed  # of the randomly initialised encoder
     finetune: FinetuneParams | None = None  # used where it is one of the protocols
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from scriptsight.params.base import Count, Section
+from scriptsight.params.base import MACHINE, Count, Section
 
 
 class Spread(Section):
     """Where a stage that works video by video does it."""
 
-    workers: Count  # at a time
+    workers: Annotated[Count, MACHINE]  # at a time
     # processes of this machine; or Prefect tasks, on its page one by one: in threads here, each with a process of
     # its own, or on a Dask cluster
-    runner: Literal["processes", "threads", "dask"]
-    dask_address: str | None  # of an existing scheduler, such as tcp://10.0.0.1:8786; null: `workers` on this machine
+    runner: Annotated[Literal["processes", "threads", "dask"], MACHINE]
+    dask_address: Annotated[str | None, MACHINE]  # of a scheduler, as tcp://10.0.0.1:8786; null: `workers` here

@@ -30,6 +30,7 @@ from scriptsight.training import checkpoint
 from scriptsight.training.loop import Trained, TrainingPlan, train
 from scriptsight.training.objective import Objective
 
+SPEED = "speed.json"  # beside the metrics file: how fast the last training here went
 MEMORY = "memory.safetensors"  # beside the last model: what its objective knows of the samples, for a second phase
 
 
@@ -55,8 +56,9 @@ def run(
     """Train `params.objective` on the training splits of some collections, and save the encoder.
 
     `bundle` gets the last weights, `best` those that did best on the validation split. A killed run
-    goes on from its last checkpoint, with the same result as an uninterrupted one. Under torchrun the processes
-    share each batch, and the first one writes.
+    goes on from its last checkpoint, with the same result as an uninterrupted one. `metrics` gets the figures of the
+    model, and speed.json beside it how fast the training went. Under torchrun the processes share each batch, and
+    the first one writes.
 
     Raises:
         InputError: no segments, or none with `k` transcripts; a model to start from that doesn't fit; no memory.
@@ -235,10 +237,8 @@ def _set_engine(encoder: bundles.Encoder, engine: Engine) -> None:
 
 def _key(params: PretrainParams, digests: Sequence[str], machine: arithmetic.Arithmetic) -> str:
     """Names the run whose checkpoints these are: whatever changes its numbers by more than rounding."""
-    free = {"processes", "strategy", "loader_workers"}
-    return checkpoint.key(
-        params.model_dump(exclude={"engine": free, "keep_checkpoints": True}), list(digests), str(machine)
-    )
+    free = {"engine": {"processes", "strategy", "loader_workers"}, "checkpoint_every": True, "keep_checkpoints": True}
+    return checkpoint.key(params.model_dump(exclude=free), list(digests), str(machine))
 
 
 def _plan(params: PretrainParams) -> TrainingPlan:
@@ -271,5 +271,7 @@ def _write(
 
 
 def _write_metrics(outcome: Trained, overlapping: Overlap, path: Path) -> None:
+    """The figures of the model, which equal runs have to the byte, and beside them the speed, which they don't."""
     speed = {name: float(f"{value:.4g}") for name, value in outcome.speed.items()}
-    write_json(path, {**speed, "val": outcome.val, "val_overlap": overlapping.figures})
+    write_json(path.with_name(SPEED), speed)
+    write_json(path, {"val": outcome.val, "val_overlap": overlapping.figures})

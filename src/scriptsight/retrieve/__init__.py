@@ -90,12 +90,14 @@ def run(
     index: Path = Path("models/index"),
     metrics: Path = Path("metrics/retrieve.json"),
     plots: Path = Path("plots/retrieve"),
+    work_root: Path = Path(".work/retrieve"),
     reporter: Reporter | None = None,
 ) -> Result:
     """Index the segments of `params.index_splits`; measure retrieval on those of `params.split` with text.
 
-    Segments that `index` already has, of the same content and model, are not embedded again. The languages of
-    videos are those of `catalogue`, if there is one.
+    Segments that `index` already has, of the same content and model, are not embedded again; nor are those of the
+    last index that was made here, which `work_root` keeps, because DVC removes the old one before a stage runs. The
+    languages of videos are those of `catalogue`, if there is one.
 
     The metrics file holds what `measure` returns, and the `overlap` of the measured videos with those that the model
     learned from. `outcomes.csv` beside the pictures has the rank of each query, to
@@ -118,8 +120,9 @@ def run(
                 "No map of the corpus: pip install 'scriptsight[search]' for one, or set retrieve.map_points to 0."
             )
         keys = [(segment.segment_id, indexes.content(segment)) for segment, _, _ in shelf]
+        kept = work_root / "index"
         made = indexes.embedded(
-            index, keys, weights, lambda numbers: shelf.embed(encoder, numbers, params.batch, reporter)
+            (index, kept), keys, weights, lambda numbers: shelf.embed(encoder, numbers, params.batch, reporter)
         )
         if made.reused:
             reporter.message(f"{made.reused:,} of {len(keys):,} segments were in the index already")
@@ -132,6 +135,7 @@ def run(
             for (segment, collection, split), (_, content) in zip(shelf, keys[:indexed], strict=False)
         ]
         indexes.write(index, made.vectors[:indexed], rows, weights, params.search)
+        indexes.keep(index, kept)
         part, first = shelf.parts[params.collection, params.split], shelf.start(params.collection, params.split)
         seen = _overlap(params, part, bundle, reporter)
         found = measured(encoder, params, part, made.vectors[first : first + len(part)], reporter)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,13 +302,24 @@ class Embedded:
     reused: int
 
 
-def embedded(folder: str | Path, keys: Sequence[Key], weights: str, embed: Embed) -> Embedded:
-    """Vectors of segments; those that the index in `folder` has, of the same content and model, are not made again.
+def keep(folder: Path, kept: Path) -> None:
+    """Keep an index in another folder as well, for the next one to be made from; on one disk it takes no room."""
+    with whole_folder(kept) as partial:
+        for file in sorted(folder.iterdir()):
+            try:
+                (partial / file.name).hardlink_to(file)  # an index is replaced, and its files are never changed
+            except OSError:  # another disk, or a file system without links
+                shutil.copyfile(file, partial / file.name)
+
+
+def embedded(folders: Iterable[str | Path], keys: Sequence[Key], weights: str, embed: Embed) -> Embedded:
+    """Vectors of segments; those that an index in one of `folders` has, of the same content and model, are not made
+    again. The first folder with an index of this model counts.
 
     What the files can't tell, such as a change of the code that reads frames, shows in the vectors: some old
     ones are made again, and unless they come out the same, all are.
     """
-    known = _known(folder, weights)
+    known = next(filter(None, (_known(folder, weights) for folder in folders)), {})
     old = [number for number, key in enumerate(keys) if key in known]
     if old:
         checked = sorted({old[(2 * i + 1) * len(old) // (2 * CHECKED)] for i in range(CHECKED)})
