@@ -35,8 +35,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pyarrow as pa
 from mkdocs.exceptions import PluginError
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
+
+from scriptsight.params.base import MACHINE
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = re.compile(r"^<!-- generated: (?P<kind>\w+)(?: (?P<words>.+))? -->$", re.MULTILINE)
@@ -182,12 +185,17 @@ def _tables(path: str, model: type[BaseModel], values: Any) -> Iterator[str]:
             shown = "null" if value is None or field.default is None else "below"
         else:
             shown = _value(field.get_default(call_default_factory=True) if value is PydanticUndefined else value)
-        rows.append((key, type_name(hints[key]), shown, said.get(key, "")))
+        rows.append((key, type_name(hints[key]), shown, _meaning(said.get(key, ""), field)))
     yield _about(model)
     yield _table(("key", "type", "default", "meaning"), rows)
     for name, inner, value in below:
         yield f"\n#### `{name}`\n"
         yield from _tables(name, inner, value)
+
+
+def _meaning(said: str, field: FieldInfo) -> str:
+    """The comment beside a field, and whether it is a setting of the machine."""
+    return "; ".join(filter(None, [said, "*of the machine*" if MACHINE in field.metadata else ""]))
 
 
 def _inner(hint: Any) -> type[BaseModel] | None:

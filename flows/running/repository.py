@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
@@ -68,18 +69,28 @@ def stale(name: str | None = None) -> dict[str, str]:
             f"DVC can't say what is stale: {error}. In a copy without git, run `git init`, or "
             "`dvc config --local core.no_scm true`."
         ) from error
-    return {found: _why(_reasons(entries)) for found, entries in status.items()}
-
-
-def _status(name: str | None) -> dict[str, Any]:
-    with Repo(_wait_for_lock=True) as repo:
-        status: dict[str, Any] = repo.status(targets=[name] if name else None)
     return status
 
 
-def _why(reasons: list[str]) -> str:
+def _status(name: str | None) -> dict[str, str]:
+    with Repo(_wait_for_lock=True) as repo:
+        status: dict[str, Any] = repo.status(targets=[name] if name else None)
+        earlier = {one.addressing for one in repo.index.stages if _watched_otherwise(one)}
+    return {found: _why(_reasons(entries), found in earlier) for found, entries in status.items()}
+
+
+def _watched_otherwise(one: Any) -> bool:
+    """Whether dvc.lock has the stage, but with none of the parameters that dvc.yaml names."""
+    named = [dep.hash_info.value for dep in one.deps if isinstance(dep, ParamsDependency) and dep.params]
+    return bool(named) and not any(named) and None not in named  # None: the stage is not in dvc.lock
+
+
+def _why(reasons: list[str], earlier: bool) -> str:
     if "params.yaml new" in reasons:  # none of its parameters are in dvc.lock
         return "it has not run here before"
+    if earlier:
+        kept = [reason for reason in reasons if not reason.endswith(" new")]
+        reasons = ["dvc.lock is of an earlier version of scriptsight, which had DVC watch other keys", *kept]
     return "; ".join(reasons[:4]) + (f" and {len(reasons) - 4} more" if len(reasons) > 4 else "")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import chdir
 from functools import reduce
@@ -140,6 +142,44 @@ def test_every_other_parameter_makes_its_stage_stale_and_no_other(params: Path) 
         assert set(seen) == named and set(seen.values()) == {"modified"}
         assert all(any(f"{key}.".startswith(f"{name}.") for name in named) for key in results)
         params.write_bytes(before)
+
+
+@pytest.fixture
+def changing(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished project."""
+    shutil.copytree(finished, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def test_a_lock_of_an_earlier_version_is_no_crash_and_the_reason_is_told(changing: Path) -> None:
+    """That version had DVC watch whole sections, and kept the figures of a training beside DVC."""
+    values: Any = read_yaml(changing / "params.yaml")
+    lock: Any = read_yaml(changing / "dvc.lock")
+    for name, stage in lock["stages"].items():
+        stage["params"]["params.yaml"] = {name: values[name]}
+    (kept,) = [out for out in lock["stages"]["pretrain"]["outs"] if out["path"] == "metrics/pretrain.json"]
+    lock["stages"]["pretrain"]["outs"].remove(kept)
+    with (changing / "dvc.lock").open("w", encoding="utf-8") as file:
+        YAML().dump(lock, file)
+    told = "dvc.lock is of an earlier version of scriptsight, which had DVC watch other keys"
+    assert repository.stale() == dict.fromkeys(repository.STAGES, told)
+    (changing / "src/scriptsight/retrieve/scan.py").write_text("# changed\n")
+    assert repository.stale()["retrieve"] == f"{told}; src/scriptsight/retrieve modified"
+    with Repo() as repo:
+        assert [stage.addressing for stage in repo.reproduce(dry=True)] == list(repository.STAGES)
+
+
+def test_a_training_by_hand_is_entered_as_the_documentation_says(changing: Path) -> None:
+    page = (PROJECT / "docs/how-to/training-at-scale.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith("dvc commit")]
+    change(changing / "params.yaml", ["pretrain.k"])
+    for name in ("models/pretrained", "metrics/pretrain.json"):  # as torchrun's processes leave them
+        (changing / name).write_text("trained by hand\n")
+    assert "pretrain.k modified" in repository.stale()["pretrain"]
+    command = [str(Path(sys.executable).parent / "dvc"), *line.split()[1:]]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own words
+    assert repository.stale() == dict.fromkeys(("probe", "retrieve"), "models/pretrained modified")
 
 
 def test_every_file_of_parameters_is_tried() -> None:
