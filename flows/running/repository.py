@@ -76,7 +76,7 @@ def _status(name: str | None) -> dict[str, str]:
     with Repo(_wait_for_lock=True) as repo:
         status: dict[str, Any] = repo.status(targets=[name] if name else None)
         earlier = {one.addressing for one in repo.index.stages if _watched_otherwise(one)}
-    return {found: _why(_reasons(entries), found in earlier) for found, entries in status.items()}
+    return {found: _why(entries, found in earlier) for found, entries in status.items()}
 
 
 def _watched_otherwise(one: Any) -> bool:
@@ -85,12 +85,14 @@ def _watched_otherwise(one: Any) -> bool:
     return bool(named) and not any(named) and None not in named  # None: the stage is not in dvc.lock
 
 
-def _why(reasons: list[str], earlier: bool) -> str:
+def _why(entries: list[Any], earlier: bool) -> str:
+    reasons = _reasons(entries)
     if "params.yaml new" in reasons:  # none of its parameters are in dvc.lock
         return "it has not run here before"
-    if earlier:
-        kept = [reason for reason in reasons if not reason.endswith(" new")]
-        reasons = ["dvc.lock is of an earlier version of scriptsight, which had DVC watch other keys", *kept]
+    if earlier:  # of outputs that this lock does not name, DVC says that they are modified
+        found = _reasons([entry for entry in entries if "changed deps" in entry])
+        found = [reason for reason in found if not reason.endswith(" new")]
+        reasons = ["dvc.lock is of an earlier version of scriptsight, which had DVC watch other keys", *found]
     return "; ".join(reasons[:4]) + (f" and {len(reasons) - 4} more" if len(reasons) > 4 else "")
 
 

@@ -115,8 +115,8 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     assert (folder / "dvc.lock").read_bytes() == lock
     assert val_metrics(folder) == metrics
     assert made(folder) == files
-    decisions = [line for line in first.stdout.splitlines() if "linear_top1 is" in line]
-    assert len(decisions) == 1 and decisions[0] in fourth.stdout  # by the figures of its run in MLflow
+    said = [line for line in first.stdout.splitlines() if line.startswith("pipeline: ") and "linear_top1" in line]
+    assert len(said) == 1 and said[0] in fourth.stdout  # decided by the figures of its run in MLflow
 
     machine = "  keep_checkpoints: 1\n  engine: {threads: 1, loader_workers: 1}\nsegment: {workers: 1}\n"
     (folder / "overrides.yaml").write_text(TINY + machine)

@@ -31,7 +31,8 @@ def train(settings: parameters.Params) -> None:
         picture = Path("curves.csv")
         picture.write_text("step,loss\n")
         reporter.artifact(picture)
-        write("pretrain", {"samples_per_second": 10.5, "val": {"chance": 0.25}})
+        write("pretrain", {"val": {"chance": 0.25}})
+        write("speed", {"samples_per_second": 10.5})
 
 
 def probe(settings: parameters.Params) -> None:
@@ -101,6 +102,8 @@ def test_parameters_are_those_that_distinguish_models(settings: parameters.Param
     assert {"pretrain.tvts.sort_weight", "pretrain.optimizer.lr"} <= names.keys()
     assert not [name for name in names if name.startswith(("pretrain.cpd.", "pretrain.joint."))]  # not in use
     assert not [name for name, value in names.items() if value is None or name.endswith((".workers", ".runner"))]
+    machine = {"pretrain.engine.threads", "pretrain.keep_checkpoints", "pretrain.tvts.align_chunk", "probe.batch"}
+    assert not machine & names.keys() and {"ingest.timeout_seconds", "pretrain.batch"} <= names.keys()
     plain = settings.pretrain.model_copy(update={"objective": "contrastive"})
     names = used(settings.model_copy(update={"pretrain": plain}))
     assert "pretrain.tvts.align_weight" in names  # contrastive's weight is that of tvts
