@@ -152,6 +152,36 @@ def changing(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path / "project"
 
 
+def test_every_stage_comes_back_from_the_run_cache(changing: Path) -> None:
+    """Each stage as dvc.yaml has it, but for its command, which writes what its parameters are. With other parameters
+    it is done, with the first ones again it is brought back, figures in git included."""
+    values: Any = read_yaml(changing / "dvc.yaml")
+    for name, stage in values["stages"].items():
+        wrote = [*stage["outs"], *stage["metrics"][0]]
+        stage["cmd"] = f"echo {name} >> done.txt; cat params.yaml | tee {' '.join(wrote)} > seen.txt"
+    with (changing / "dvc.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(values, file)
+    first = (changing / "params.yaml").read_bytes()
+    seeds = ["ingest.max_reject_share", "segment.fps", "pretrain.seed", "probe.seed", "retrieve.top"]
+
+    def repro() -> list[str]:
+        """The stages that were done now, and not brought back."""
+        (changing / "done.txt").write_text("")
+        with Repo() as repo:
+            repo.reproduce()
+        return (changing / "done.txt").read_text().split()
+
+    assert repro() == list(repository.STAGES)
+    change(changing / "params.yaml", seeds)
+    assert repro() == list(repository.STAGES)
+    (changing / "params.yaml").write_bytes(first)
+    assert repro() == []
+    for stage in values["stages"].values():
+        for name in (*stage["outs"], *stage["metrics"][0]):
+            assert (changing / name).read_bytes() == first
+    assert repository.stale() == {}
+
+
 def test_a_lock_of_an_earlier_version_is_no_crash_and_the_reason_is_told(changing: Path) -> None:
     """That version had DVC watch whole sections, and kept the figures of a training beside DVC."""
     values: Any = read_yaml(changing / "params.yaml")
