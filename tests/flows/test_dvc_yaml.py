@@ -28,8 +28,7 @@ def test_stages_are_those_of_the_flows(pipeline: dict[str, Any]) -> None:
 def test_parameters_of_a_stage_are_what_changes_its_results(pipeline: dict[str, Any], stage: str) -> None:
     """Those of its section that are no settings of the machine (`MACHINE` beside their type)."""
     named = pipeline["stages"][stage]["params"]
-    section = parameters.Params.model_fields[stage].annotation
-    assert section is not None
+    section: Any = parameters.Params.model_fields[stage].annotation
     wanted = parameters.of_results(section, stage)
     missing, extra = [key for key in wanted if key not in named], [key for key in named if key not in wanted]
     assert not missing, f"dvc.yaml: the stage {stage} lacks the parameters {missing}"

@@ -43,6 +43,8 @@ DEFAULTS = [
     ("reading.py", "{section}.{hint}", "{section}. {hint}", set()),  # how errors are worded: no stage's business
 ]
 
+DVC_WARNS = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")  # of its own
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -152,6 +154,7 @@ def changing(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path / "project"
 
 
+@DVC_WARNS
 def test_every_stage_comes_back_from_the_run_cache(changing: Path) -> None:
     """Each stage as dvc.yaml has it, but for its command, which writes what its parameters are. With other parameters
     it is done, with the first ones again it is brought back, figures in git included."""
@@ -182,6 +185,7 @@ def test_every_stage_comes_back_from_the_run_cache(changing: Path) -> None:
     assert repository.stale() == {}
 
 
+@DVC_WARNS
 def test_a_lock_of_an_earlier_version_is_no_crash_and_the_reason_is_told(changing: Path) -> None:
     """That version had DVC watch whole sections, and kept the figures of a training beside DVC."""
     values: Any = read_yaml(changing / "params.yaml")

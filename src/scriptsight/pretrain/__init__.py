@@ -237,8 +237,9 @@ def _set_engine(encoder: bundles.Encoder, engine: Engine) -> None:
 
 def _key(params: PretrainParams, digests: Sequence[str], machine: arithmetic.Arithmetic) -> str:
     """Names the run whose checkpoints these are: whatever changes its numbers by more than rounding."""
-    free = {"engine": {"processes", "strategy", "loader_workers"}, "checkpoint_every": True, "keep_checkpoints": True}
-    return checkpoint.key(params.model_dump(exclude=free), list(digests), str(machine))
+    engine = {"processes", "strategy", "loader_workers"}
+    values = params.model_dump(exclude={"engine": engine, "checkpoint_every": True, "keep_checkpoints": True})
+    return checkpoint.key(values, list(digests), str(machine))
 
 
 def _plan(params: PretrainParams) -> TrainingPlan:
