@@ -88,7 +88,7 @@ def _make(entry: Entry, worker: int, stopping: Event) -> str:
 
 def record(comparison: ObjectiveComparison, written: Sequence[Path]) -> None:
     """Show the comparison as an MLflow experiment: a run for each training, and one with table and picture."""
-    title = f"comparison {comparison.root.name}"
+    title = f"{store.COMPARISON}{comparison.root.name}"
     with store.opened() as client:
         experiment = store.experiment(client, title)
         for earlier in store.runs(client, experiment):  # figures may have come since
