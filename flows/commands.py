@@ -151,9 +151,7 @@ def mlflow(parser: argparse.ArgumentParser) -> None:
         _late(parser, "flows.tracking.moved"),
     )
     parser.add_argument("action", choices=("move",), help="what to do: move, rewrite the addresses")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only say what would be rewritten"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be rewritten")
 
 
 def ui(parser: argparse.ArgumentParser) -> None:

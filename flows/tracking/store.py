@@ -12,14 +12,11 @@ from typing import Any
 
 from flows.reachable import answers
 from flows.running import databases
-from flows.tracking import views
+from flows.tracking import addresses, views
 from scriptsight.errors import InputError
 from scriptsight.redaction import LONGEST_VALUE, redacted
 
-EXPERIMENT = "scriptsight"
-COMPARISON = "comparison "  # how the names of experiments of `scriptsight compare` begin
-FOLDER = Path("mlruns")  # of the store at home: its database and its files
-ARTIFACTS = "artifacts"  # in it
+EXPERIMENT, COMPARISON, FOLDER = addresses.EXPERIMENT, addresses.COMPARISON, addresses.FOLDER
 CONNECT_SECONDS = 5
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # of the databases that MLflow takes beside SQLite
 DRIVERS = {"postgresql": "postgresql+psycopg://", "mysql": "mysql+pymysql://", "mssql": "mssql+pyodbc://"}
@@ -28,6 +25,11 @@ DRIVERS = {"postgresql": "postgresql+psycopg://", "mysql": "mysql+pymysql://", "
 def uri() -> str:
     """MLFLOW_TRACKING_URI, or the database in mlruns/ of the current folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home()}"
+
+
+def at_home() -> bool:
+    """Whether the store is the one in mlruns/ of the current folder, which nobody shares."""
+    return databases.file_of(uri()) == home()
 
 
 def home() -> Path:
@@ -71,9 +73,7 @@ def ensure_database(address: str) -> None:
     except InputError as error:
         raise InputError(f"MLflow at {redacted(address)} can't be used: {error}") from None
     if path == home():
-        from flows.tracking import moved
-
-        moved.check(path)
+        addresses.check(path)
 
 
 def require_whole(path: Path) -> None:
@@ -148,8 +148,7 @@ def experiment(client: Any, name: str = EXPERIMENT) -> str:
     """The id of an experiment, by default the one of all models; it is made, with its note and view, if need be."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        at_home = "MLFLOW_TRACKING_URI" not in os.environ
-        location = (FOLDER / ARTIFACTS).resolve().as_uri() if at_home else None
+        location = (FOLDER / addresses.ARTIFACTS).resolve().as_uri() if at_home() else None
         client.create_experiment(name, artifact_location=location)
         found = client.get_experiment_by_name(name)
     for tag, value in views.experiment_tags(found.experiment_id).items() if name == EXPERIMENT else ():

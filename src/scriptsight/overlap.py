@@ -1,8 +1,9 @@
 """Which videos a model learned from, and which of those that it is measured on are among them.
 
 A model's folder lists the videos of its training splits (`LEARNED`), those of the model that it started from among
-them, and names the data that it was trained on by a digest of those splits (`data_digest`). A measured video is one of them if it has its id in its collection, its file (by digest), or its recording,
-whatever the collections are called: clips of one recording show the same people and rooms.
+them, and names the segments that it was trained on itself by a digest (`data_digest`). A measured video is one of
+them if it has its id in its collection, its file (by digest), or its recording, whatever the collections are called:
+clips of one recording show the same people and rooms.
 """
 
 from __future__ import annotations
