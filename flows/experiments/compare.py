@@ -113,6 +113,7 @@ def command(options: argparse.Namespace) -> None:
     root = (options.folder / options.preset).resolve()
     comparison = ObjectiveComparison(PRESETS[options.preset], root, reading.read_yaml(PROJECT / "params.yaml"))
     root.mkdir(parents=True, exist_ok=True)
+    store.require(store.uri())  # not when hours of training are done
     if not options.table:
         if not server.from_environment():
             server.temporary()

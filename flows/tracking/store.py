@@ -45,9 +45,7 @@ def opened() -> Iterator[Any]:
         InputError: MLflow can't be used, or refused something within the block.
     """
     address = uri()
-    require_answer(address)
-    FOLDER.mkdir(exist_ok=True)
-    ensure_database(address)
+    require(address)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -57,6 +55,17 @@ def opened() -> Iterator[Any]:
         yield MlflowClient(address)
     except (MlflowException, SQLAlchemyError) as error:
         raise InputError(f"MLflow at {redacted(address)} can't be used: {redacted(error)[:LONGEST_VALUE]}") from None
+
+
+def require(address: str) -> None:
+    """See that MLflow can be used; its database at home is made.
+
+    Raises:
+        InputError: it can't.
+    """
+    require_answer(address)
+    FOLDER.mkdir(exist_ok=True)
+    ensure_database(address)
 
 
 def ensure_database(address: str) -> None:
