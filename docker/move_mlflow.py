@@ -48,12 +48,16 @@ def _version(connection: Connection, tables: dict[str, Table]) -> Any:
 
 
 def _places(source: Connection, tables: dict[str, Table]) -> dict[str, str]:
-    """Old address -> new address, of the files of runs and experiments; the longest first."""
-    runs, experiments = tables["runs"].c, tables["experiments"].c
+    """Old address -> new address, of the files of runs, logged models and experiments; the longest first."""
+    runs, models, experiments = (tables[name].c for name in ("runs", "logged_models", "experiments"))
     places = {
         address: f"mlflow-artifacts:/{experiment}/{run}/artifacts"
         for run, experiment, address in source.execute(select(runs.run_uuid, runs.experiment_id, runs.artifact_uri))
     }
+    for model, experiment, address in source.execute(
+        select(models.model_id, models.experiment_id, models.artifact_location)
+    ):
+        places[address] = f"mlflow-artifacts:/{experiment}/models/{model}/artifacts"
     for experiment, address in source.execute(select(experiments.experiment_id, experiments.artifact_location)):
         places.setdefault(address, f"mlflow-artifacts:/{experiment}")
     return dict(sorted(places.items(), key=lambda place: -len(place[0])))
@@ -62,7 +66,7 @@ def _places(source: Connection, tables: dict[str, Table]) -> dict[str, str]:
 def _upload(folder: Path, places: dict[str, str]) -> None:
     store, root = s3fs.S3FileSystem(), os.environ["MLFLOW_ARTIFACTS_DESTINATION"]
     for old, new in places.items():
-        files = folder / old.partition("/mlruns/")[2]
+        files = folder / old.rpartition("/mlruns/")[2]  # the project may lie below a folder of that name
         if new.endswith("/artifacts") and files.is_dir():
             store.put(f"{files}/", f"{root}{new.removeprefix('mlflow-artifacts:')}/", recursive=True)
 

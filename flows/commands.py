@@ -139,6 +139,21 @@ def register(parser: argparse.ArgumentParser) -> None:
     _params(parser)
 
 
+def mlflow(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight mlflow`."""
+    describe(
+        parser,
+        "After the project was moved or copied: have MLflow find its files here.",
+        "MLflow keeps whole addresses of files. `move`, in the folder that was moved, makes those of "
+        "mlruns/mlflow.db name this folder, in a copy that takes the database's place; the old one is kept beside "
+        "it. Nothing is written to the old place. Called again, it does nothing.",
+        ["scriptsight mlflow move --dry-run", "scriptsight mlflow move"],
+        _late(parser, "flows.tracking.moved"),
+    )
+    parser.add_argument("action", choices=("move",), help="what to do: move, rewrite the addresses")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be rewritten")
+
+
 def ui(parser: argparse.ArgumentParser) -> None:
     """`scriptsight ui`."""
     describe(

@@ -26,7 +26,7 @@ class RegistryParams(Section):
     """MLflow's registry of models, which keeps those that learned something; the best of them is its `champion`."""
 
     enabled: bool
-    name: Name  # of the registered model
+    name: Name | None  # of the registered model; null: scriptsight, in a workspace scriptsight-FOLDER
     metric: str  # the figure of the probe (`linear_top1`) or of retrieval (`t2v/r1`) that decides which is better
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from flows import parameters
-from flows.tracking import store
+from flows.tracking import registered, store
 from scriptsight import statistics
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
@@ -354,15 +354,16 @@ def command(options: argparse.Namespace) -> None:
         raise InputError("Name two models at most.")
     with store.opened() as client:
         chosen = parameters.load(options.params).registry
-        named = options.models or [_newest(client, chosen.name)]
+        registry = registered.name_of(client, chosen.name)
+        named = options.models or [_newest(client, registry)]
         if len(named) == 1:
-            if store.model_version(client, chosen.name, "champion") is None:
+            if store.model_version(client, registry, "champion") is None:
                 raise InputError(
-                    f"There is no champion of the registered model {chosen.name!r} yet: name two models, or register "
+                    f"There is no champion of the registered model {registry!r} yet: name two models, or register "
                     "one with `scriptsight register`."
                 )
             named = ["champion", *named]
-        first, second = (find(client, name, chosen.name) for name in named)
+        first, second = (find(client, name, registry) for name in named)
         if first.run_id and first.run_id == second.run_id:
             raise InputError(f"Both are {first.name}: there is nothing to compare. Name two models.")
         answer = compare(first, second, options.metric or chosen.metric)

@@ -24,6 +24,7 @@ from flows.experiments import runner, standings
 from flows.experiments.contest import PRESETS, Entry, ObjectiveComparison
 from flows.orchestration import server
 from flows.tracking import store
+from flows.tracking.recorder import Recorder
 from scriptsight.errors import InputError
 from scriptsight.params import reading
 
@@ -88,25 +89,21 @@ def _make(entry: Entry, worker: int, stopping: Event) -> str:
 
 def record(comparison: ObjectiveComparison, written: Sequence[Path]) -> None:
     """Show the comparison as an MLflow experiment: a run for each training, and one with table and picture."""
-    title = f"comparison {comparison.root.name}"
     with store.opened() as client:
-        experiment = store.experiment(client, title)
-        for earlier in store.runs(client, experiment):  # figures may have come since
+        recorder = Recorder(client, "the comparison", f"{store.COMPARISON}{comparison.root.name}")
+        for earlier in store.runs(client, recorder.experiment):  # figures may have come since
             client.delete_run(earlier.info.run_id)
         for (world, budget), standing in standings.collected(comparison).items():
             for objective, seeds in standing.trained.items():
                 for of_seed in seeds:
                     what = {"world": world, "budget": budget, "objective": objective, "seed": of_seed.pop("seed")}
-                    run = client.create_run(experiment, run_name=" ".join(str(value) for value in what.values()))
-                    for name, value in what.items():
-                        client.log_param(run.info.run_id, name, value)
-                    for name, value in of_seed.items():
-                        client.log_metric(run.info.run_id, name, value)
-                    client.set_terminated(run.info.run_id)
-        run = client.create_run(experiment, run_name="table and picture")
+                    run = recorder.create(" ".join(str(value) for value in what.values()), what, {})
+                    recorder.metrics(run, of_seed)
+                    recorder.end(run, "FINISHED")
+        run = recorder.create("table and picture", {}, {})
         for path in written:
-            client.log_artifact(run.info.run_id, str(path))
-        client.set_terminated(run.info.run_id)
+            recorder.artifact(run, path)
+        recorder.end(run, "FINISHED")
 
 
 def command(options: argparse.Namespace) -> None:
@@ -116,6 +113,7 @@ def command(options: argparse.Namespace) -> None:
     root = (options.folder / options.preset).resolve()
     comparison = ObjectiveComparison(PRESETS[options.preset], root, reading.read_yaml(PROJECT / "params.yaml"))
     root.mkdir(parents=True, exist_ok=True)
+    store.require(store.uri())  # not when hours of training are done
     if not options.table:
         if not server.from_environment():
             server.temporary()

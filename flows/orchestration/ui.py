@@ -25,9 +25,7 @@ def command(options: argparse.Namespace) -> None:
     for port in (PREFECT, MLFLOW) if at_home else (PREFECT,):
         if reachable.taken(port):
             raise InputError(f"Port {port} is in use: the pages may run already, or end what holds it.")
-    store.require_answer(store.uri())
-    store.FOLDER.mkdir(exist_ok=True)
-    store.ensure_database(store.uri())
+    store.require(store.uri())
     server.ensure_database()
     here = ["--host", "127.0.0.1", "--port"]
     bin_folder = Path(sys.executable).parent

@@ -147,28 +147,50 @@ def _make(path: Path, kind: Kind) -> None:
             _remove_sidecars(partial)
 
 
+def rewrite(path: Path, kind: Kind, change: Callable[[Path], None], kept: Path) -> None:
+    """Change the rows of a copy of a database that is whole, and put that in place.
+
+    Args:
+        change: gets the copy.
+        kept: where the old database stays.
+
+    Raises:
+        InputError: another process uses it, or `change` failed; it was left as it is.
+    """
+    path = path.resolve()
+    with _alone(path, kind):
+        _replace(path, kind, change, kept, lambda why: _left(path, kind, why))
+
+
 def _bring_up_to_date(path: Path, kind: Kind) -> None:
     """Make the tables of the installed version in a copy, and put that in place; the old one is kept beside it."""
-    _require_unused(path, kind)
     state = _state(path, kind)
     kept = path.with_name(f"{path.name}.before-{_head(kind)[0]}")
-    with _frozen(path, kind), files.whole_file(path) as partial:
-        try:
-            with closing(_connected(path)) as old, closing(sqlite3.connect(partial)) as copy:
-                old.backup(copy)
-            kind.bring(partial)
-            _close(partial)
-        except Exception as error:  # as above
-            raise InputError(_half_made(path, kind, _words(error))) from error
-        finally:
-            _remove_sidecars(partial)
-        if state.tables and not kept.exists():
-            os.link(path, kept)
+    _replace(path, kind, kind.bring, kept if state.tables else None, lambda why: _half_made(path, kind, why))
     if state.tables:
         print(
             f"{kind.owner}'s database {path} was brought to the installed version; the old one is {kept}.",
             file=sys.stderr,
         )
+
+
+def _replace(
+    path: Path, kind: Kind, change: Callable[[Path], None], kept: Path | None, failure: Callable[[str], str]
+) -> None:
+    """Put a changed copy in the place of a database, which stays as `kept`; `failure` makes a message of why not."""
+    _require_unused(path, kind)
+    with _frozen(path, kind), files.whole_file(path) as partial:
+        try:
+            with closing(_connected(path)) as old, closing(sqlite3.connect(partial)) as copy:
+                old.backup(copy)
+            change(partial)
+            _close(partial)
+        except Exception as error:  # of three libraries, and of what they are built on
+            raise InputError(failure(_words(error))) from error
+        finally:
+            _remove_sidecars(partial)
+        if kept is not None and not kept.exists():
+            os.link(path, kept)
 
 
 @contextmanager
@@ -314,6 +336,10 @@ def _half_made(path: Path, kind: Kind, why: str) -> str:
         f"made it was killed ({why}). It was left as it is. {holds} move it away ({_away(path)}), and run again: a "
         "new one is made."
     )
+
+
+def _left(path: Path, kind: Kind, why: str) -> str:
+    return f"{kind.owner}'s database {path} was left as it is ({why}): free some space, and run again."
 
 
 def _in_use(path: Path, kind: Kind, why: str) -> str:

@@ -22,6 +22,7 @@ from flows import parameters
 from flows.orchestration import server
 from flows.running.locks import lock
 from flows.running.processes import DEPLOYED, die_with_parent, exit_on_error
+from flows.tracking import origin
 from flows.tracking.reporter import MlflowReporter, tracked
 from scriptsight import files
 from scriptsight.errors import InputError
@@ -167,6 +168,7 @@ def _reporter(name: str, settings: parameters.Params) -> Iterator[Reporter]:
     """The tracked reporter of a stage that has figures of a model; the console for the others."""
     if name in ("ingest", "segment"):
         yield ConsoleReporter()
+        origin.note(name, settings)
         return
     with tracked(name, settings) as reporter:
         yield reporter

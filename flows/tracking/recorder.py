@@ -1,4 +1,8 @@
-"""What a process records in MLflow's runs, of one stage or of all trials of a study."""
+"""What a process records in MLflow's runs: the one way in which runs are opened, written to and closed.
+
+A stage's run (`stage_run.StageRun`), a study with its trials (`experiments.sweep.record.StudyRecord`) and the
+trainings of a comparison (`experiments.compare`) are all recorded by this.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +29,12 @@ class Recorder:
     Only `create` and `reopen` raise, for a work that has not begun is not lost.
     """
 
-    def __init__(self, client: Any, work: str) -> None:
-        """`client` is that of `store.opened`, `work` what goes on without MLflow, as in "the stage"."""
+    def __init__(self, client: Any, work: str, experiment: str = store.EXPERIMENT) -> None:
+        """`client` is that of `store.opened`, `work` what goes on without MLflow, as in "the stage"; `experiment` is
+        the name of the one that gets the runs."""
         self.client = client
         unfinished.close(client)
-        self.experiment = store.experiment(client)
+        self.experiment = store.experiment(client, experiment)
         self.lost = False
         self._work = work
         self._lock = threading.Lock()
@@ -43,10 +48,14 @@ class Recorder:
         tags = {**tags, unfinished.RECORDER: note.name}
         run_id = str(self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id)
         self._notes[run_id] = note
-        listed = [Param(key, redacted(value)[:LONGEST_VALUE]) for key, value in params.items()]
+        self.params(run_id, params)
+        return run_id
+
+    def params(self, run_id: str, values: Mapping[str, Any]) -> None:
+        """Write parameters, which MLflow never changes again. Passwords in them are left out."""
+        listed = [Param(key, said_of(value)) for key, value in values.items()]
         for part in _parts(listed, OTHERS_AT_ONCE):
             self.client.log_batch(run_id, params=part)
-        return run_id
 
     def reopen(self, run_id: str, status: str = "KILLED", end_time: int | None = None) -> None:
         """Go on with a run that has ended; `status` and `end_time` (ms since 1970) are what it has again if this
@@ -55,12 +64,29 @@ class Recorder:
             self._notes[run_id] = unfinished.Note(run_id, status, end_time)
         self.client.update_run(run_id, status="RUNNING")
 
-    def metrics(self, run_id: str, values: Mapping[str, float], step: int = 0, moment: int | None = None) -> None:
-        """Keep figures for the next flush; `moment` is in milliseconds since 1970, by default now."""
+    def metrics(
+        self,
+        run_id: str,
+        values: Mapping[str, float],
+        step: int = 0,
+        moment: int | None = None,
+        *,
+        model: str | None = None,
+        data: tuple[str, str] | None = None,
+    ) -> None:
+        """Keep figures for the next flush.
+
+        Args:
+            moment: in milliseconds since 1970, by default now.
+            model: the logged model (its id) that they are figures of.
+            data: name and digest of the data set that they were measured on.
+        """
         when = time.time_ns() // 1_000_000 if moment is None else moment
+        name, digest = data or (None, None)
+        of = {"model_id": model, "dataset_name": name, "dataset_digest": digest}
         with self._lock:
             waiting = self._waiting.setdefault(run_id, [])
-            waiting += [Metric(name, float(value), when, step) for name, value in values.items()]
+            waiting += [Metric(figure, float(value), when, step, **of) for figure, value in values.items()]
             if time.monotonic() - self._flushed < FLUSH_SECONDS:
                 return
         self.flush()
@@ -76,7 +102,7 @@ class Recorder:
 
     def tags(self, run_id: str, values: Mapping[str, str]) -> None:
         """Set tags. Passwords in them are left out."""
-        listed = [RunTag(name, redacted(value)[:LONGEST_VALUE]) for name, value in values.items()]
+        listed = [RunTag(name, said_of(value)) for name, value in values.items()]
         for part in _parts(listed, OTHERS_AT_ONCE):
             self.safely(self.client.log_batch, run_id, tags=part)
 
@@ -107,6 +133,11 @@ class Recorder:
                 f"WARNING: MLflow stopped taking figures; {self._work} goes on: {redacted(error)[:LONGEST_VALUE]}"
             )
             return None
+
+
+def said_of(value: Any) -> str:
+    """As much of a value as MLflow takes, without what may be secret."""
+    return redacted(value)[:LONGEST_VALUE]
 
 
 def _parts(items: list[Any], most: int) -> list[list[Any]]:

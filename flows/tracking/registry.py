@@ -23,7 +23,7 @@ import numpy as np
 from flows import parameters
 from flows.experiments import better
 from flows.running import locks
-from flows.tracking import reporter, store, views
+from flows.tracking import models, origin, registered, reporter, store, views
 from scriptsight import files, statistics
 from scriptsight.errors import InputError
 from scriptsight.statistics import PairedComparison
@@ -41,12 +41,13 @@ The alias **champion** is the best so far, by a paired test on the same items; e
       -d '{{"dataframe_records": [{{"text": "{example}"}}, {{"video": "clip.mp4"}}]}}'
 """
 
-Status = Literal["champion", "challenger", "refused", "off"]
+Status = Literal["champion", "challenger", "beside", "refused", "off"]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of a model: the new champion, a version beside it, or not fit to be registered; and why."""
+    """What became of a model, and why: the new champion, a version that is no better, one that can't be compared with
+    it (`beside`), or not fit to be registered."""
 
     status: Status
     reason: str
@@ -57,6 +58,7 @@ class Decision:
         head = {
             "champion": f"version {self.version} is the champion",
             "challenger": f"version {self.version} is registered; the champion stays",
+            "beside": f"version {self.version} is registered; which is better can't be told, and the champion stays",
             "refused": "not registered",
             "off": "nothing registered",
         }
@@ -82,7 +84,10 @@ def publish(settings: parameters.Params | None = None) -> Decision:
         raise InputError(f"There is no trained model ({reporter.WEIGHTS}): run the pretrain stage first.")
     digest = files.digest(reporter.WEIGHTS)
     with locks.lock("registry"), store.opened() as client:
-        version = _version_of(client, chosen.name, digest)
+        name = registered.name_of(client, chosen.name)
+        hint = registered.hint(client, name, chosen.name)
+        chosen = chosen.model_copy(update={"name": name})
+        version = _version_of(client, name, digest)
         if version is not None and "decision" in version.tags:
             return _decided(version)
         run = store.run_of(client, digest)
@@ -96,8 +101,8 @@ def publish(settings: parameters.Params | None = None) -> Decision:
         if reason is not None:
             return Decision("refused", reason)
         if version is None:
-            version = _register(client, chosen.name, run, digest)
-        return _decide(client, version, model, chosen, run.data.metrics)
+            version = _register(client, name, run, digest)
+        return _decide(client, version, model, chosen, run.data.metrics, hint)
 
 
 def _version_of(client: Any, name: str, digest: str) -> Any:
@@ -151,14 +156,11 @@ def _register(client: Any, name: str, run: Any, digest: str) -> Any:
     These are the steps of `mlflow.pyfunc.log_model`, which works on the process's current run and address: here
     none of the process's state is touched, and the run keeps its end.
     """
-    from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
 
     run_id = run.info.run_id
-    logged = client.create_logged_model(
-        run.info.experiment_id, name=name, source_run_id=run_id, params=dict(run.data.params), model_type="embedding"
-    )
+    logged = models.ensure(client, run_id)
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # no pip here is nothing to warn of
     with tempfile.TemporaryDirectory() as folder:
         save_model(
@@ -169,11 +171,10 @@ def _register(client: Any, name: str, run: Any, digest: str) -> Any:
         for compiled in Path(folder).rglob("__pycache__"):
             shutil.rmtree(compiled)
         client.log_model_artifacts(logged.model_id, f"{folder}/model")
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description=ABOUT.format(name=name, example=EXAMPLE))
-    data = run.data.tags.get(f"input/{views.SEGMENTS}", "unknown")
+    models.stored(client, logged.model_id)
+    registered.ensure(client, name, ABOUT.format(name=name, example=EXAMPLE))
+    learned = origin.learned_from()  # what the model itself says; the run of an older one has what DVC said
+    data = learned.digest if learned else run.data.tags.get(f"input/{views.SEGMENTS}", "unknown")
     # Not models:/ID, which the store of sqlite looks up at the process's own address.
     version = client.create_model_version(
         name,
@@ -222,16 +223,22 @@ def _requirements() -> list[str]:
 
 
 def _decide(
-    client: Any, version: Any, model: better.Model, chosen: parameters.RegistryParams, metrics: dict[str, float]
+    client: Any,
+    version: Any,
+    model: better.Model,
+    chosen: parameters.RegistryParams,
+    metrics: dict[str, float],
+    hint: str,
 ) -> Decision:
-    """Champion or not; the numbers go onto the version first, so that an alias never moves without them."""
+    """Champion or not; the numbers go onto the version first, so that an alias never moves without them. `hint` is
+    said of the first version."""
     number = int(version.version)
     champion = store.model_version(client, chosen.name, CHAMPION)
     share = np.mean(list(model.figures[chosen.metric].values()))
     facts: dict[str, Any] = {"metric": chosen.metric, chosen.metric: f"{share:.4f}"}
     if champion is None:
         above = " and ".join(_floors(model, chosen.metric, metrics))
-        reason = f"it is the first, with {chosen.metric} {share:.1%}, surely above {above}."
+        reason = f"it is the first of {chosen.name}, with {chosen.metric} {share:.1%}, surely above {above}.{hint}"
         decision = Decision("champion", reason, number)
     elif int(champion.version) == number:  # its decision was interrupted after the alias had moved
         decision = Decision("champion", version.tags["reason"], number)
@@ -247,7 +254,9 @@ def _decide(
             facts |= {name: f"{getattr(one, name):.6g}" for name in names}
     now = store.model_version(client, chosen.name, CHAMPION)
     if now is not None and (champion is None or now.version != champion.version):
-        return _decide(client, version, model, chosen, metrics)  # another folder, whose lock is its own, was faster
+        return _decide(
+            client, version, model, chosen, metrics, hint
+        )  # another folder, whose lock is its own, was faster
     facts["reason"] = decision.reason
     for name, value in facts.items():
         client.set_model_version_tag(chosen.name, version.version, name.replace("/", "_"), str(value))
@@ -264,8 +273,11 @@ def _against(
     try:
         answer = better.compare(before, model, metric)
     except InputError as error:  # other test items, or a champion that was never measured by this figure
-        reason = f"it can't be compared with the champion. {error}"
-        return Decision("challenger", reason, number), None
+        reason = (
+            f"it can't be compared with the champion. {error} Corpora of their own have a registered model of their "
+            "own: registry.name in the parameters."
+        )
+        return Decision("beside", reason, number), None
     decisive = answer.compared[metric]
     status: Status = "champion" if answer.better else "challenger"
     return Decision(status, f"against {before.name}, by {metric}: {decisive}", number, decisive), answer

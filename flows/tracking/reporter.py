@@ -4,30 +4,27 @@ pretrain opens the run; probe and retrieve find it by the digest of the weights 
 sends what a stage finds to a process of its own (`flows.tracking.stage_run`), which talks to MLflow.
 
 A figure has one name: `train/` and `val/` are curves, `probe/` and `retrieve/` what the model is worth, `speed/` what
-it costs, `data/` what it learned from. Parameters that this run did not use are not among its parameters; the
-artifact params.yaml has them all.
+it costs, `data/` what it learned from. What of these is the model's own belongs to its logged model as well
+(`models`). Parameters that this run did not use are not among its parameters; the artifact params.yaml has them all.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from flows.names import flat, numbers
-from flows.parameters import Params, of_machine
+from flows.parameters import Params
+from flows.tracking import origin, views
 from flows.tracking.store import require_answer, uri
 from scriptsight import files
 from scriptsight.errors import InputError
-from scriptsight.params.pretrain import PretrainParams
-from scriptsight.params.reading import read_yaml
 from scriptsight.redaction import redacted
 from scriptsight.reporting import ConsoleReporter
 
@@ -56,6 +53,17 @@ class MlflowReporter(ConsoleReporter):
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         self._open()
         self._send({"metrics": dict(values), "step": step or 0, "time": time.time_ns() // 1_000_000})
+
+    def figures(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """As `metrics`, of the trained model itself: MLflow shows them on its page, with the data they are of."""
+        self._open()
+        moment = time.time_ns() // 1_000_000
+        self._send({"metrics": dict(values), "step": step or 0, "time": moment, "of_model": True})
+
+    def data(self, learned: origin.DataSet) -> None:
+        """Name the segments that the model learned from, where they are others than when the run was opened."""
+        self.tags({f"input/{views.SEGMENTS}": learned.digest})
+        self._send({"data": learned.event()})
 
     def artifact(self, path: Path) -> None:
         self._open()
@@ -120,87 +128,68 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
         InputError: MLflow can't be used, or the model that a run is looked up for does not exist.
     """
     require_answer(uri())
-    reporter = MlflowReporter(opening(stage, params))
+    first = opening(stage, params)
+    reporter = MlflowReporter(first)
     status = "FAILED"
     try:
         yield reporter
         if stage == "pretrain":
-            reporter.tags({"weights_digest": files.digest(WEIGHTS)})
-            if DATA_PAGE.is_file():  # what the model learned from
-                reporter.artifact(DATA_PAGE)
-            for earlier in ("ingest", "segment"):
-                reporter.metrics({f"data/{earlier}/{name}": value for name, value in _figures(earlier).items()})
-            # The curves of val/ and speed/ end in the figures of the whole training.
-            last = _figures(stage) | {f"speed/{name}": value for name, value in _figures("speed").items()}
-            reporter.metrics(last, params.pretrain.steps)
+            _trained(reporter, params, first)
         else:
-            reporter.metrics({f"{stage}/{name}": value for name, value in _figures(stage).items()})
+            if files.digest(WEIGHTS) != first["weights_digest"]:
+                raise InputError(f"{WEIGHTS} was replaced while {stage} measured it: run {stage} again.")
+            reporter.figures({f"{stage}/{name}": value for name, value in origin.figures(stage).items()})
         status = "FINISHED"
     finally:
         reporter.end(status)
 
 
+def _trained(reporter: MlflowReporter, params: Params, first: Mapping[str, Any]) -> None:
+    """Record what a training that is over came to, and what its model says of the data that it learned from."""
+    reporter.tags({"weights_digest": files.digest(WEIGHTS)})
+    learned = origin.learned_from()
+    if learned and learned.digest != (first["learned"] or {}).get("digest"):  # replaced before the stage opened them
+        reporter.data(learned)
+    if DATA_PAGE.is_file():
+        reporter.artifact(DATA_PAGE)
+    reporter.metrics({f"data/{name}": value for name, value in first["data_figures"].items()})
+    # The curves of val/ and speed/ end in the figures of the whole training.
+    last = origin.figures("pretrain") | {f"speed/{name}": value for name, value in origin.figures("speed").items()}
+    reporter.figures(last, params.pretrain.steps)
+
+
 def opening(stage: str, params: Params) -> dict[str, Any]:
     """The first event: what identifies and describes the run.
+
+    Of a model, everything but what a later stage measures it with is written when it is trained. A run that a later
+    stage makes, for weights that MLflow doesn't know, takes it from params.yaml, and says so.
 
     Raises:
         InputError: there is no model whose run could be looked up.
     """
-    if stage != "pretrain" and not WEIGHTS.is_file():
+    trains = stage == "pretrain"
+    if not trains and not WEIGHTS.is_file():
         raise InputError(f"There is no trained model ({WEIGHTS}): run the pretrain stage first.")
+    made, learned = origin.made(params), origin.training(params) if trains else origin.learned_from()
+    measured = origin.measured(stage, params)
+    tags = {"dvc_stage": os.environ.get("DVC_STAGE", ""), "folder": Path.cwd().name, **origin.code()}
+    tags["data_known_by"] = made.known_by
+    if not trains and "DVC_STAGE" not in os.environ:
+        tags["params_of"] = f"params.yaml when {stage} made this run: those of the training are not known"
+    if learned:
+        tags[f"input/{views.SEGMENTS}"] = learned.digest
+    if made.catalogue and trains:
+        tags[f"input/{origin.CATALOGUE.as_posix()}"] = made.catalogue
     learn = params.pretrain
     return {
         "stage": stage,
-        "weights_digest": None if stage == "pretrain" else files.digest(WEIGHTS),
+        "weights_digest": None if trains else files.digest(WEIGHTS),
         "name": f"{learn.objective} K={learn.k} seed {learn.seed}",  # with its weights it just fits MLflow's column
-        "params": used(params),
+        "params": {**made.params, **origin.used(params, ["pretrain"])},
+        "measured_with": {} if trains else origin.used(params, [stage]),
         "all_params": json.loads(redacted(params.model_dump(mode="json"))),
-        "tags": _origin(),
+        "tags": tags,
+        "learned": learned and learned.event(),
+        "measured": measured and measured.event(),
+        "data_figures": dict(made.figures),
     }
-
-
-def used(params: Params) -> dict[str, Any]:
-    """The parameters that distinguish runs: not those of other objectives, of the machine, or left open."""
-    kinds = set(get_args(PretrainParams.model_fields["objective"].annotation)) - {params.pretrain.objective}
-    kinds -= set(params.pretrain.objectives)
-    if params.pretrain.objective == "contrastive":  # whose parameters are those of tvts
-        kinds.discard("tvts")
-    others = ("registry.", "sweep.", *(f"pretrain.{kind}." for kind in kinds))
-    values, machine = flat(params.model_dump(mode="json"), "."), set(of_machine(params))
-    return {
-        name: value
-        for name, value in values.items()
-        if value is not None and not name.startswith(others) and name not in machine
-    }
-
-
-def _origin() -> dict[str, str]:
-    """Where the code and the data of this run come from."""
-    tags = {"dvc_stage": os.environ.get("DVC_STAGE", ""), "folder": Path.cwd().name}
-    commit = _git("rev-parse", "HEAD")
-    if commit:  # none in a copy without git
-        tags |= {"mlflow.source.git.commit": commit[0], "git_commit": commit[0]}
-        tags["git_changed_files"] = str(len(_git("status", "--porcelain")))
-    if Path("dvc.lock").is_file():
-        stages = read_yaml("dvc.lock").get("stages", {})
-        for earlier in ("ingest", "segment"):
-            for out in stages.get(earlier, {}).get("outs", ()):
-                tags[f"input/{out['path']}"] = out["md5"]
-    return tags
-
-
-def _git(*arguments: str) -> list[str]:
-    """Lines that git prints in the project's folder; none where there is no repository or no git."""
-    git = shutil.which("git")
-    if not git:
-        return []
-    command = [git, "-C", str(Path(__file__).parent), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return done.stdout.splitlines() if done.returncode == 0 else []
-
-
-def _figures(stage: str) -> dict[str, float]:
-    """The numbers of metrics/STAGE.json under names such as `random_init/linear_top1`; none before it ran. Of
-    `speed`, how fast the training went."""
-    path = Path("metrics") / f"{stage}.json"
-    return numbers(path) if path.is_file() else {}

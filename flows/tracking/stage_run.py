@@ -15,16 +15,18 @@ from typing import IO, Any
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from flows.tracking import store, views
-from flows.tracking.recorder import Recorder
+from flows.tracking import models, store, views
+from flows.tracking.origin import SEGMENTS
+from flows.tracking.recorder import Recorder, said_of
 from scriptsight.errors import InputError
 from scriptsight.redaction import LONGEST_VALUE, redacted
 
 SYSTEM_SECONDS = 5  # between two samples of processor, memory and GPU
+CHANGED = "changed"  # tag, after the stage's name: parameters that are others than when it first measured the model
 FAILED_STAGE = "failed_stage"  # tag: the stage after pretrain that failed last, and has not succeeded since
 
 
-class StageRun:
+class StageRun(Recorder):
     """The open run of a model that a stage trains or measures."""
 
     def __init__(self, opening: Mapping[str, Any]) -> None:
@@ -34,17 +36,23 @@ class StageRun:
             InputError: MLflow can't be used.
         """
         self._stage = opening["stage"]
+        self._measured = opening["measured"]
+        self._model: str | None = None  # the logged model; None: there are no weights yet
         self.message = ""
         with store.opened() as client:
-            self._recorder, self._client = Recorder(client, "the stage"), client
+            super().__init__(client, "the stage")
             found = store.run_of(client, opening["weights_digest"]) if opening["weights_digest"] else None
             self._ended = found.info.end_time if found else None  # its duration is the training's, not the week's
             self._run_id = found.info.run_id if found else self._create(opening)
             if found:  # killed while it measures, the model is as well trained as before
-                self._recorder.reopen(self._run_id, "FINISHED", self._ended)
+                self.reopen(self._run_id, "FINISHED", self._ended)
             else:
-                self._recorder.reopen(self._run_id)
-        self.page = f"#/experiments/{self._recorder.experiment}/runs/{self._run_id}"
+                self.reopen(self._run_id)
+            if self._stage != "pretrain":
+                self._note_params(opening)
+                self._model = models.ensure(client, self._run_id).model_id
+            self._add_data(self._measured)
+        self.page = f"#/experiments/{self.experiment}/runs/{self._run_id}"
         self._system = None
         if self._stage == "pretrain":
             self._system = SystemMetricsMonitor(
@@ -52,74 +60,103 @@ class StageRun:
             )
             self._system.start()
 
-    @property
-    def lost(self) -> bool:
-        """Whether MLflow stopped taking figures."""
-        return self._recorder.lost
-
     def _create(self, opening: Mapping[str, Any]) -> str:
-        run_id = self._recorder.create(opening["name"], opening["params"], opening["tags"])
-        self._client.log_dict(run_id, opening["all_params"], "params.yaml")
-        self._add_data(run_id, opening["tags"])
+        run_id = self.create(opening["name"], opening["params"], opening["tags"])
+        self.client.log_dict(run_id, opening["all_params"], "params.yaml")
+        self._run_id = run_id
+        self._add_data(opening["learned"])
         if opening["weights_digest"]:
-            self._name_weights(run_id, opening["weights_digest"])
+            self._name_weights(opening["weights_digest"])
             self.message = (
                 "MLflow has no run of this model (it was trained elsewhere, or mlruns/ was removed): "
                 f"made a new one, {opening['name']!r}."
             )
         return run_id
 
-    def _add_data(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """The column `Dataset` of MLflow's table: which segments the model learned from."""
-        digest = tags.get(f"input/{views.SEGMENTS}")
-        if digest:
-            data = Dataset(name=views.SEGMENTS, digest=digest.removesuffix(".dir"), source_type="dvc", source="{}")
-            context = InputTag("mlflow.data.context", "training")
-            self._client.log_inputs(run_id, [DatasetInput(dataset=data, tags=[context])])
+    def _note_params(self, opening: Mapping[str, Any]) -> None:
+        """Write with which parameters the model is measured. MLflow keeps the first ones of a run: a tag says what
+        is otherwise now, and the stage's own params.yaml has all."""
+        known = self.client.get_run(self._run_id).data.params
+        said = {name: said_of(value) for name, value in opening["measured_with"].items()}
+        self.params(self._run_id, {name: value for name, value in said.items() if name not in known})
+        changed = [
+            f"{name}: {known[name]} -> {value}" for name, value in said.items() if known.get(name, value) != value
+        ]
+        changed += [
+            f"{name}: {known[name]} -> none"
+            for name in known
+            if name.startswith(f"{self._stage}.") and name not in said
+        ]
+        self._mark(f"{self._stage}.{CHANGED}", "; ".join(changed)[:LONGEST_VALUE])
+        section = {self._stage: opening["all_params"][self._stage]}
+        self.client.log_dict(self._run_id, section, f"{self._stage}/params.yaml")
 
-    def _name_weights(self, run_id: str, weights_digest: str) -> None:
-        """The run is found by its weights, and its name ends with the beginning of their digest."""
-        self._client.set_tag(run_id, "weights_digest", weights_digest)
-        name = self._client.get_run(run_id).info.run_name
+    def _add_data(self, described: Mapping[str, Any] | None) -> None:
+        """The column `Dataset` of MLflow's table: which segments the model learned from or was measured on."""
+        if described is None:
+            return
+        data = Dataset(
+            name=described["name"],
+            digest=described["digest"],
+            source_type="local",
+            source=json.dumps({"uri": Path(SEGMENTS).resolve().as_uri()}),
+            profile=None if described["rows"] is None else json.dumps({"segments": described["rows"]}),
+        )
+        context = InputTag("mlflow.data.context", described["context"])
+        self.client.log_inputs(self._run_id, [DatasetInput(dataset=data, tags=[context])])
+
+    def _name_weights(self, weights_digest: str) -> None:
+        """The run is found by its weights, and its name ends with the beginning of their digest; they are a model."""
+        self.client.set_tag(self._run_id, "weights_digest", weights_digest)
+        name = self.client.get_run(self._run_id).info.run_name
         if not name.endswith(weights_digest[:8]):
-            self._client.update_run(run_id, name=f"{name} {weights_digest[:8]}")
+            self.client.update_run(self._run_id, name=f"{name} {weights_digest[:8]}")
+        self._model = models.ensure(self.client, self._run_id).model_id
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Store one event of the stage."""
         if "metrics" in event:
-            self._recorder.metrics(self._run_id, event["metrics"], event["step"], event["time"])
+            of: dict[str, Any] = {}
+            if event.get("of_model"):
+                data = self._measured
+                of = {"model": self._model, "data": data and (data["name"], data["digest"])}
+            self.metrics(self._run_id, event["metrics"], event["step"], event["time"], **of)
         elif "artifact" in event:
-            self._recorder.artifact(self._run_id, Path(event["artifact"]), self._stage)
+            self.artifact(self._run_id, Path(event["artifact"]), self._stage)
+        elif "data" in event:
+            self.safely(self._add_data, event["data"])
         elif "tags" in event:
             tags = dict(event["tags"])
             if "weights_digest" in tags:
-                self._recorder.safely(self._name_weights, self._run_id, tags.pop("weights_digest"))
-            self._recorder.tags(self._run_id, tags)
+                self.safely(self._name_weights, tags.pop("weights_digest"))
+            self.tags(self._run_id, tags)
 
     def close(self, status: str) -> None:
         """Write what is left and end the run; a model stays well trained when its probe fails."""
-        self._recorder.flush()
+        self.flush()
         if self._system:
             self._system.finish()
         if self._stage != "pretrain":
-            self._recorder.safely(self._mark, status == "FAILED")
+            self.safely(self._mark, FAILED_STAGE, self._stage if status == "FAILED" else "", self._stage)
             status = "FINISHED"
-        self._recorder.safely(self._describe)
-        self._recorder.end(self._run_id, status, end_time=self._ended)
+        self.safely(self._describe)
+        self.end(self._run_id, status, end_time=self._ended)
 
-    def _mark(self, failed: bool) -> None:
-        """Write on the run that this stage failed, or take back that it did."""
-        if failed:
-            self._client.set_tag(self._run_id, FAILED_STAGE, self._stage)
-        elif self._client.get_run(self._run_id).data.tags.get(FAILED_STAGE) == self._stage:
-            self._client.delete_tag(self._run_id, FAILED_STAGE)
+    def _mark(self, tag: str, value: str, ours: str | None = None) -> None:
+        """Set a tag; without a value take it back, if need be only where it is `ours`."""
+        if value:
+            self.client.set_tag(self._run_id, tag, value)
+            return
+        known = self.client.get_run(self._run_id).data.tags.get(tag)
+        if known is not None and ours in (None, known):
+            self.client.delete_tag(self._run_id, tag)
 
     def _describe(self) -> None:
         """Write the run's headline figures into its description."""
-        run = self._client.get_run(self._run_id)
+        run = self.client.get_run(self._run_id)
         note = run.data.tags.get(views.NOTE, views.RUN_NOTE)
         if note.startswith(views.RUN_NOTE):  # what a person wrote instead is theirs
-            self._client.set_tag(self._run_id, views.NOTE, views.run_note(run.data.metrics))
+            self.client.set_tag(self._run_id, views.NOTE, views.run_note(run.data.metrics))
 
 
 def main(events: IO[str], answer: IO[str]) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from flows.reachable import answers
 from flows.running import databases
-from flows.tracking import views
+from flows.tracking import addresses, views
 from scriptsight.errors import InputError
 from scriptsight.redaction import LONGEST_VALUE, redacted
 
-EXPERIMENT = "scriptsight"
-FOLDER = Path("mlruns")  # of the store at home: its database and its files
+EXPERIMENT, COMPARISON, FOLDER = addresses.EXPERIMENT, addresses.COMPARISON, addresses.FOLDER
 CONNECT_SECONDS = 5
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # of the databases that MLflow takes beside SQLite
 DRIVERS = {"postgresql": "postgresql+psycopg://", "mysql": "mysql+pymysql://", "mssql": "mssql+pyodbc://"}
@@ -25,7 +24,17 @@ DRIVERS = {"postgresql": "postgresql+psycopg://", "mysql": "mysql+pymysql://", "
 
 def uri() -> str:
     """MLFLOW_TRACKING_URI, or the database in mlruns/ of the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(FOLDER / 'mlflow.db').resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home()}"
+
+
+def at_home() -> bool:
+    """Whether the store is the one in mlruns/ of the current folder, which nobody shares."""
+    return databases.file_of(uri()) == home()
+
+
+def home() -> Path:
+    """The database in mlruns/ of the current folder."""
+    return (FOLDER / "mlflow.db").resolve()
 
 
 @contextmanager
@@ -36,9 +45,7 @@ def opened() -> Iterator[Any]:
         InputError: MLflow can't be used, or refused something within the block.
     """
     address = uri()
-    require_answer(address)
-    FOLDER.mkdir(exist_ok=True)
-    ensure_database(address)
+    require(address)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -50,21 +57,48 @@ def opened() -> Iterator[Any]:
         raise InputError(f"MLflow at {redacted(address)} can't be used: {redacted(error)[:LONGEST_VALUE]}") from None
 
 
+def require(address: str) -> None:
+    """See that MLflow can be used; its database at home is made.
+
+    Raises:
+        InputError: it can't.
+    """
+    require_answer(address)
+    FOLDER.mkdir(exist_ok=True)
+    ensure_database(address)
+
+
 def ensure_database(address: str) -> None:
     """Make MLflow's database where it is a file that is not there yet, or bring it up to date.
 
     Raises:
-        InputError: it is damaged, or can't be made.
+        InputError: it is damaged, or can't be made; or it is the one at home, and its folder was moved.
     """
     path = databases.file_of(address)
     if path is None:
         return
-    tables = frozenset({"experiments", "runs", "metrics", "params", "tags", "registered_models"})
-    versions = databases.versions_of("mlflow", "store/db_migrations/versions")
     try:
-        databases.ensure(path, databases.Kind("MLflow", versions, tables, ("runs", "runs"), _bring_up_to_date))
+        require_whole(path)
     except InputError as error:
         raise InputError(f"MLflow at {redacted(address)} can't be used: {error}") from None
+    if path == home():
+        addresses.check(path)
+
+
+def require_whole(path: Path) -> None:
+    """As `ensure_database`, of a file, wherever it was made."""
+    databases.ensure(path, _kind())
+
+
+def rewrite(path: Path, change: Callable[[Path], None], kept: Path) -> None:
+    """Change a copy of MLflow's database, and put it in place; see `databases.rewrite`."""
+    databases.rewrite(path, _kind(), change, kept)
+
+
+def _kind() -> databases.Kind:
+    tables = frozenset({"experiments", "runs", "metrics", "params", "tags", "registered_models"})
+    versions = databases.versions_of("mlflow", "store/db_migrations/versions")
+    return databases.Kind("MLflow", versions, tables, ("runs", "runs"), _bring_up_to_date)
 
 
 def _bring_up_to_date(path: Path) -> None:
@@ -123,8 +157,7 @@ def experiment(client: Any, name: str = EXPERIMENT) -> str:
     """The id of an experiment, by default the one of all models; it is made, with its note and view, if need be."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        at_home = "MLFLOW_TRACKING_URI" not in os.environ
-        location = (FOLDER / "artifacts").resolve().as_uri() if at_home else None
+        location = (FOLDER / addresses.ARTIFACTS).resolve().as_uri() if at_home() else None
         client.create_experiment(name, artifact_location=location)
         found = client.get_experiment_by_name(name)
     for tag, value in views.experiment_tags(found.experiment_id).items() if name == EXPERIMENT else ():

@@ -64,6 +64,10 @@ def experiment_tags(experiment_id: str) -> dict[str, str]:
         "mlflow.experimentKind": "custom_model_development",  # else the page opens as one for language models
         NOTE: _experiment_note(experiment_id),
         f"mlflow.sharedViewState.{VIEW}": _view(),
+        # The chart that comes first where runs are compared, unless a view says otherwise. Without it that is
+        # train/loss, and the losses of different weights and objectives say nothing about which model is better.
+        "mlflow.experiment.primaryMetric.name": FIGURES[0].name,
+        "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
     }
 
 

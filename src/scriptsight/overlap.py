@@ -1,12 +1,14 @@
 """Which videos a model learned from, and which of those that it is measured on are among them.
 
 A model's folder lists the videos of its training splits (`LEARNED`), those of the model that it started from among
-them. A measured video is one of them if it has its id in its collection, its file (by digest), or its recording,
-whatever the collections are called: clips of one recording show the same people and rooms.
+them, and names the segments that it was trained on itself by a digest (`data_digest`). A measured video is one of
+them if it has its id in its collection, its file (by digest), or its recording, whatever the collections are called:
+clips of one recording show the same people and rooms.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from scriptsight.reporting import Reporter
 from scriptsight.segments import Segments
 
 LEARNED = "learned_from.parquet"
+DATA = "segments"  # in the metadata of its schema: the digest of the training splits
 SCHEMA = pa.schema(
     [
         ("collection", pa.string()),
@@ -90,10 +93,35 @@ def _once(table: pa.Table) -> pa.Table:
     return once.sort_by([(name, "ascending") for name in SCHEMA.names])
 
 
-def write(folder: str | Path, learned: pa.Table) -> None:
-    """Put the list of the videos that a model learned from into its folder."""
+def data_digest(splits: Iterable[tuple[str, Segments]]) -> str:
+    """Names the segments of some collections, of one split each: 32 hexadecimal digits."""
+    total = hashlib.sha256()
+    for place, segments in sorted((f"{name}/{one.paths[0].parent.name}", one.content()) for name, one in splits):
+        total.update(f"{place}\0{segments}\n".encode())
+    return total.hexdigest()[:32]
+
+
+def write(folder: str | Path, learned: pa.Table, data: str | None = None) -> None:
+    """Put the list of the videos that a model learned from into its folder, and with it the `data_digest` of the
+    segments that it was trained on itself."""
     with whole_file(Path(folder) / LEARNED) as partial:
-        pq.write_table(learned, partial)
+        pq.write_table(learned.replace_schema_metadata({DATA: data} if data else None), partial)
+
+
+def trained_on(folder: str | Path) -> str | None:
+    """The `data_digest` of the segments that a model was trained on; None: its folder doesn't say it.
+
+    Raises:
+        InputError: the list is damaged.
+    """
+    path = Path(folder) / LEARNED
+    if not path.is_file():
+        return None
+    try:
+        found = (pq.read_schema(path).metadata or {}).get(DATA.encode())
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is damaged ({error}): run the pretrain stage again, or remove it.") from None
+    return found.decode() if found else None
 
 
 def read(folder: str | Path) -> pa.Table | None:
@@ -106,7 +134,7 @@ def read(folder: str | Path) -> pa.Table | None:
     if not path.is_file():
         return None
     try:
-        return pq.read_table(path).select(SCHEMA.names)
+        return pq.read_table(path).select(SCHEMA.names).replace_schema_metadata(None)
     except (pa.ArrowException, KeyError, OSError) as error:
         raise InputError(f"{path} is damaged ({error}): run the pretrain stage again, or remove it.") from None
 

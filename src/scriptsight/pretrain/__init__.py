@@ -73,6 +73,7 @@ def run(
         training = [samplers.build(split, source, params) for source, split in learned]
         held_out, digests = _held_out(params, segments, reporter)
         known = _learned_from(params, learned, reporter)
+        data = overlap.data_digest(zip(params.collections, (split for _, split in learned), strict=True))
         overlapping = _overlap(params, segments, known, reporter)
         for name, sampler in zip(params.collections, training, strict=True):
             eligible, all_ = len(sampler.eligible), len(sampler.segments)
@@ -114,7 +115,7 @@ def run(
         if distributed.rank() == 0:
             _write(encoder, outcome, memory, state, bundle, best, plots, reporter)
             for folder in (bundle, best):
-                overlap.write(folder, known)
+                overlap.write(folder, known, data)
             _write_metrics(outcome, overlapping, metrics)
             state.remove()
             state.remove()

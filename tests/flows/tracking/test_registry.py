@@ -11,32 +11,36 @@ from mlflow import MlflowClient
 
 from flows import parameters
 from flows.experiments import better
-from flows.tracking import registry, store
+from flows.tracking import registered, registry, store
 from flows.tracking.reporter import WEIGHTS, opening
 from flows.tracking.stage_run import StageRun
+from scriptsight import overlap
 from scriptsight.cli import main
 from scriptsight.errors import InputError
 from scriptsight.files import digest
+from scriptsight.segments import Segments
 from tests import small
 from tests.flows.outcomes import hits, write_probe, write_retrieve
 
 
 @pytest.fixture
 def settings(workspace: Path) -> parameters.Params:
-    Path("dvc.lock").write_text("stages: {segment: {outs: [{path: data/segments, md5: 0123456789abcdef.dir}]}}\n")
+    small.narrated(Path("data/segments"), "train", 3, "narrated")
     return parameters.load()
 
 
 def measured(settings: parameters.Params, seed: int, right: np.ndarray, untrained: float = 0.3) -> str:
     """A model with its weights, and an MLflow run with the outcomes of its probe -> the id of the run."""
     small.tiny_bundle(registry.BUNDLE, seed=seed)
+    learned = [("narrated", Segments("data/segments", "narrated", "train"))]
+    overlap.write(registry.BUNDLE, overlap.videos(learned), overlap.data_digest(learned))
     write_probe(Path("plots/probe"), linear_top1=right)
     write_retrieve(Path("plots/retrieve"), t2v=[1, 2, 3], v2t=[1, 1, 1])
     for stage in ("probe", "retrieve"):  # as tracked() does, without a process for each
         run = StageRun(opening(stage, settings))
         run.take({"artifact": f"plots/{stage}/outcomes.csv"})
         figures = {"probe/random_init/linear_top1": untrained, "probe/chance": 0.1}
-        run.take({"metrics": figures if stage == "probe" else {}, "step": 0, "time": 0})
+        run.take({"metrics": figures if stage == "probe" else {}, "step": 0, "time": 0, "of_model": True})
         run.close("FINISHED")
     with store.opened() as client:
         return str(store.run_of(client, digest(WEIGHTS)).info.run_id)
@@ -58,7 +62,15 @@ def test_only_what_learned_something_is_registered_and_once(settings: parameters
     assert (decision.status, decision.version) == ("champion", 1)
     version = champion()
     assert (version.run_id, version.tags["weights_digest"]) == (first, digest(WEIGHTS))
-    assert version.tags["data_digest"] == "0123456789abcdef.dir"
+    with store.opened() as client:
+        (data,) = [one.dataset.digest for one in client.get_run(first).inputs.dataset_inputs]
+        (model,) = client.search_logged_models(
+            [client.get_run(first).info.experiment_id], "tags.weights_digest = " + repr(digest(WEIGHTS))
+        )
+        assert version.tags["data_digest"] == data == overlap.trained_on(registry.BUNDLE)
+        assert (model.source_run_id, "mlflow.model.isExternal" in model.tags) == (first, False)
+        assert model.params and "probe/chance" in {figure.key for figure in model.metrics}
+        assert "MLmodel" in {Path(file.path).name for file in client.list_logged_model_artifacts(model.model_id)}
     assert registry.publish(settings) == decision  # the same weights: nothing new
     with store.opened() as client:
         assert len(client.search_model_versions("name = 'scriptsight'")) == 1
@@ -67,7 +79,7 @@ def test_only_what_learned_something_is_registered_and_once(settings: parameters
 def test_the_champion_moves_only_to_what_is_better(settings: parameters.Params) -> None:
     for seed, right, outcome, reason in (
         (1, hits(0.5), "champion", "it is the first"),
-        (2, hits(0.9)[:150], "challenger", "200 items against 150"),
+        (2, hits(0.9)[:150], "beside", "200 items against 150"),
         (3, hits(0.515), "challenger", "No difference is established: 51.5% against 50.0%"),
     ):
         measured(settings, seed, right)
@@ -147,3 +159,37 @@ def test_what_is_missing_is_named(settings: parameters.Params) -> None:
         registry.publish(settings)
     off = settings.registry.model_copy(update={"enabled": False})
     assert registry.publish(settings.model_copy(update={"registry": off})).status == "off"
+
+
+def test_a_workspace_has_a_registered_model_of_its_own(
+    settings: parameters.Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a team's server: one of another name, one of the same name elsewhere, and one that names it itself."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/team.db")
+    names = []
+    for place in ("a/talks", "b/größe 1", "c/talks"):
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        monkeypatch.chdir(folder)
+        Path("overrides.yaml").touch()
+        with store.opened() as client:
+            name = registered.name_of(client, None)
+            registered.ensure(client, name, "")
+            assert registered.name_of(client, None) == name  # and so it stays
+            assert registered.name_of(client, "ours") == "ours"
+            assert ("Another workspace has" in registered.hint(client, name, None)) == place.startswith("c")
+        names.append(name)
+    assert names[:2] == ["scriptsight-talks", "scriptsight-größe-1"]
+    assert names[2].startswith("scriptsight-talks-") and len(names[2]) == len("scriptsight-talks-") + 8
+    moved = (tmp_path / "a/talks").rename(tmp_path / "talks")
+    monkeypatch.chdir(moved)
+    with store.opened() as client:
+        assert registered.name_of(client, None) == "scriptsight-talks"
+
+
+def test_a_workspaces_own_store_goes_on_with_the_name_of_earlier_versions(settings: parameters.Params) -> None:
+    Path("overrides.yaml").touch()
+    with store.opened() as client:
+        assert registered.name_of(client, None) == "scriptsight-workspace"
+        client.create_registered_model("scriptsight")
+        assert registered.name_of(client, None) == "scriptsight"

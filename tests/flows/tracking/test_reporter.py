@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from flows import parameters
-from flows.tracking import store, views
-from flows.tracking.reporter import WEIGHTS, tracked, used
+from flows.tracking import origin, store, views
+from flows.tracking.origin import used
+from flows.tracking.reporter import WEIGHTS, tracked
+from scriptsight import overlap
 from scriptsight.errors import InputError
+from scriptsight.segments import Segments
+from tests import small
 
 
 @pytest.fixture
@@ -38,6 +42,12 @@ def train(settings: parameters.Params) -> None:
 def probe(settings: parameters.Params) -> None:
     with tracked("probe", settings):
         write("probe", {"linear_top1": 0.5, "random_init": {"linear_top1": 0.25}})
+
+
+def cut(count: int) -> str:
+    """Training segments -> their digest."""
+    small.narrated(Path("data/segments"), "train", count, "narrated")
+    return overlap.data_digest([("narrated", Segments("data/segments", "narrated", "train"))])
 
 
 def write(stage: str, values: dict[str, Any]) -> None:
@@ -116,7 +126,6 @@ def test_parameters_are_those_that_distinguish_models(settings: parameters.Param
 def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: parameters.Params) -> None:
     from mlflow import MlflowClient
 
-    Path("dvc.lock").write_text("stages: {segment: {outs: [{path: data/segments, md5: 0123456789abcdef.dir}]}}\n")
     train(settings)
     probe(settings)
     client = MlflowClient(store.uri())
@@ -131,13 +140,90 @@ def test_pages_explain_themselves_and_keep_what_a_person_wrote(settings: paramet
     assert views.address(experiment.experiment_id) in experiment.tags["mlflow.note.content"]
     (run,) = runs()
     assert "| linear probe, share right | 0.5 | untrained encoder 0.25 |" in run.data.tags["mlflow.note.content"]
-    data = run.inputs.dataset_inputs[0].dataset
-    assert (data.name, data.digest) == ("data/segments", "0123456789abcdef")
+    primary = experiment.tags["mlflow.experiment.primaryMetric.name"]  # the chart that the page opens on
+    assert primary in run.data.metrics and not primary.startswith("train/")
     client.set_tag(run.info.run_id, "mlflow.note.content", "my own words")
     client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine, too")
     probe(settings)
     assert runs()[0].data.tags["mlflow.note.content"] == "my own words"
     assert client.get_experiment(experiment.experiment_id).tags["mlflow.note.content"] == "mine, too"
+
+
+def test_the_data_is_what_was_read_and_not_what_dvc_lock_names(settings: parameters.Params) -> None:
+    """Stages that are run by hand: segments are cut again, and params.yaml is changed without cutting them."""
+    import mlflow
+
+    Path("dvc.lock").write_text("stages: {segment: {outs: [{path: data/segments, md5: 0123456789abcdef.dir}]}}\n")
+    digests = []
+    for count in (3, 4):
+        digests.append(cut(count))
+        write("segment", {"segments": count})
+        origin.note("ingest", settings)
+        origin.note("segment", settings)
+        write("segment", {"segments": 77})  # of other ones
+        slower = settings.model_copy(update={"segment": settings.segment.model_copy(update={"fps": 0.5})})
+        train(slower)
+        run = runs()[0]
+        data = run.inputs.dataset_inputs[0].dataset
+        assert run.data.tags["input/data/segments"] == data.digest == digests[-1]
+        assert mlflow.data.get_source(data).load() == str(Path("data/segments").resolve())
+        assert run.data.params["segment.fps"] == str(settings.segment.fps)
+        assert run.data.params["pretrain.k"] == str(settings.pretrain.k)
+        assert run.data.metrics["data/segment/segments"] == count
+        assert run.data.tags["data_known_by"] == "its note" and len(run.data.tags["input/data/catalogue"]) == 32
+    assert digests[0] != digests[1]
+    cut(5)
+    train(settings)
+    assert runs()[0].data.tags["data_known_by"] == origin.UNKNOWN
+
+
+def test_figures_belong_to_the_model_also_when_they_come_later(settings: parameters.Params) -> None:
+    from mlflow import MlflowClient
+
+    cut(3)
+    train(settings)
+    (run,) = runs()
+    client = MlflowClient(store.uri())
+
+    def found(condition: str) -> list[Any]:
+        return list(client.search_logged_models([run.info.experiment_id], filter_string=condition))
+
+    (model,) = found("metrics.`speed/samples_per_second` > 1")
+    assert (model.source_run_id, model.status) == (run.info.run_id, "READY")
+    assert model.params["pretrain.k"] == str(settings.pretrain.k)
+    assert "train/loss" not in {figure.key for figure in model.metrics}  # of weights on the way
+    assert not found("metrics.`probe/linear_top1` > 0.1")
+    test = settings.probe.tests["actions"].model_copy(update={"collections": ("narrated",), "test_split": "train"})
+    measured = settings.probe.model_copy(update={"tests": {"narrated": test}})
+    probe(settings.model_copy(update={"probe": measured}))
+    (again,) = found("metrics.`probe/linear_top1` > 0.1")
+    assert again.model_id == model.model_id and not found("metrics.`probe/linear_top1` > 0.6")
+    (figure,) = [one for one in again.metrics if one.key == "probe/linear_top1"]
+    data = {one.dataset.name: one.dataset.digest for one in runs()[0].inputs.dataset_inputs}
+    assert data[figure.dataset_name] == figure.dataset_digest
+    assert set(data) == {"data/segments", "data/segments (probe)"}
+
+
+def test_a_measurement_with_other_parameters_says_so(settings: parameters.Params) -> None:
+    train(settings)
+    (run,) = runs()
+    assert not [name for name in run.data.params if name.startswith(("probe.", "retrieve."))]  # nothing measured yet
+    probe(settings)
+    assert runs()[0].data.params["probe.seed"] == str(settings.probe.seed)
+    other = settings.probe.model_copy(update={"seed": settings.probe.seed + 1})
+    probe(settings.model_copy(update={"probe": other}))
+    seeds = f"probe.seed: {settings.probe.seed} -> {settings.probe.seed + 1}"
+    assert runs()[0].data.tags["probe.changed"] == seeds
+    probe(settings)
+    assert "probe.changed" not in runs()[0].data.tags
+
+
+def test_figures_of_weights_that_were_replaced_meanwhile_are_refused(settings: parameters.Params) -> None:
+    train(settings)
+    with pytest.raises(InputError, match="was replaced while probe measured it"), tracked("probe", settings):
+        write("probe", {"linear_top1": 0.5})
+        WEIGHTS.write_bytes(b"another model")
+    assert "probe/linear_top1" not in runs()[0].data.metrics
 
 
 def test_a_failed_stage_leaves_a_failed_run(settings: parameters.Params) -> None:

@@ -1,0 +1,73 @@
+"""Under which name this folder's models are registered.
+
+On a team's server all workspaces share one registry, and models of different corpora have nothing to be compared by.
+So each workspace has a registered model of its own, unless `registry.name` in its parameters names one.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+from flows.tracking import store
+
+PROJECT_NAME = "scriptsight"
+OWNER = "workspace"  # tag of a registered model: whose it is, by `identity`
+IDENTITY = store.FOLDER / ".workspace"  # moves with the folder
+LONGEST = 40  # letters of a folder's name
+
+
+def name_of(client: Any, chosen: str | None) -> str:
+    """The name of the registered model of the current folder.
+
+    Args:
+        chosen: `registry.name`; None: `scriptsight`, and in a workspace `scriptsight-FOLDER`. Where another workspace
+            of this name has that on the server, the beginning of this one's identity follows.
+    """
+    if chosen is not None:
+        return chosen
+    if not Path("overrides.yaml").is_file():
+        return PROJECT_NAME
+    folder = re.sub(r"\W+", "-", Path.cwd().name).strip("-")[:LONGEST] or "workspace"
+    own = f"{PROJECT_NAME}-{folder}"
+    known = find(client, own)
+    if store.at_home():  # nobody else's; a version before this registered everything as the project's
+        return own if known is not None or find(client, PROJECT_NAME) is None else PROJECT_NAME
+    return own if known is None or known.tags.get(OWNER) == identity() else f"{own}-{identity()[:8]}"
+
+
+def find(client: Any, name: str) -> Any:
+    """The registered model of this name, or None."""
+    found = client.search_registered_models(f"name = '{name}'")
+    return found[0] if found else None
+
+
+def ensure(client: Any, name: str, about: str) -> None:
+    """Make the registered model `name`, if need be, as this workspace's."""
+    if find(client, name) is None:
+        client.create_registered_model(name, tags={OWNER: identity()}, description=about)
+
+
+def hint(client: Any, name: str, chosen: str | None) -> str:
+    """What is worth knowing about the name when it is used first; empty if nothing is."""
+    if chosen is not None or name == PROJECT_NAME:
+        return ""
+    if name.endswith(f"-{identity()[:8]}"):
+        other = name.removesuffix(f"-{identity()[:8]}")
+        return f" Another workspace has {other!r}: set registry.name to it in both to compare their models."
+    if not store.at_home() and find(client, PROJECT_NAME) is not None:
+        return f" To go on with the versions of {PROJECT_NAME!r}, set registry.name to it."
+    return ""
+
+
+def identity() -> str:
+    """Names this workspace, wherever it is moved: 32 hexadecimal digits, made when it is first asked for."""
+    store.FOLDER.mkdir(exist_ok=True)
+    try:
+        with IDENTITY.open("x", encoding="utf-8") as file:
+            file.write(uuid.uuid4().hex)
+    except FileExistsError:
+        pass
+    return IDENTITY.read_text(encoding="utf-8").strip()
