@@ -50,9 +50,11 @@ def command(options: argparse.Namespace) -> None:
 def use(study: optuna.Study, which: str, path: Path) -> None:
     """Write the values of a trial into the parameters file; in a workspace, into its overrides.yaml."""
     from flows.experiments.sweep import apply
-    from flows.experiments.sweep.study import values_of
+    from flows.experiments.sweep.study import broken, values_of
 
     trial = apply.chosen(study, which)
+    if missed := broken(trial):
+        print(f"sweep: trial {trial.number} misses sweep.constraints: {'; '.join(missed)}", file=sys.stderr)
     overrides = path.with_name("overrides.yaml")
     target = overrides if overrides.is_file() else path
     changes = apply.write(target, values_of(trial), add=target == overrides)
@@ -199,7 +201,7 @@ class _Trials:
         else:
             run_id = self.record.begin(trial.number, {"pretrain": settings.pretrain.model_dump(mode="json")})
             trial.set_user_attr("run", run_id)
-            with studies.beating(self.study, trial, self.sweep.heartbeat_seconds):
+            with studies.beating(self.study, trial):  # MLflow may be waited for longer than a worker may be silent
                 attempt = runner.run(
                     trials.work,
                     trials.settings_of(settings, since),
@@ -248,11 +250,13 @@ class _Trials:
 
         from flows.experiments.sweep import study as studies
 
-        missing = [name for name in self.sweep.objectives if name not in attempt.figures]
+        wanted = [*self.sweep.objectives, *self.sweep.constraints]
+        missing = [name for name in wanted if name not in attempt.figures]
         for name, value in (("seconds", attempt.seconds), ("figures", attempt.figures), ("reason", attempt.reason)):
             if value:
                 trial.set_user_attr(name, value)
         if attempt.how == "complete" and not missing:
+            studies.bounded(trial, self.sweep, attempt.figures)
             figures = [attempt.figures[name] for name in self.sweep.objectives]
             self.study.tell(trial, figures, skip_if_finished=True)
             named = {name: attempt.figures[name] for name in self.sweep.objectives}
@@ -262,7 +266,7 @@ class _Trials:
         self.study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL, skip_if_finished=True)
         if attempt.how == "complete":
             raise InputError(
-                f"A trial has no figure {missing[0]!r}, which sweep.objectives names. It has: "
+                f"A trial has no figure {missing[0]!r}, which sweep.objectives or sweep.constraints names. It has: "
                 f"{', '.join(sorted(attempt.figures))}."
             )
         if attempt.how in ("lost", "stopped"):
@@ -294,9 +298,12 @@ def _listed(values: Mapping[str, Any]) -> str:
 def _report(study: optuna.Study, record: StudyRecord, whole: bool) -> None:
     """Print the table, draw the pictures, and close the study's run in MLflow."""
     from flows.experiments.sweep import apply, report
+    from flows.experiments.sweep.study import broken
 
     done = report.complete(study)
-    chosen = apply.chosen(study, "best").number if done else None
+    feasible = [trial for trial in done if not broken(trial)]
+    front = apply.ranked(study) if done else []
+    chosen = front[0].number if front else None
     paths = report.write(study, PLOTS / study.study_name, chosen)
     print(report.table(study))
     best = {f"best/{name}": value for name, value in _best(study, chosen).items()}
@@ -304,7 +311,8 @@ def _report(study: optuna.Study, record: StudyRecord, whole: bool) -> None:
     for path in paths:
         record.artifact(record.run_id, path)
     record.end(record.run_id, "FINISHED" if whole else "KILLED")
-    print(f"sweep: {len(done)} complete trials; table and pictures in {PLOTS / study.study_name}")
+    missed = f", {over} of which miss sweep.constraints" if (over := len(done) - len(feasible)) else ""
+    print(f"sweep: {len(done)} complete trials{missed}; table and pictures in {PLOTS / study.study_name}")
     if chosen is not None:
         print(f"sweep: `scriptsight sweep --apply` takes trial {chosen}; `--apply N` another")
 

@@ -6,16 +6,15 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import BaseHeartbeatThread, get_heartbeat_thread
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -50,6 +49,12 @@ class ByNumber(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._own = self._make(trial.number)
+        self._own.before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._own.after_trial(study, trial, state, values)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._own.infer_relative_search_space(study, trial)
@@ -114,6 +119,7 @@ def _open(sweep: parameters.SweepParams, settings: parameters.Params, begun_with
     current = {name: values.get(name) for name in sweep.space}
     if all(_holds(given, current[name]) for name, given in sweep.space.items()):
         study.enqueue_trial(current)
+    study.set_user_attr("default", current)
     study.set_user_attr("begun_with", json.dumps(begun_with))
     return study
 
@@ -164,6 +170,8 @@ def _fixed(settings: parameters.Params, segments: Path) -> dict[str, Any]:
             del found[swept]
         found[f"sweep.space.{name}"] = given.model_dump(mode="json")
     found["sweep.objectives"] = settings.sweep.objectives
+    for name, bound in settings.sweep.constraints.items():
+        found[f"sweep.constraints.{name}"] = bound.model_dump(mode="json")
     splits = [(name, split) for name in base.pretrain.collections for split in ("train", "val")]
     splits += [(base.retrieve.collection, "val")]
     measured = next(iter(base.probe.tests.values()))
@@ -185,6 +193,8 @@ def _sampler(sweep: parameters.SweepParams, number: int) -> BaseSampler:
     seed = sweep.seed * 1_000_003 + number
     if sweep.sampler == "random":
         return RandomSampler(seed=seed)
+    if sweep.sampler == "nsga2":  # its generations are kept in the study
+        return NSGAIISampler(population_size=sweep.population, seed=seed)
     return TPESampler(n_startup_trials=sweep.startup_trials, seed=seed)
 
 
@@ -208,13 +218,13 @@ def ask(study: optuna.Study, sweep: parameters.SweepParams) -> Trial | None:
     if not waiting and len(originals(trials)) >= sweep.n_trials:
         return None
     trial = study.ask()
-    beat(study, trial)
-    place = [other.number for other in originals(study.get_trials(deepcopy=False))]
-    if trial.number in place[sweep.n_trials :]:  # machines that ask at once may draw one too many
-        study.tell(trial, state=TrialState.FAIL)
-        return None
-    for name, given in sweep.space.items():
-        _suggest(trial, name, given)
+    with beating(study, trial):
+        place = [other.number for other in originals(study.get_trials(deepcopy=False))]
+        if trial.number in place[sweep.n_trials :]:  # machines that ask at once may draw one too many
+            study.tell(trial, state=TrialState.FAIL)
+            return None
+        for name, given in sweep.space.items():
+            _suggest(trial, name, given)
     return trial
 
 
@@ -227,29 +237,25 @@ def _suggest(trial: Trial, name: str, given: Given) -> None:
         trial.suggest_float(name, given.low, given.high, log=given.log)
 
 
-def beat(study: optuna.Study, trial: Trial) -> None:
-    """Say that the trial's worker is alive."""
-    storage: Any = study._storage  # Study.optimize would beat by itself, but leaves no room for a task run a trial
-    storage.record_heartbeat(trial._trial_id)
+def beating(study: optuna.Study, trial: Trial) -> BaseHeartbeatThread:
+    """A context in which Optuna's own thread says, at once and every `sweep.heartbeat_seconds`, that the trial's
+    worker is alive. Study.optimize would start it by itself, but leaves no room for a task run a trial: this is the
+    one place that reaches for what Optuna keeps private."""
+    return get_heartbeat_thread(trial._trial_id, study._storage)
 
 
-@contextmanager
-def beating(study: optuna.Study, trial: Trial, every: float) -> Iterator[None]:
-    """Say so every `every` seconds, from a thread of its own: MLflow may be waited for longer than a worker may be
-    silent."""
-    ended = Event()
+def bounded(trial: Trial, sweep: parameters.SweepParams, figures: Mapping[str, float]) -> None:
+    """Have Optuna know how far the trial is over each limit of `sweep.constraints`; 0 and less is within it."""
+    for name, bound in sweep.constraints.items():
+        if bound.least is not None:
+            trial.set_constraint(f"{name} at least {bound.least:g}", bound.least - figures[name])
+        if bound.most is not None:
+            trial.set_constraint(f"{name} at most {bound.most:g}", figures[name] - bound.most)
 
-    def say() -> None:
-        while not ended.wait(every):
-            beat(study, trial)
 
-    thread = Thread(target=say, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def broken(trial: FrozenTrial) -> list[str]:
+    """The limits that a complete trial is over, and by how much; none of a feasible one."""
+    return [f"{limit} is missed by {over:.3g}" for limit, over in trial.constraints.items() if over > 0]
 
 
 def originals(trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -299,7 +305,36 @@ def with_values(settings: parameters.Params, values: Mapping[str, Any]) -> param
     Raises:
         InputError: they don't fit together.
     """
+    return _on_validation(on_test(settings, values))
+
+
+def on_test(settings: parameters.Params, values: Mapping[str, Any]) -> parameters.Params:
+    """As `with_values`, but measured where params.yaml measures.
+
+    Raises:
+        InputError: they don't fit together.
+    """
+    return _merged(settings, values, {str(section): given for section, given in settings.sweep.overrides.items()})
+
+
+def to_the_end(settings: parameters.Params, values: Mapping[str, Any], seed: int) -> parameters.Params:
+    """What a trial's values come to in params.yaml: trained as that says, not as short as trials are. It is measured
+    as trials are, where params.yaml measures, and trained by as many threads, as trainings share the machine.
+
+    Raises:
+        InputError: they don't fit together.
+    """
     overrides: dict[str, Any] = {str(section): given for section, given in settings.sweep.overrides.items()}
+    trained = overrides.pop("pretrain", {})
+    if "engine" in trained:
+        overrides["pretrain"] = {"engine": trained["engine"]}
+    whole = _merged(settings, values, overrides)
+    return whole.model_copy(update={"pretrain": whole.pretrain.model_copy(update={"seed": seed})})
+
+
+def _merged(
+    settings: parameters.Params, values: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> parameters.Params:
     merged = reading.merge(settings.model_dump(mode="json"), overrides)
     for name, value in values.items():
         *path, last = name.split(".")
@@ -307,7 +342,7 @@ def with_values(settings: parameters.Params, values: Mapping[str, Any]) -> param
         for part in path:
             section = section[part]
         section[last] = value
-    return _on_validation(parameters.build(merged, "sweep.overrides, with what was drawn,"))
+    return parameters.build(merged, "sweep.overrides, with what was drawn,")
 
 
 def _on_validation(settings: parameters.Params) -> parameters.Params:
