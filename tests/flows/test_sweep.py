@@ -188,7 +188,27 @@ def _until(ready: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-# -------------------------------------------------------------------------------------- the study
+def test_the_best_are_trained_to_the_end_and_tested_on_what_no_trial_saw(
+    command: Command, small: Path, prefect: str
+) -> None:
+    """Of a real study: its best and the default, each with its interval and the difference; the winner's curse, told
+    from all its models. Made again, nothing is learned twice; what was removed is made again."""
+    write(small, f"""
+pretrain: {{steps: 8, validate_every: 8}}
+sweep: {{n_trials: 5, space: {{{ALIGN}}}, overrides: {{pretrain: {{steps: 2, validate_every: 2}}}}}}
+""")
+    done = command("scriptsight", "sweep", PREFECT_API_URL=prefect)
+    assert done.returncode == 0, done.stderr
+    done = command("scriptsight", "sweep", "--finish", "1", PREFECT_API_URL=prefect)
+    assert done.returncode == 1
+    assert "narrated/test" in done.stderr and not Path(".sweeps/small/finish").exists()
+    segments = Path("data/segments")
+    narrated(segments, "test", 8, "narrated")
+    shutil.copytree(segments / "actions" / "val", segments / "actions" / "test")
+
+    done = command("scriptsight", "sweep", "--finish", "1", PREFECT_API_URL=prefect)
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
 
 
 def draws(settings: parameters.Params, count: int) -> list[dict[str, Any]]:

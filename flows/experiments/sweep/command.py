@@ -36,15 +36,17 @@ STATES = {"complete": "FINISHED", "failed": "FAILED"}  # of runs in MLflow; the 
 
 
 def command(options: argparse.Namespace) -> None:
-    """Run the study, or write the values of one of its trials into the parameters file."""
+    """Run the study, train its best to the end, or write the values of a trial into the parameters file."""
     settings = parameters.load(options.params)
     from flows.experiments.sweep.study import open_study
 
     study = open_study(settings)
-    if options.apply is None:
-        run(settings, study)
-    else:
+    if options.apply is not None:
         use(study, options.apply, Path(options.params))
+    elif options.finish is not None:
+        finish(settings, study, options.finish or settings.sweep.finish)
+    else:
+        run(settings, study)
 
 
 def use(study: optuna.Study, which: str, path: Path) -> None:
@@ -63,8 +65,32 @@ def use(study: optuna.Study, which: str, path: Path) -> None:
     print(f"sweep: {target} has the values of trial {trial.number}" + "".join(f"\n  {line}" for line in changes))
 
 
-def run(settings: parameters.Params, study: optuna.Study) -> None:
-    """Run what is left of the study, then say what came out."""
+def finish(settings: parameters.Params, study: optuna.Study, count: int) -> None:
+    """Train the best `count` of the front and the default to the end, and say what came out."""
+    from flows.experiments.sweep import finish as finishing
+    from flows.experiments.sweep.study import originals, unfinished
+
+    if left := unfinished(study) + max(0, settings.sweep.n_trials - len(originals(study.trials))):
+        print(f"sweep: the study has {left} trial(s) still to run; the best so far are finished", file=sys.stderr)
+    folder, plots = FOLDER / settings.sweep.study, PLOTS / settings.sweep.study
+    finishing.Finish(settings, study, count, folder)  # what is missing is said before anything starts
+    record = _begin(settings, study)
+    whole = False
+    try:
+        paths = finishing.run(settings, study, count, folder, plots, record)
+        for path in paths:
+            record.artifact(record.run_id, path)
+        whole = True
+    finally:
+        record.end(record.run_id, "FINISHED" if whole else "KILLED")
+        if not whole:
+            print("sweep: stopped; `scriptsight sweep --finish` goes on where it was", file=sys.stderr)
+    print(paths[0].read_text(encoding="utf-8"))
+    print(f"sweep: the same with a table and a picture is {paths[0]}")
+
+
+def _begin(settings: parameters.Params, study: optuna.Study) -> StudyRecord:
+    """What both runs need: processes to fork from, a Prefect server, and the study's run in MLflow."""
     from flows.experiments.sweep.record import StudyRecord
     from flows.experiments.sweep.study import with_values
 
@@ -79,6 +105,13 @@ def run(settings: parameters.Params, study: optuna.Study) -> None:
         study.set_user_attr("mlflow_run", record.run_id)
     if process:
         server.wait(os.environ["PREFECT_API_URL"], process)
+    return record
+
+
+def run(settings: parameters.Params, study: optuna.Study) -> None:
+    """Run what is left of the study, then say what came out."""
+    sweep = settings.sweep
+    record = _begin(settings, study)
     whole = False
     try:
         _Trials(settings, study, record).run()

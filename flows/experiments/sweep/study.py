@@ -172,19 +172,36 @@ def _fixed(settings: parameters.Params, segments: Path) -> dict[str, Any]:
     found["sweep.objectives"] = settings.sweep.objectives
     for name, bound in settings.sweep.constraints.items():
         found[f"sweep.constraints.{name}"] = bound.model_dump(mode="json")
-    splits = [(name, split) for name in base.pretrain.collections for split in ("train", "val")]
-    splits += [(base.retrieve.collection, "val")]
-    measured = next(iter(base.probe.tests.values()))
-    splits += [
+    found["the segments"] = segments_digest(base, ("train", "val"), segments)
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def segments_digest(
+    settings: parameters.Params, splits: Sequence[str], segments: Path = Path("data/segments")
+) -> str:
+    """What is learned from and measured on, as one digest: of pretrain `splits`, and those that the first test of
+    the probe and retrieve name."""
+    wanted = [(name, split) for name in settings.pretrain.collections for split in splits]
+    wanted += [(settings.retrieve.collection, settings.retrieve.split)]
+    measured = next(iter(settings.probe.tests.values()))
+    wanted += [
         (name, split) for name in measured.collections for split in (measured.train_split, measured.test_split)
     ]
     total = hashlib.sha256()
-    for collection, split in splits:
+    for collection, split in wanted:
         if (segments / collection / split).is_dir() or split == "train":
             total.update(Segments(segments, collection, split).digest().encode())
-    found["the segments"] = total.hexdigest()
-    plain: dict[str, Any] = json.loads(json.dumps(found))
-    return plain
+    return total.hexdigest()
+
+
+def default(study: optuna.Study, settings: parameters.Params) -> dict[str, Any]:
+    """The values with which params.yaml began the study; of studies of earlier versions, those it has now."""
+    values = flat(settings.pretrain.model_dump(mode="json"), ".", "pretrain.")
+    begun: dict[str, Any] = study.user_attrs.get("default") or {
+        name: values.get(name) for name in settings.sweep.space
+    }
+    return begun
 
 
 def _sampler(sweep: parameters.SweepParams, number: int) -> BaseSampler:
