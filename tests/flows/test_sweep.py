@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import psutil
 import pytest
@@ -21,7 +22,9 @@ import torch
 from ruamel.yaml import YAML
 
 from flows import parameters
-from flows.experiments.sweep import apply, report, trial
+from flows.experiments import runner
+from flows.experiments.sweep import apply, curse, report, trial
+from flows.experiments.sweep import command as sweeping
 from flows.experiments.sweep import study as studies
 from flows.orchestration import server
 from flows.tracking import store
@@ -189,26 +192,86 @@ def _until(ready: Callable[[], bool], seconds: float) -> None:
 
 
 def test_the_best_are_trained_to_the_end_and_tested_on_what_no_trial_saw(
-    command: Command, small: Path, prefect: str
+    small: Path, prefect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a real study: its best and the default, each with its interval and the difference; the winner's curse, told
-    from all its models. Made again, nothing is learned twice; what was removed is made again."""
-    write(small, f"""
-pretrain: {{steps: 8, validate_every: 8}}
-sweep: {{n_trials: 5, space: {{{ALIGN}}}, overrides: {{pretrain: {{steps: 2, validate_every: 2}}}}}}
-""")
-    done = command("scriptsight", "sweep", PREFECT_API_URL=prefect)
-    assert done.returncode == 0, done.stderr
-    done = command("scriptsight", "sweep", "--finish", "1", PREFECT_API_URL=prefect)
-    assert done.returncode == 1
-    assert "narrated/test" in done.stderr and not Path(".sweeps/small/finish").exists()
-    segments = Path("data/segments")
-    narrated(segments, "test", 8, "narrated")
-    shutil.copytree(segments / "actions" / "val", segments / "actions" / "test")
+    """Of a real study: the best two and the default, with intervals, differences and the winner's curse; once more,
+    and nothing is made again but what was lost."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    done = command("scriptsight", "sweep", "--finish", "1", PREFECT_API_URL=prefect)
-    assert done.returncode == 0, done.stderr
-    print(done.stdout)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # what a study sets is undone
+    monkeypatch.setenv("PREFECT_API_URL", prefect)
+    short = "overrides: {pretrain: {steps: 2, validate_every: 2}}, objectives: {retrieve/t2v/r5: maximize}"
+    given = f"n_trials: 6, space: {{{ALIGN}}}, {short}"
+    settings = write(small, f"{{pretrain: {{steps: 4, validate_every: 4}}, sweep: {{{given}}}}}")
+    with temporary_settings({PREFECT_API_URL: prefect}):
+        study = studies.open_study(settings)
+        sweeping.run(settings, study)
+        with pytest.raises(InputError, match="split 'test'"):
+            sweeping.finish(settings, study, 2)
+        narrated(Path("data/segments"), "test", 10, "narrated")
+        shutil.copytree("data/segments/actions/val", "data/segments/actions/test")
+        sweeping.finish(settings, study, 2)
+        results = {path: path.stat().st_mtime_ns for path in Path(".sweeps/small/finish").glob("*/result.json")}
+        lost = next(path for path in results if path.parent.name.startswith("default"))
+        lost.unlink()
+        sweeping.finish(settings, study, 2)
+    assert {path for path, made in results.items() if path.stat().st_mtime_ns != made} == {lost}
+
+    with Path("plots/sweep/small/finish.csv").open(newline="") as file:
+        rows = {row["candidate"]: row for row in csv.DictReader(file)}
+    best = [trial for trial in apply.ranked(study)[:2] if trial.number != 0]
+    assert list(rows) == ["default", *(f"trial-{trial.number}" for trial in best)]
+    for candidate, row in rows.items():
+        (folder,) = Path(".sweeps/small/finish").glob(f"{candidate}-seed-0-*")
+        measured = runner.read(folder / "result.json")
+        assert runner.read(folder / "settings.json")["pretrain"]["steps"] == 4
+        names = ("retrieve/t2v/r5", "retrieve/t2v/r5_low", "retrieve/t2v/r5_high")
+        assert [float(row[name]) for name in ("after", "low", "high")] == [measured[name] for name in names]
+        assert float(row["in_sweep"]) == study.trials[int(row["trial"])].values[0]
+        if candidate != "default":
+            difference = float(row["after"]) - float(rows["default"]["after"])
+            assert float(row["difference"]) == pytest.approx(difference)
+    for folder in Path(".sweeps/small/finish").glob("trial-*-val-*"):  # the same model, the same items
+        number = int(folder.name.split("-")[1])
+        assert runner.read(folder / "result.json")["retrieve/t2v/r5"] == study.trials[number].values[0]
+    words = Path("plots/sweep/small/finish.md").read_text()
+    assert "All 6 trials with models fall by" in words and "all that were chosen, learned again" in words
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(store.uri())
+    run = client.get_run(study.user_attrs["mlflow_run"])
+    assert run.info.status == "FINISHED"
+    assert {"finish.md", "finish.csv", "finish.png"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+    nested = client.search_runs([run.info.experiment_id], "tags.finish != ''")
+    assert sorted(one.data.tags["candidate"] for one in nested) == sorted(rows)
+
+
+def test_the_winner_s_curse_is_told_from_a_harder_split() -> None:
+    """60 models that are all right with 60% of the items that chose them and 50% of the others: the best looks better
+    by its luck alone. Of two that are really better, nothing is luck."""
+    draw = np.random.default_rng(3)
+    groups = np.arange(150)
+    val, test = (curse.Hits(draw.random((60, 150)) < share, groups) for share in (0.6, 0.5))
+    best = int(val.right.mean(1).argmax())
+    found = curse.fall([best], val, test)
+    assert found.before == val.right[best].mean() and found.after == test.right[best].mean()
+    assert found.of_all == pytest.approx(0.1, abs=0.02)
+    luck = found.before - 0.6  # every model is right with 60% in truth
+    assert luck > 0.05 and found.low < luck < found.high and found.beyond == pytest.approx(luck, abs=0.08)
+    val.right[:2], test.right[:2] = draw.random((2, 150)) < 0.9, draw.random((2, 150)) < 0.8
+    honest = curse.fall([0, 1], val, test)
+    assert honest.low < 0 < honest.high
+    again = curse.fall([0, 1], val, test, draw.random((2, 150)) < 0.3)
+    assert again.after == pytest.approx(0.3, abs=0.1) and again.low > 0.3
+    unchanged = curse.fall([best], val, test)
+    twice = curse.Hits(np.repeat(val.right, 4, axis=1), np.repeat(groups, 4))  # four captions of each are no news
+    same = curse.fall([best], twice, curse.Hits(np.repeat(test.right, 4, axis=1), np.repeat(groups, 4)))
+    assert same.high - same.low == pytest.approx(unchanged.high - unchanged.low)
+
+
+# -------------------------------------------------------------------------------------- the study
 
 
 def draws(settings: parameters.Params, count: int) -> list[dict[str, Any]]:

@@ -53,13 +53,16 @@ def chosen(study: Study, which: str) -> FrozenTrial:
 
 
 def ranked(study: Study) -> list[FrozenTrial]:
-    """The front, the best first; empty where no trial is complete and keeps the constraints.
+    """The front, the best first, of one objective all complete trials; without those that miss a constraint.
 
     The best has the best first figure among those whose others are good enough: of the front, those stay whose second
     figure is no worse than 95% of its best (maximised; of a minimised one no more than the best divided by 0.95),
     and of these those whose third is. Then the rest of the front follows, by the same rule.
     """
-    rest, found = list(study.best_trials), []
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    alone = len(study.directions) == 1  # whose front is the best trial, and nothing beside it
+    rest = [trial for trial in done if not studies.broken(trial)] if alone else list(study.best_trials)
+    found = []
     signs = [1 if up else -1 for up in studies.maximised(study)]
     while rest:
         good = rest
