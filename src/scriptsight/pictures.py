@@ -83,8 +83,9 @@ def borrowed(draws: Iterable[Callable[[], Any]], path: Path, *, width: float, he
             figure.canvas.draw()
             rows.append(np.array(figure.canvas.buffer_rgba()))
             pyplot.close(figure)
+    no_version: Any = {"Software": None}
     with whole_file(path) as partial:
-        image.imsave(partial, np.concatenate(rows), format="png", dpi=dpi, metadata={"Software": None})
+        image.imsave(partial, np.concatenate(rows), format="png", dpi=dpi, metadata=no_version)
 
 
 def _restyle(axes: Any) -> None:

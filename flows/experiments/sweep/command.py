@@ -73,11 +73,11 @@ def finish(settings: parameters.Params, study: optuna.Study, count: int) -> None
     if left := unfinished(study) + max(0, settings.sweep.n_trials - len(originals(study.trials))):
         print(f"sweep: the study has {left} trial(s) still to run; the best so far are finished", file=sys.stderr)
     folder, plots = FOLDER / settings.sweep.study, PLOTS / settings.sweep.study
-    finishing.Finish(settings, study, count, folder)  # what is missing is said before anything starts
+    whole_study = finishing.Finish(settings, study, count, folder)  # what is missing is said before anything starts
     record = _begin(settings, study)
     whole = False
     try:
-        paths = finishing.run(settings, study, count, folder, plots, record)
+        paths = finishing.run(whole_study, plots, record)
         for path in paths:
             record.artifact(record.run_id, path)
         whole = True

@@ -248,18 +248,15 @@ class Finish:
         )
 
 
-def run(
-    settings: parameters.Params, study: optuna.Study, count: int, root: Path, plots: Path, record: StudyRecord
-) -> list[Path]:
+def run(finish: Finish, plots: Path, record: StudyRecord) -> list[Path]:
     """Make what is missing, and write what came out -> the files."""
     from flows.experiments.sweep import finish_report
 
-    finish = Finish(settings, study, count, root)
-    making.make("finish", finish.waves(), root, settings.sweep.workers)
+    making.make("finish", finish.waves(), finish.root, finish.settings.sweep.workers)
     for entry in (entry for wave in finish.waves() for entry in wave):
         trial.tidy(entry.folder, (trial.BEST, trial.CHECKPOINTS))
     _record(finish, record)
-    return finish_report.write(finish.result(), settings, plots)
+    return finish_report.write(finish.result(), finish.settings, plots)
 
 
 def _record(finish: Finish, record: StudyRecord) -> None:

@@ -90,7 +90,7 @@ def _cells(one: Standing) -> tuple[str, ...]:
         after += f" ({100 * one.low:.1f} to {100 * one.high:.1f})"
     if one.against is None:
         return (name, before, after, "", "", "")
-    points = f"{100 * one.against.difference:+.1f} ({100 * one.against.low:+.1f} to {100 * one.against.high:+.1f})"
+    points = f"{_points(one.against.difference)} ({_points(one.against.low)} to {_points(one.against.high)})"
     return (name, before, after, points, f"{one.p_value:.2g}", verdict(one))
 
 
@@ -102,6 +102,10 @@ def _value(value: float | None, share: bool) -> str:
     if value is None:
         return ""
     return f"{value:.1%}" if share else f"{value:.4g}"
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # no -0.0
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
@@ -121,16 +125,16 @@ def _curse(luck: Luck) -> list[str]:
     }
     if luck.several:
         falls["all that were chosen, learned again"] = luck.several
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, one in falls.items():
-        curse = f"{100 * one.beyond:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
-        falling = (f"{100 * one.fall:+.1f}", f"{100 * one.of_all:+.1f}")
+        curse = f"{_points(one.beyond)} ({_points(one.low)} to {_points(one.high)})"
+        falling = (_points(one.fall), _points(one.of_all))
         rows.append((name, f"{one.before:.1%}", f"{one.after:.1%}", *falling, curse))
     return [
         *_table(heads, rows),
         "",
         f"At the length of a trial, from the validation split to the test split. All {len(luck.trials)} trials with "
-        f"models fall by {100 * luck.same.of_all:+.1f} points on average, for the test split is another; what the "
+        f"models fall by {_points(luck.same.of_all)} points on average, for the test split is another; what the "
         "chosen fall beyond that is the winner's curse: luck with the validation items (the same model), and with "
         f"the training as well (learned again). {_judged(luck)}",
     ]

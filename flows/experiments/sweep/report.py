@@ -141,7 +141,7 @@ def _front(study: optuna.Study, pair: tuple[int, int], chosen: int | None) -> An
         place = (trial.values[second], trial.values[first])
         axes.annotate(str(trial.number), place, xytext=(6, 5), textcoords="offset points", fontsize=8)
         if trial.number == chosen:
-            ring = {"fillstyle": "none", "markersize": 14, "markeredgewidth": 2, "linestyle": ""}
+            ring: Any = {"fillstyle": "none", "markersize": 14, "markeredgewidth": 2, "linestyle": ""}
             axes.plot(*place, "o", color=COLOURS[1], label="what --apply takes", **ring)
     axes.set_title(f"Study {study.study_name!r}: {len(complete(study))} trials", loc="left", fontsize=12)
     axes.margins(0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeatThread, get_heartbeat_thread
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from flows import parameters
 from flows.names import flat
@@ -29,6 +30,7 @@ from scriptsight.segments import Segments
 
 ADDRESS = "SCRIPTSIGHT_SWEEP_STORAGE"  # the variable that may hold a password
 SILENT = 3  # heartbeats that a worker may miss
+TRIES = 5  # to make the tables of a database in which other machines make them too
 DIGITS = 3  # of a drawn number, so that it reads well in params.yaml
 Given = parameters.IntRange | parameters.FloatRange | parameters.Choices
 OF_ONE = ("reason", "seconds", "figures", "run")  # what is known of an attempt alone, and not of its repetition
@@ -101,27 +103,49 @@ def open_study(settings: parameters.Params, segments: Path = Path("data/segments
 def _open(sweep: parameters.SweepParams, settings: parameters.Params, begun_with: Mapping[str, Any]) -> optuna.Study:
     where = address(sweep)
     _ensure_database(where)
-    storage = RDBStorage(
-        where,
-        heartbeat_interval=sweep.heartbeat_seconds,
-        grace_period=SILENT * sweep.heartbeat_seconds,
-        heartbeat_stale_trial_callback=lambda study, trial: repeat(study, trial, sweep),
-    )
+    storage = _storage(sweep, where)
     rest: Any = {"sampler": ByNumber(lambda number: _sampler(sweep, number)), "pruner": _pruner(sweep.prune)}
     try:
         study = optuna.create_study(
             storage=storage, study_name=sweep.study, directions=list(sweep.objectives.values()), **rest
         )
     except optuna.exceptions.DuplicatedStudyError:
-        return optuna.load_study(study_name=sweep.study, storage=storage, **rest)
-    study.set_metric_names(list(sweep.objectives))
+        study = optuna.load_study(study_name=sweep.study, storage=storage, **rest)
+        for _ in range(TRIES):
+            if "begun_with" in study.user_attrs:
+                return study
+            time.sleep(1)  # another machine makes it at this moment, or was killed while it did
+    _begin(study, settings, begun_with)
+    return study
+
+
+def _begin(study: optuna.Study, settings: parameters.Params, begun_with: Mapping[str, Any]) -> None:
+    """Write what a study has from its beginning; `begun_with` comes last, and says that the rest is there."""
+    study.set_metric_names(list(settings.sweep.objectives))
     values = flat(settings.pretrain.model_dump(mode="json"), ".", "pretrain.")
-    current = {name: values.get(name) for name in sweep.space}
-    if all(_holds(given, current[name]) for name, given in sweep.space.items()):
-        study.enqueue_trial(current)
+    current = {name: values.get(name) for name in settings.sweep.space}
+    if all(_holds(given, current[name]) for name, given in settings.sweep.space.items()):
+        study.enqueue_trial(current, skip_if_exists=True)
     study.set_user_attr("default", current)
     study.set_user_attr("begun_with", json.dumps(begun_with))
-    return study
+
+
+def _storage(sweep: parameters.SweepParams, where: str) -> RDBStorage:
+    """The study's database, with its tables. Of machines that begin at once with an empty database, one makes these,
+    and the others fail to and find them there a moment later."""
+    for more in reversed(range(TRIES)):
+        try:
+            return RDBStorage(
+                where,
+                heartbeat_interval=sweep.heartbeat_seconds,
+                grace_period=SILENT * sweep.heartbeat_seconds,
+                heartbeat_stale_trial_callback=lambda study, trial: repeat(study, trial, sweep),
+            )
+        except (IntegrityError, ProgrammingError):  # a type or table that is there after all
+            if not more:
+                raise
+            time.sleep(1)
+    raise AssertionError("unreachable")
 
 
 def _ensure_database(where: str) -> None:
