@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import shutil
 import sqlite3
@@ -331,6 +332,7 @@ def heartbeats() -> list[str]:
         return [str(row[0]) for row in database.execute("SELECT heartbeat FROM trial_heartbeats ORDER BY trial_id")]
 
 
+@pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")  # Optuna keeps them till it ends
 def test_machines_begin_at_once_with_an_empty_database(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,7 +356,9 @@ def test_machines_begin_at_once_with_an_empty_database(
         complete = report.complete(study)
         assert len(complete) == 7 and study.metric_names == list(settings.sweep.objectives)
         assert sum(trial.params == studies.default(study, settings) for trial in complete) == 1
+        del study
     finally:
+        gc.collect()  # connections, before the next test is blamed for them
         postgres.cleanup()
 
 

@@ -68,6 +68,7 @@ def use(study: optuna.Study, which: str, path: Path) -> None:
 def finish(settings: parameters.Params, study: optuna.Study, count: int) -> None:
     """Train the best `count` of the front and the default to the end, and say what came out."""
     from flows.experiments.sweep import finish as finishing
+    from flows.experiments.sweep import finish_report
     from flows.experiments.sweep.study import originals, unfinished
 
     if left := unfinished(study) + max(0, settings.sweep.n_trials - len(originals(study.trials))):
@@ -77,7 +78,7 @@ def finish(settings: parameters.Params, study: optuna.Study, count: int) -> None
     record = _begin(settings, study)
     whole = False
     try:
-        paths = finishing.run(whole_study, plots, record)
+        paths = finish_report.write(finishing.run(whole_study, record), settings, plots)
         for path in paths:
             record.artifact(record.run_id, path)
         whole = True

@@ -248,15 +248,13 @@ class Finish:
         )
 
 
-def run(finish: Finish, plots: Path, record: StudyRecord) -> list[Path]:
-    """Make what is missing, and write what came out -> the files."""
-    from flows.experiments.sweep import finish_report
-
+def run(finish: Finish, record: StudyRecord) -> Finished:
+    """Make what is missing, and say what came out."""
     making.make("finish", finish.waves(), finish.root, finish.settings.sweep.workers)
     for entry in (entry for wave in finish.waves() for entry in wave):
         trial.tidy(entry.folder, (trial.BEST, trial.CHECKPOINTS))
     _record(finish, record)
-    return finish_report.write(finish.result(), finish.settings, plots)
+    return finish.result()
 
 
 def _record(finish: Finish, record: StudyRecord) -> None:
