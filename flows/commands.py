@@ -40,17 +40,32 @@ def sweep(parser: argparse.ArgumentParser) -> None:
         "`sweep` in params.yaml says what is drawn, what it is judged by and how many trials there are in all. "
         "Each trial is a short training on data/segments, measured on validation splits. Started again, a study "
         "goes on where it was; started on several machines with one database, they share the work.",
-        ["scriptsight sweep", "scriptsight sweep --apply       # the best trial", "scriptsight sweep --apply 12"],
+        [
+            "scriptsight sweep",
+            "scriptsight sweep --finish 3    # the best three and the default, on test",
+            "scriptsight sweep --apply       # the best trial",
+            "scriptsight sweep --apply 12",
+        ],
         _late(parser, "flows.experiments.sweep.command"),
     )
     _params(parser)
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--finish",
+        nargs="?",
+        const=0,
+        type=_count,
+        metavar="N",
+        help="train the best N trials (default: sweep.finish) and the default to the end, measure them on the test "
+        "splits, and tell the winner's curse: by how much the sweep's figures promise too much",
+    )
+    what.add_argument(
         "--apply",
         nargs="?",
         const="best",
         metavar="TRIAL",
-        help="write a trial's values into the parameters file; without a number those of the best (with two "
-        "objectives: the best first one among those with 95%% of the best second)",
+        help="write a trial's values into the parameters file; without a number those of the best (with two or three "
+        "objectives: the best first one among those with 95%% of the best second, and then of the best third)",
     )
 
 
@@ -180,6 +195,17 @@ def automations(parser: argparse.ArgumentParser) -> None:
         metavar="TYPE/NAME",
         help="notify of failures and of worse models by this block of the server, as in slack-webhook/team",
     )
+
+
+def _count(text: str) -> int:
+    """A number of trials.
+
+    Raises:
+        ArgumentTypeError: it is none, or below 1.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of trials: name 1 or more")
+    return int(text)
 
 
 def _params(parser: argparse.ArgumentParser) -> None:

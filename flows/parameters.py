@@ -84,32 +84,55 @@ class Prune(Section):
     warmup_steps: Annotated[int, Field(ge=0)]  # optimizer steps in which none is pruned
 
 
+class Bound(Section):
+    """What a figure of a trial has to keep to; a trial that does not is infeasible, and never the best."""
+
+    least: float | None = None
+    most: float | None = None
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Bound:
+        if self.least is None and self.most is None:
+            raise ValueError("name least, most, or both")
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise ValueError(f"least {self.least} is over most {self.most}: no trial can keep both")
+        return self
+
+
+Figure = Annotated[str, Field(pattern=r"^(pretrain|probe|retrieve|speed|seconds)/[\w/]+$")]
+
+
 class SweepParams(Section):
     """A study: many short trainings whose parameters are drawn, each measured on validation splits."""
 
     study: Name  # another name is another study
     storage: str  # a database address without a password; SCRIPTSIGHT_SWEEP_STORAGE comes first
-    # Figures of a trial, pretrain/..., probe/..., retrieve/... or speed/...; with two there is a Pareto front.
-    objectives: dict[Annotated[str, Field(pattern=r"^(pretrain|probe|retrieve|speed)/[\w/]+$")], Direction] = Field(
-        min_length=1, max_length=2
-    )
+    # Figures of a trial, pretrain/..., probe/..., retrieve/..., speed/... or seconds/... (seconds/steps is what its
+    # steps cost, interruptions and validation not counted); with two or three there is a Pareto front.
+    objectives: dict[Figure, Direction] = Field(min_length=1, max_length=3)
+    constraints: dict[Figure, Bound]  # figures of a trial that have a limit: {seconds/steps: {most: 300}}
     space: dict[Annotated[str, Field(pattern=r"^pretrain\.[\w.-]+$")], Range] = Field(min_length=1)
     overrides: dict[Literal["pretrain", "probe", "retrieve"], dict[str, Any]]  # what all trials have
     n_trials: Count  # of the study, however often it is begun
     workers: Count  # trials at a time, of this command
     seed: Seed
-    sampler: Literal["tpe", "random", "qmc"]
+    sampler: Literal["tpe", "nsga2", "random", "qmc"]  # nsga2, a genetic algorithm, for hundreds of trials
     startup_trials: Annotated[int, Field(ge=0)]  # drawn at random before tpe learns from them
+    population: Annotated[int, Field(ge=2)]  # trials of a generation of nsga2; the first is drawn at random
     prune: Prune | None
     trial_seconds: Positive  # a trial that takes longer has failed
     heartbeat_seconds: Count  # a trial that is silent for three of these has lost its worker
     retries: Annotated[int, Field(ge=0)]  # of a trial that lost its worker
-    keep: Literal["front", "all"]  # whose models stay
+    keep: Literal["front", "all"]  # whose models stay; --finish tells the winner's curse from all of them
+    finish: Count  # trials of the front that `--finish` without a number trains to the end
+    finish_seeds: Count  # full trainings of each of these, and of the default
 
     @model_validator(mode="after")
     def _prunable(self) -> SweepParams:
         if self.prune and len(self.objectives) > 1:
-            raise ValueError("prune needs one objective: of two, which trial is worse is not settled. Set it to null")
+            raise ValueError(
+                "prune needs one objective: of several, which trial is worse is not settled. Set it to null"
+            )
         return self
 
     @model_validator(mode="after")

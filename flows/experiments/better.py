@@ -133,7 +133,7 @@ def compare(first: Model, second: Model, metric: str) -> Answer:
             continue
         items = sorted(one)
         hits = [np.array([figure[item] for item in items]) for figure in (one, other)]
-        sources = [_source(item, first.recordings | second.recordings) for item in items]
+        sources = [source(item, first.recordings | second.recordings) for item in items]
         compared[name] = statistics.compare(hits[0], hits[1], np.unique(sources, return_inverse=True)[1])
     left_out |= {name: "only the second model has it" for name in second.figures if name not in first.figures}
     if metric in left_out:
@@ -146,7 +146,7 @@ def compare(first: Model, second: Model, metric: str) -> Answer:
     return Answer(first, second, metric, compared, p_values, left_out)
 
 
-def _source(item: Item, recordings: Mapping[Item, str]) -> str:
+def source(item: Item, recordings: Mapping[Item, str]) -> str:
     """What an item was cut from: its recording, where that is not known its video.
 
     Several texts of one video, several segments of it, and one clip that several folds test, are no independent

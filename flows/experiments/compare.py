@@ -15,13 +15,10 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event
-from typing import Any
 
 from flows import PROJECT
-from flows.experiments import runner, standings
-from flows.experiments.contest import PRESETS, Entry, ObjectiveComparison
+from flows.experiments import making, standings
+from flows.experiments.contest import PRESETS, ObjectiveComparison
 from flows.orchestration import server
 from flows.tracking import store
 from flows.tracking.recorder import Recorder
@@ -33,58 +30,9 @@ def compare(comparison: ObjectiveComparison, workers: int) -> None:
     """Make all entries, `workers` at a time, as the tasks of a Prefect flow.
 
     Raises:
-        InputError: an entry failed (the others of its wave are finished, so that nothing is lost), or has the result
-            of other parameters, which would stand beside those of these.
+        InputError: see `making.make`.
     """
-    from prefect import flow, task
-    from prefect.cache_policies import NO_CACHE
-    from prefect.task_runners import ThreadPoolTaskRunner
-
-    runner.warm_up()
-    stopping = Event()
-    free = SimpleQueue[int]()  # numbers of workers
-    for number in range(workers):
-        free.put(number)
-    named: dict[str, Entry] = {}  # Prefect records what tasks are given, so it is a name
-
-    @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-    def entry(name: str) -> str:
-        worker = free.get()
-        try:
-            return _make(named[name], worker, stopping)
-        finally:
-            free.put(worker)
-
-    threads: Any = ThreadPoolTaskRunner(max_workers=workers)
-
-    @flow(name="compare", task_runner=threads, persist_result=False)
-    def all_entries() -> None:
-        for wave in comparison.waves():
-            missing = [one for one in wave if runner.found(one.folder, one.settings) is None]
-            named.update((one.folder.relative_to(comparison.root).as_posix(), one) for one in missing)
-            running = [entry.submit(one.folder.relative_to(comparison.root).as_posix()) for one in missing]
-            try:
-                failures = [failure for task_run in running if (failure := task_run.result())]
-            except BaseException:  # ctrl-C, for one: trainings write their checkpoints
-                stopping.set()
-                for task_run in running:
-                    task_run.wait()
-                raise
-            if failures:
-                raise InputError("; ".join(failures))
-
-    all_entries()
-
-
-def _make(entry: Entry, worker: int, stopping: Event) -> str:
-    """Make one entry -> what went wrong, if anything did."""
-    if stopping.is_set():
-        return f"{entry.folder} was not begun"
-    print(f"compare: {entry.folder} starts", flush=True)
-    attempt = runner.run(entry.work, entry.settings, entry.folder, worker, stopping=stopping)
-    if attempt.how == "complete":
-        return ""
-    return f"{entry.folder} {attempt.how} ({attempt.reason}): see {entry.folder / runner.LOG}"
+    making.make("compare", comparison.waves(), comparison.root, workers)
 
 
 def record(comparison: ObjectiveComparison, written: Sequence[Path]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.experiments import entries, runner
+from flows.experiments.making import Entry
 from scriptsight.params import reading
 
 REFERENCE, UNTRAINED = "tvts", "untrained"
@@ -73,15 +74,6 @@ class Run:
         """Where what it is worth lies."""
         folder = self.folder(root)
         return folder.with_name(f"{folder.name}-measured")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An experiment of a comparison: what is done, with which settings, and where."""
-
-    folder: Path
-    work: runner.Work
-    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)

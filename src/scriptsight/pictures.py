@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,58 @@ def picture(path: Path, *, width: float, height: float, dpi: int = 120) -> Itera
         with whole_file(path) as partial:
             # Neither matplotlib's version nor a date: the same figures are the same bytes.
             figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def borrowed(draws: Iterable[Callable[[], Any]], path: Path, *, width: float, height: float, dpi: int = 120) -> None:
+    """Write pictures of a library that draws by pyplot, below one another, as the PNG `path`: in this look, as far as
+    it can be put on afterwards.
+
+    Args:
+        draws: each draws one picture, and returns its axes, or an array of them.
+        width, height: of each, in inches.
+    """
+    drawable()
+    import matplotlib
+    import numpy as np
+
+    matplotlib.use("Agg")
+    from matplotlib import image, pyplot
+
+    rows = []
+    for draw in draws:
+        with matplotlib.rc_context(_LOOK):
+            figure = np.ravel(draw())[0].figure
+            for axes in figure.axes:
+                _restyle(axes)
+            figure.set(size_inches=(width, height), dpi=dpi, facecolor="white")
+            in_grid = all(axes.get_subplotspec() for axes in figure.axes)  # a colour bar of several axes is not
+            figure.set_layout_engine("tight" if in_grid else "constrained")
+            figure.canvas.draw()
+            rows.append(np.array(figure.canvas.buffer_rgba()))
+            pyplot.close(figure)
+    no_version: Any = {"Software": None}
+    with whole_file(path) as partial:
+        image.imsave(partial, np.concatenate(rows), format="png", dpi=dpi, metadata=no_version)
+
+
+def _restyle(axes: Any) -> None:
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_facecolor("white")
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":  # powers would be formulas
+            axis.set_major_formatter(LogFormatter(labelOnlyBase=False))
+            axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
+    axes.tick_params(colors=INK, which="both")
+    for name, spine in axes.spines.items():
+        spine.set(visible=name in ("left", "bottom"), edgecolor=FAINT)
+    for label in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        label.set_color(INK)
+    if axes.get_label() != "<colorbar>":
+        axes.set_axisbelow(True)
+        axes.grid(True, color=GRID)
+    if legend := axes.get_legend():
+        legend.set_frame_on(False)
 
 
 def one_line(text: str, length: int) -> str:

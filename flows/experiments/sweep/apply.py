@@ -17,7 +17,7 @@ from flows.experiments.sweep import study as studies
 from scriptsight import files
 from scriptsight.errors import InputError
 
-ENOUGH = 0.95  # of the best second objective
+ENOUGH = 0.95  # of the best second, or third, objective
 
 
 class _Representer(RoundTripRepresenter):
@@ -28,13 +28,10 @@ _Representer.add_representer(type(None), lambda self, _: self.represent_scalar("
 
 
 def chosen(study: Study, which: str) -> FrozenTrial:
-    """The trial `which`: a number, or "best".
-
-    With two objectives "best" is the one with the best first figure among those of the front whose second is no
-    worse than 95% of the best (maximised; of a minimised one no more than the best divided by 0.95).
+    """The trial `which`: a number, or "best", the first of `ranked`.
 
     Raises:
-        InputError: there is no such trial, or it is not complete.
+        InputError: there is no such trial, it is not complete, or none keeps the constraints.
     """
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     numbers = ", ".join(str(trial.number) for trial in complete) or "none"
@@ -46,13 +43,36 @@ def chosen(study: Study, which: str) -> FrozenTrial:
         )
     if not complete:
         raise InputError(f"No trial of the study {study.study_name!r} is complete: run `scriptsight sweep`.")
+    if not (front := ranked(study)):
+        nearest = min(complete, key=lambda trial: sum(over for over in trial.constraints.values() if over > 0))
+        raise InputError(
+            f"No trial of the study {study.study_name!r} keeps sweep.constraints; the nearest is {nearest.number} "
+            f"({'; '.join(studies.broken(nearest))}). Take that by its number, or begin a study with other limits."
+        )
+    return front[0]
+
+
+def ranked(study: Study) -> list[FrozenTrial]:
+    """The front, the best first, of one objective all complete trials; without those that miss a constraint.
+
+    The best has the best first figure among those whose others are good enough: of the front, those stay whose second
+    figure is no worse than 95% of its best (maximised; of a minimised one no more than the best divided by 0.95),
+    and of these those whose third is. Then the rest of the front follows, by the same rule.
+    """
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    alone = len(study.directions) == 1  # whose front is the best trial, and nothing beside it
+    rest = [trial for trial in done if not studies.broken(trial)] if alone else list(study.best_trials)
+    found = []
     signs = [1 if up else -1 for up in studies.maximised(study)]
-    front = study.best_trials
-    if len(signs) == 2:
-        best = max(signs[1] * trial.values[1] for trial in front)
-        limit = best * ENOUGH if best > 0 else best / ENOUGH
-        front = [trial for trial in front if signs[1] * trial.values[1] >= limit]
-    return max(front, key=lambda trial: (signs[0] * trial.values[0], -trial.number))
+    while rest:
+        good = rest
+        for place in range(1, len(signs)):
+            best = max(signs[place] * trial.values[place] for trial in good)
+            limit = best * ENOUGH if best > 0 else best / ENOUGH
+            good = [trial for trial in good if signs[place] * trial.values[place] >= limit]
+        found.append(max(good, key=lambda trial: (signs[0] * trial.values[0], -trial.number)))
+        rest.remove(found[-1])
+    return found
 
 
 def write(path: Path, values: Mapping[str, Any], *, add: bool = False) -> list[str]:

@@ -36,23 +36,27 @@ STATES = {"complete": "FINISHED", "failed": "FAILED"}  # of runs in MLflow; the 
 
 
 def command(options: argparse.Namespace) -> None:
-    """Run the study, or write the values of one of its trials into the parameters file."""
+    """Run the study, train its best to the end, or write the values of a trial into the parameters file."""
     settings = parameters.load(options.params)
     from flows.experiments.sweep.study import open_study
 
     study = open_study(settings)
-    if options.apply is None:
-        run(settings, study)
-    else:
+    if options.apply is not None:
         use(study, options.apply, Path(options.params))
+    elif options.finish is not None:
+        finish(settings, study, options.finish or settings.sweep.finish)
+    else:
+        run(settings, study)
 
 
 def use(study: optuna.Study, which: str, path: Path) -> None:
     """Write the values of a trial into the parameters file; in a workspace, into its overrides.yaml."""
     from flows.experiments.sweep import apply
-    from flows.experiments.sweep.study import values_of
+    from flows.experiments.sweep.study import broken, values_of
 
     trial = apply.chosen(study, which)
+    if missed := broken(trial):
+        print(f"sweep: trial {trial.number} misses sweep.constraints: {'; '.join(missed)}", file=sys.stderr)
     overrides = path.with_name("overrides.yaml")
     target = overrides if overrides.is_file() else path
     changes = apply.write(target, values_of(trial), add=target == overrides)
@@ -61,8 +65,33 @@ def use(study: optuna.Study, which: str, path: Path) -> None:
     print(f"sweep: {target} has the values of trial {trial.number}" + "".join(f"\n  {line}" for line in changes))
 
 
-def run(settings: parameters.Params, study: optuna.Study) -> None:
-    """Run what is left of the study, then say what came out."""
+def finish(settings: parameters.Params, study: optuna.Study, count: int) -> None:
+    """Train the best `count` of the front and the default to the end, and say what came out."""
+    from flows.experiments.sweep import finish as finishing
+    from flows.experiments.sweep import finish_report
+    from flows.experiments.sweep.study import originals, unfinished
+
+    if left := unfinished(study) + max(0, settings.sweep.n_trials - len(originals(study.trials))):
+        print(f"sweep: the study has {left} trial(s) still to run; the best so far are finished", file=sys.stderr)
+    folder, plots = FOLDER / settings.sweep.study, PLOTS / settings.sweep.study
+    whole_study = finishing.Finish(settings, study, count, folder)  # what is missing is said before anything starts
+    record = _begin(settings, study)
+    whole = False
+    try:
+        paths = finish_report.write(finishing.run(whole_study, record), settings, plots)
+        for path in paths:
+            record.artifact(record.run_id, path)
+        whole = True
+    finally:
+        record.end(record.run_id, "FINISHED" if whole else "KILLED")
+        if not whole:
+            print("sweep: stopped; `scriptsight sweep --finish` goes on where it was", file=sys.stderr)
+    print(paths[0].read_text(encoding="utf-8"))
+    print(f"sweep: the same with a table and a picture is {paths[0]}")
+
+
+def _begin(settings: parameters.Params, study: optuna.Study) -> StudyRecord:
+    """What both runs need: processes to fork from, a Prefect server, and the study's run in MLflow."""
     from flows.experiments.sweep.record import StudyRecord
     from flows.experiments.sweep.study import with_values
 
@@ -77,6 +106,13 @@ def run(settings: parameters.Params, study: optuna.Study) -> None:
         study.set_user_attr("mlflow_run", record.run_id)
     if process:
         server.wait(os.environ["PREFECT_API_URL"], process)
+    return record
+
+
+def run(settings: parameters.Params, study: optuna.Study) -> None:
+    """Run what is left of the study, then say what came out."""
+    sweep = settings.sweep
+    record = _begin(settings, study)
     whole = False
     try:
         _Trials(settings, study, record).run()
@@ -199,7 +235,7 @@ class _Trials:
         else:
             run_id = self.record.begin(trial.number, {"pretrain": settings.pretrain.model_dump(mode="json")})
             trial.set_user_attr("run", run_id)
-            with studies.beating(self.study, trial, self.sweep.heartbeat_seconds):
+            with studies.beating(self.study, trial):  # MLflow may be waited for longer than a worker may be silent
                 attempt = runner.run(
                     trials.work,
                     trials.settings_of(settings, since),
@@ -248,11 +284,13 @@ class _Trials:
 
         from flows.experiments.sweep import study as studies
 
-        missing = [name for name in self.sweep.objectives if name not in attempt.figures]
+        wanted = [*self.sweep.objectives, *self.sweep.constraints]
+        missing = [name for name in wanted if name not in attempt.figures]
         for name, value in (("seconds", attempt.seconds), ("figures", attempt.figures), ("reason", attempt.reason)):
             if value:
                 trial.set_user_attr(name, value)
         if attempt.how == "complete" and not missing:
+            studies.bounded(trial, self.sweep, attempt.figures)
             figures = [attempt.figures[name] for name in self.sweep.objectives]
             self.study.tell(trial, figures, skip_if_finished=True)
             named = {name: attempt.figures[name] for name in self.sweep.objectives}
@@ -262,7 +300,7 @@ class _Trials:
         self.study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL, skip_if_finished=True)
         if attempt.how == "complete":
             raise InputError(
-                f"A trial has no figure {missing[0]!r}, which sweep.objectives names. It has: "
+                f"A trial has no figure {missing[0]!r}, which sweep.objectives or sweep.constraints names. It has: "
                 f"{', '.join(sorted(attempt.figures))}."
             )
         if attempt.how in ("lost", "stopped"):
@@ -294,9 +332,12 @@ def _listed(values: Mapping[str, Any]) -> str:
 def _report(study: optuna.Study, record: StudyRecord, whole: bool) -> None:
     """Print the table, draw the pictures, and close the study's run in MLflow."""
     from flows.experiments.sweep import apply, report
+    from flows.experiments.sweep.study import broken
 
     done = report.complete(study)
-    chosen = apply.chosen(study, "best").number if done else None
+    feasible = [trial for trial in done if not broken(trial)]
+    front = apply.ranked(study) if done else []
+    chosen = front[0].number if front else None
     paths = report.write(study, PLOTS / study.study_name, chosen)
     print(report.table(study))
     best = {f"best/{name}": value for name, value in _best(study, chosen).items()}
@@ -304,7 +345,8 @@ def _report(study: optuna.Study, record: StudyRecord, whole: bool) -> None:
     for path in paths:
         record.artifact(record.run_id, path)
     record.end(record.run_id, "FINISHED" if whole else "KILLED")
-    print(f"sweep: {len(done)} complete trials; table and pictures in {PLOTS / study.study_name}")
+    missed = f", {over} of which miss sweep.constraints" if (over := len(done) - len(feasible)) else ""
+    print(f"sweep: {len(done)} complete trials{missed}; table and pictures in {PLOTS / study.study_name}")
     if chosen is not None:
         print(f"sweep: `scriptsight sweep --apply` takes trial {chosen}; `--apply N` another")
 

@@ -44,5 +44,10 @@ class StudyRecord(Recorder):
         tags = {"mlflow.parentRunId": self.run_id, "trial": str(number)}
         return self.safely(self._create, f"{self.study} trial {number}", params, tags) or ""
 
+    def begin_finish(self, candidate: str, folder: str, params: Mapping[str, Any]) -> str:
+        """Open the run of a candidate's full training -> its id; empty where MLflow is lost."""
+        tags = {"mlflow.parentRunId": self.run_id, "candidate": candidate, "finish": folder}
+        return self.safely(self._create, f"{self.study} {folder}", params, tags) or ""
+
     def _create(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         return self.create(name, names.flat(params, "."), {**tags, "sweep": self.study, "folder": Path.cwd().name})

@@ -1,9 +1,9 @@
-"""What a study found: a table, the front, importance, slices and contours."""
+"""What a study found: a table, the front, importance, slices and contours, which Optuna draws."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -11,15 +11,20 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+from optuna.visualization import matplotlib as plots
 
 from flows.experiments.sweep import study as studies
 from scriptsight import files
-from scriptsight.pictures import COLOURS, INK, picture
+from scriptsight.pictures import COLOURS, borrowed
 
 FEWEST = 4  # complete trials for importance, which is fitted, and for contours
-LEVELS = 12
+FRONT = {  # what Optuna calls the kinds of trials, and how they are shown
+    "Best Trial": ("Pareto front", COLOURS[0]),
+    "Trial": ("beaten by another", COLOURS[2]),
+    "Feasible Trial": ("beaten by another", COLOURS[2]),
+    "Infeasible Trial": ("misses a constraint", "#f3c9a0"),
+}
 
 
 def rows(study: optuna.Study) -> list[dict[str, Any]]:
@@ -32,7 +37,7 @@ def rows(study: optuna.Study) -> list[dict[str, Any]]:
         found.append(
             {
                 "trial": trial.number,
-                "state": trial.state.name.lower(),
+                "state": state(trial),
                 "front": "*" if trial.number in front else "",
                 "repeats": first if first != trial.number else None,
                 **studies.values_of(trial),
@@ -49,8 +54,15 @@ def rows(study: optuna.Study) -> list[dict[str, Any]]:
     return found
 
 
+def state(trial: FrozenTrial) -> str:
+    """How a trial went; a complete one that misses a constraint is infeasible."""
+    return "infeasible" if studies.broken(trial) else trial.state.name.lower()
+
+
 def reason(trial: FrozenTrial) -> str:
-    """Why a trial failed; empty where it did not."""
+    """Why a trial failed or is infeasible; empty where it is neither."""
+    if missed := studies.broken(trial):
+        return "; ".join(missed)
     if trial.state != TrialState.FAIL:
         return str(trial.user_attrs.get("reason", ""))
     return str(trial.user_attrs.get("reason", "its worker fell silent"))
@@ -89,141 +101,95 @@ def write(study: optuna.Study, folder: Path, chosen: int | None) -> list[Path]:
     done = complete(study)
     if not done:
         return paths
-    if len(study.directions) == 2:
+    if len(study.directions) > 1:
         paths.append(folder / "front.png")
         draw_front(study, paths[-1], chosen)
     paths.append(folder / "slice.png")
     draw_slices(study, paths[-1])
-    if len(done) < FEWEST:
+    varying = [name for name in _space(study) if _varies(study, name)]
+    if len(done) < FEWEST or not varying:
         return paths
-    if weights := importance(study):
-        paths.append(folder / "importance.png")
-        draw_importance(weights, paths[-1])
-    if pairs := [pair for pair in combinations(_space(study), 2) if all(_varies(study, name) for name in pair)]:
+    paths.append(folder / "importance.png")
+    draw_importance(study, paths[-1])
+    if len(varying) > 1:
         paths.append(folder / "contour.png")
-        draw_contours(study, pairs, paths[-1])
+        draw_contours(study, varying, paths[-1])
     return paths
-
-
-def importance(study: optuna.Study) -> dict[str, dict[str, float]]:
-    """Objective -> parameter -> its share of the figure's variance (fANOVA, over random forests of fixed seed); an
-    objective that is the same in all trials has none."""
-    found = {}
-    for index, name in enumerate(study.metric_names or ()):
-        if len({trial.values[index] for trial in complete(study)}) < 2:
-            continue
-        found[name] = optuna.importance.get_param_importances(
-            study,
-            evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
-            target=partial(_figure, index=index),
-        )
-    return found
-
-
-def _figure(trial: FrozenTrial, index: int) -> float:
-    return float(trial.values[index])
 
 
 # -------------------------------------------------------------------------------------------- pictures
 
 
 def draw_front(study: optuna.Study, path: Path, chosen: int | None) -> None:
-    """Both objectives of every trial; those that no other beats in both are joined, and their values listed."""
-    first, second = study.metric_names or ("", "")
-    front = {trial.number for trial in study.best_trials}
-    done = complete(study)
-    with picture(path, width=10, height=5) as figure:
-        axes, beside = figure.subplots(1, 2, width_ratios=(2, 1))
-        beaten = [trial for trial in done if trial.number not in front]
-        best = sorted((trial for trial in done if trial.number in front), key=lambda trial: trial.values[1])
-        for some, style, colour, label in (
-            (beaten, "o", COLOURS[2], "beaten by another"),
-            (best, "o-", COLOURS[0], "Pareto front"),
-        ):
-            axes.plot([t.values[1] for t in some], [t.values[0] for t in some], style, color=colour, label=label)
-        for trial in done:
-            place = (trial.values[1], trial.values[0])
-            axes.annotate(str(trial.number), place, xytext=(6, 5), textcoords="offset points", fontsize=8)
-            if trial.number == chosen:
-                axes.plot(*place, "o", color=COLOURS[1], fillstyle="none", markersize=14, markeredgewidth=2)
-        axes.set(title=f"Study {study.study_name!r}: {len(done)} trials", xlabel=second, ylabel=first)
-        axes.margins(0.1)
-        axes.grid(True)
-        axes.legend(loc="best")
-        beside.axis("off")
-        listed = ["The front"] + [_listed(trial, study, chosen) for trial in reversed(best)]
-        beside.text(0, 1, "\n\n".join(listed), va="top", fontsize=8.5, transform=beside.transAxes)
-        figure.tight_layout()
+    """Each pair of objectives; the front is that of all objectives together."""
+    pairs = list(combinations(range(len(study.directions)), 2))
+    borrowed([partial(_front, study, pair, chosen) for pair in pairs], path, width=7.5, height=5)
 
 
-def _listed(trial: FrozenTrial, study: optuna.Study, chosen: int | None) -> str:
-    values = studies.values_of(trial)
-    parts = [f"{name.rpartition('.')[2]} {_short(values[name])}" for name in _space(study) if name in values]
-    line = f"{trial.number}: " + "\n     ".join([", ".join(parts[i : i + 2]) for i in range(0, len(parts), 2)])
-    return line + ("\n     (what --apply takes)" if trial.number == chosen else "")
+def _front(study: optuna.Study, pair: tuple[int, int], chosen: int | None) -> Any:
+    names = study.metric_names or ()
+    first, second = pair
+    axes = plots.plot_pareto_front(
+        study,
+        target_names=[names[second], names[first]],
+        targets=lambda trial: (trial.values[second], trial.values[first]),
+    )
+    for some in axes.collections:
+        label, colour = FRONT[str(some.get_label())]
+        some.set(label=label, color=colour)
+    for trial in complete(study):
+        place = (trial.values[second], trial.values[first])
+        axes.annotate(str(trial.number), place, xytext=(6, 5), textcoords="offset points", fontsize=8)
+        if trial.number == chosen:
+            ring: Any = {"fillstyle": "none", "markersize": 14, "markeredgewidth": 2, "linestyle": ""}
+            axes.plot(*place, "o", color=COLOURS[1], label="what --apply takes", **ring)
+    axes.set_title(f"Study {study.study_name!r}: {len(complete(study))} trials", loc="left", fontsize=12)
+    axes.margins(0.1)
+    axes.legend(loc="best")
+    return axes
 
 
 def draw_slices(study: optuna.Study, path: Path) -> None:
-    """Each objective over each parameter; the trials of the front stand out."""
-    space, objectives, done = _space(study), study.metric_names or (), complete(study)
-    front = {trial.number for trial in study.best_trials}
-    colours = [COLOURS[0] if trial.number in front else COLOURS[2] for trial in done]
-    with picture(path, width=3.3 * len(space) + 0.6, height=2.8 * len(objectives)) as figure:
-        grid = figure.subplots(len(objectives), len(space), squeeze=False, sharey="row")
-        for row, objective in enumerate(objectives):
-            for column, name in enumerate(space):
-                axes = grid[row][column]
-                places = [_place(trial, name) for trial in done]
-                axes.scatter(places, [trial.values[row] for trial in done], c=colours, s=36)
-                axes.set(xlabel=_label(name), ylabel=objective if not column else "")
-                _ticks(axes.xaxis, _given(study, name))
-                axes.grid(True)
-        figure.tight_layout()
+    """Each objective over each parameter; later trials are darker."""
+    space = _space(study)
+    of_each = _of_each(study, plots.plot_slice, params=[name for name in space if _varies(study, name)] or space[:1])
+    borrowed(of_each, path, width=3.3 * len(space) + 1.2, height=3.2)
 
 
-def draw_importance(weights: dict[str, dict[str, float]], path: Path) -> None:
-    """The share of each objective's variance that each parameter explains."""
-    names = list(dict.fromkeys(name for shares in weights.values() for name in shares))
-    height = 0.8 / len(weights)
-    with picture(path, width=7, height=1.4 + 0.55 * len(names)) as figure:
-        axes = figure.subplots()
-        for index, (objective, shares) in enumerate(weights.items()):
-            places = [place - 0.4 + height * (index + 0.5) for place in range(len(names))]
-            axes.barh(
-                places, [shares.get(name, 0.0) for name in names], height, color=COLOURS[index], label=objective
-            )
-        axes.set(title="Importance (fANOVA)", xlabel="share of the variance", xlim=(0, 1))
-        axes.set_yticks(range(len(names)), [_label(name) for name in names])
-        axes.invert_yaxis()
-        axes.legend(loc="lower right")
-        figure.tight_layout()
+def draw_importance(study: optuna.Study, path: Path) -> None:
+    """How much each parameter has to do with whether a trial is among the best, by each objective (PED-ANOVA)."""
+    of_each = _of_each(study, plots.plot_param_importances, signed=True)
+    borrowed(of_each, path, width=7, height=1.6 + 0.45 * len(_space(study)))
 
 
-def draw_contours(study: optuna.Study, pairs: Sequence[tuple[str, str]], path: Path) -> None:
+def draw_contours(study: optuna.Study, params: list[str], path: Path) -> None:
     """Each objective over each pair of parameters, interpolated between the trials."""
-    objectives, done = study.metric_names or (), complete(study)
-    with picture(path, width=4.2 * len(pairs), height=3.3 * len(objectives)) as figure:
-        grid = figure.subplots(len(objectives), len(pairs), squeeze=False)
-        for row, objective in enumerate(objectives):
-            values = np.array([trial.values[row] for trial in done])
-            for column, (first, second) in enumerate(pairs):
-                axes = grid[row][column]
-                x, y = (np.array([_place(trial, name) for trial in done]) for name in (first, second))
-                if _spans_a_plane(x, y) and np.ptp(values):
-                    shades = axes.tricontourf(x, y, values, levels=LEVELS, cmap="Blues", alpha=0.8)
-                    figure.colorbar(shades, ax=axes)
-                axes.scatter(x, y, c=values, cmap="Blues", edgecolors=INK, linewidths=0.7)
-                axes.set(title=objective, xlabel=_label(first), ylabel=_label(second))
-                axes.margins(0.06)
-                _ticks(axes.xaxis, _given(study, first))
-                _ticks(axes.yaxis, _given(study, second))
-        figure.tight_layout()
+    side = len(params) if len(params) > 2 else 1
+    borrowed(_of_each(study, plots.plot_contour, params=params), path, width=3.6 * side + 3, height=2.7 * side + 1.5)
 
 
-def _spans_a_plane(x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether triangles can be drawn between points [N]."""
-    points = np.unique(np.stack([x, y], axis=1), axis=0)
-    return bool(np.linalg.matrix_rank(points - points.mean(0)) == 2)
+def _of_each(
+    study: optuna.Study, plot: Callable[..., Any], *, signed: bool = False, **options: Any
+) -> list[Callable[[], Any]]:
+    """Draw a picture of each objective that is not the same in all trials, or of the first."""
+    several = [index for index in range(len(study.directions)) if len({t.values[index] for t in complete(study)}) > 1]
+    names, down = study.metric_names or (), [not up for up in studies.maximised(study)]
+
+    def draw(index: int) -> Any:
+        sign = 1.0 if down[index] or not signed else -1.0  # PED-ANOVA looks at trials of low values
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of parameters that hardly vary, and of low values
+            axes = plot(study, target=partial(_figure, index=index, sign=sign), target_name=names[index], **options)
+        of_first = np.ravel(axes)[0]
+        of_first.figure.suptitle("")
+        of_first.set_title(names[index], loc="left", fontsize=12)
+        return axes
+
+    return [partial(draw, index) for index in several or [0]]
+
+
+def _figure(trial: FrozenTrial, index: int, sign: float) -> float:
+    return sign * float(trial.values[index])
 
 
 def _space(study: optuna.Study) -> list[str]:
@@ -233,33 +199,3 @@ def _space(study: optuna.Study) -> list[str]:
 
 def _varies(study: optuna.Study, name: str) -> bool:
     return len({trial.params.get(name) for trial in complete(study)}) > 1
-
-
-def _given(study: optuna.Study, name: str) -> Any:
-    return next(t.distributions[name] for t in study.get_trials(deepcopy=False) if name in t.distributions)
-
-
-def _place(trial: FrozenTrial, name: str) -> float:
-    """Where a value lies on its axis: one of some choices by its number, one of a wide range by its logarithm."""
-    given: Any = trial.distributions[name]
-    if isinstance(given, CategoricalDistribution):
-        return float(given.choices.index(trial.params[name]))
-    value = float(studies.values_of(trial)[name])
-    return math.log10(value) if given.log else value
-
-
-def _ticks(axis: Any, given: Any) -> None:
-    """Marks on an axis of `_place`."""
-    if isinstance(given, CategoricalDistribution):
-        axis.set_ticks(range(len(given.choices)), [str(value) for value in given.choices])
-    elif given.log:
-        powers = range(math.floor(math.log10(given.low)), math.ceil(math.log10(given.high)) + 1)
-        marks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-        marks = [mark for mark in marks if given.low <= mark <= given.high]
-        axis.set_ticks([math.log10(mark) for mark in marks], [f"{mark:g}" for mark in marks])
-    elif isinstance(given, IntDistribution) and given.high - given.low <= 10:
-        axis.set_ticks(range(given.low, given.high + 1))
-
-
-def _label(name: str) -> str:
-    return name.removeprefix("pretrain.")

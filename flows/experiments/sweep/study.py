@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import BaseHeartbeatThread, get_heartbeat_thread
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from flows import parameters
 from flows.names import flat
@@ -30,6 +30,7 @@ from scriptsight.segments import Segments
 
 ADDRESS = "SCRIPTSIGHT_SWEEP_STORAGE"  # the variable that may hold a password
 SILENT = 3  # heartbeats that a worker may miss
+TRIES = 5  # to make the tables of a database in which other machines make them too
 DIGITS = 3  # of a drawn number, so that it reads well in params.yaml
 Given = parameters.IntRange | parameters.FloatRange | parameters.Choices
 OF_ONE = ("reason", "seconds", "figures", "run")  # what is known of an attempt alone, and not of its repetition
@@ -50,6 +51,12 @@ class ByNumber(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._own = self._make(trial.number)
+        self._own.before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._own.after_trial(study, trial, state, values)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._own.infer_relative_search_space(study, trial)
@@ -96,26 +103,49 @@ def open_study(settings: parameters.Params, segments: Path = Path("data/segments
 def _open(sweep: parameters.SweepParams, settings: parameters.Params, begun_with: Mapping[str, Any]) -> optuna.Study:
     where = address(sweep)
     _ensure_database(where)
-    storage = RDBStorage(
-        where,
-        heartbeat_interval=sweep.heartbeat_seconds,
-        grace_period=SILENT * sweep.heartbeat_seconds,
-        heartbeat_stale_trial_callback=lambda study, trial: repeat(study, trial, sweep),
-    )
+    storage = _storage(sweep, where)
     rest: Any = {"sampler": ByNumber(lambda number: _sampler(sweep, number)), "pruner": _pruner(sweep.prune)}
     try:
         study = optuna.create_study(
             storage=storage, study_name=sweep.study, directions=list(sweep.objectives.values()), **rest
         )
     except optuna.exceptions.DuplicatedStudyError:
-        return optuna.load_study(study_name=sweep.study, storage=storage, **rest)
-    study.set_metric_names(list(sweep.objectives))
-    values = flat(settings.pretrain.model_dump(mode="json"), ".", "pretrain.")
-    current = {name: values.get(name) for name in sweep.space}
-    if all(_holds(given, current[name]) for name, given in sweep.space.items()):
-        study.enqueue_trial(current)
-    study.set_user_attr("begun_with", json.dumps(begun_with))
+        study = optuna.load_study(study_name=sweep.study, storage=storage, **rest)
+        for _ in range(TRIES):
+            if "begun_with" in study.user_attrs:
+                return study
+            time.sleep(1)  # another machine makes it at this moment, or was killed while it did
+    _begin(study, settings, begun_with)
     return study
+
+
+def _begin(study: optuna.Study, settings: parameters.Params, begun_with: Mapping[str, Any]) -> None:
+    """Write what a study has from its beginning; `begun_with` comes last, and says that the rest is there."""
+    study.set_metric_names(list(settings.sweep.objectives))
+    values = flat(settings.pretrain.model_dump(mode="json"), ".", "pretrain.")
+    current = {name: values.get(name) for name in settings.sweep.space}
+    if all(_holds(given, current[name]) for name, given in settings.sweep.space.items()):
+        study.enqueue_trial(current, skip_if_exists=True)
+    study.set_user_attr("default", current)
+    study.set_user_attr("begun_with", json.dumps(begun_with))
+
+
+def _storage(sweep: parameters.SweepParams, where: str) -> RDBStorage:
+    """The study's database, with its tables. Of machines that begin at once with an empty database, one makes these,
+    and the others fail to and find them there a moment later."""
+    for more in reversed(range(TRIES)):
+        try:
+            return RDBStorage(
+                where,
+                heartbeat_interval=sweep.heartbeat_seconds,
+                grace_period=SILENT * sweep.heartbeat_seconds,
+                heartbeat_stale_trial_callback=lambda study, trial: repeat(study, trial, sweep),
+            )
+        except (IntegrityError, ProgrammingError):  # a type or table that is there after all
+            if not more:
+                raise
+            time.sleep(1)
+    raise AssertionError("unreachable")
 
 
 def _ensure_database(where: str) -> None:
@@ -164,19 +194,38 @@ def _fixed(settings: parameters.Params, segments: Path) -> dict[str, Any]:
             del found[swept]
         found[f"sweep.space.{name}"] = given.model_dump(mode="json")
     found["sweep.objectives"] = settings.sweep.objectives
-    splits = [(name, split) for name in base.pretrain.collections for split in ("train", "val")]
-    splits += [(base.retrieve.collection, "val")]
-    measured = next(iter(base.probe.tests.values()))
-    splits += [
+    for name, bound in settings.sweep.constraints.items():
+        found[f"sweep.constraints.{name}"] = bound.model_dump(mode="json")
+    found["the segments"] = segments_digest(base, ("train", "val"), segments)
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def segments_digest(
+    settings: parameters.Params, splits: Sequence[str], segments: Path = Path("data/segments")
+) -> str:
+    """What is learned from and measured on, as one digest: of pretrain `splits`, and those that the first test of
+    the probe and retrieve name."""
+    wanted = [(name, split) for name in settings.pretrain.collections for split in splits]
+    wanted += [(settings.retrieve.collection, settings.retrieve.split)]
+    measured = next(iter(settings.probe.tests.values()))
+    wanted += [
         (name, split) for name in measured.collections for split in (measured.train_split, measured.test_split)
     ]
     total = hashlib.sha256()
-    for collection, split in splits:
+    for collection, split in wanted:
         if (segments / collection / split).is_dir() or split == "train":
             total.update(Segments(segments, collection, split).digest().encode())
-    found["the segments"] = total.hexdigest()
-    plain: dict[str, Any] = json.loads(json.dumps(found))
-    return plain
+    return total.hexdigest()
+
+
+def default(study: optuna.Study, settings: parameters.Params) -> dict[str, Any]:
+    """The values with which params.yaml began the study; of studies of earlier versions, those it has now."""
+    values = flat(settings.pretrain.model_dump(mode="json"), ".", "pretrain.")
+    begun: dict[str, Any] = study.user_attrs.get("default") or {
+        name: values.get(name) for name in settings.sweep.space
+    }
+    return begun
 
 
 def _sampler(sweep: parameters.SweepParams, number: int) -> BaseSampler:
@@ -185,6 +234,8 @@ def _sampler(sweep: parameters.SweepParams, number: int) -> BaseSampler:
     seed = sweep.seed * 1_000_003 + number
     if sweep.sampler == "random":
         return RandomSampler(seed=seed)
+    if sweep.sampler == "nsga2":  # its generations are kept in the study
+        return NSGAIISampler(population_size=sweep.population, seed=seed)
     return TPESampler(n_startup_trials=sweep.startup_trials, seed=seed)
 
 
@@ -208,13 +259,13 @@ def ask(study: optuna.Study, sweep: parameters.SweepParams) -> Trial | None:
     if not waiting and len(originals(trials)) >= sweep.n_trials:
         return None
     trial = study.ask()
-    beat(study, trial)
-    place = [other.number for other in originals(study.get_trials(deepcopy=False))]
-    if trial.number in place[sweep.n_trials :]:  # machines that ask at once may draw one too many
-        study.tell(trial, state=TrialState.FAIL)
-        return None
-    for name, given in sweep.space.items():
-        _suggest(trial, name, given)
+    with beating(study, trial):
+        place = [other.number for other in originals(study.get_trials(deepcopy=False))]
+        if trial.number in place[sweep.n_trials :]:  # machines that ask at once may draw one too many
+            study.tell(trial, state=TrialState.FAIL)
+            return None
+        for name, given in sweep.space.items():
+            _suggest(trial, name, given)
     return trial
 
 
@@ -227,29 +278,25 @@ def _suggest(trial: Trial, name: str, given: Given) -> None:
         trial.suggest_float(name, given.low, given.high, log=given.log)
 
 
-def beat(study: optuna.Study, trial: Trial) -> None:
-    """Say that the trial's worker is alive."""
-    storage: Any = study._storage  # Study.optimize would beat by itself, but leaves no room for a task run a trial
-    storage.record_heartbeat(trial._trial_id)
+def beating(study: optuna.Study, trial: Trial) -> BaseHeartbeatThread:
+    """A context in which Optuna's own thread says, at once and every `sweep.heartbeat_seconds`, that the trial's
+    worker is alive. Study.optimize would start it by itself, but leaves no room for a task run a trial: this is the
+    one place that reaches for what Optuna keeps private."""
+    return get_heartbeat_thread(trial._trial_id, study._storage)
 
 
-@contextmanager
-def beating(study: optuna.Study, trial: Trial, every: float) -> Iterator[None]:
-    """Say so every `every` seconds, from a thread of its own: MLflow may be waited for longer than a worker may be
-    silent."""
-    ended = Event()
+def bounded(trial: Trial, sweep: parameters.SweepParams, figures: Mapping[str, float]) -> None:
+    """Have Optuna know how far the trial is over each limit of `sweep.constraints`; 0 and less is within it."""
+    for name, bound in sweep.constraints.items():
+        if bound.least is not None:
+            trial.set_constraint(f"{name} at least {bound.least:g}", bound.least - figures[name])
+        if bound.most is not None:
+            trial.set_constraint(f"{name} at most {bound.most:g}", figures[name] - bound.most)
 
-    def say() -> None:
-        while not ended.wait(every):
-            beat(study, trial)
 
-    thread = Thread(target=say, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def broken(trial: FrozenTrial) -> list[str]:
+    """The limits that a complete trial is over, and by how much; none of a feasible one."""
+    return [f"{limit} is missed by {over:.3g}" for limit, over in trial.constraints.items() if over > 0]
 
 
 def originals(trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -299,7 +346,36 @@ def with_values(settings: parameters.Params, values: Mapping[str, Any]) -> param
     Raises:
         InputError: they don't fit together.
     """
+    return _on_validation(on_test(settings, values))
+
+
+def on_test(settings: parameters.Params, values: Mapping[str, Any]) -> parameters.Params:
+    """As `with_values`, but measured where params.yaml measures.
+
+    Raises:
+        InputError: they don't fit together.
+    """
+    return _merged(settings, values, {str(section): given for section, given in settings.sweep.overrides.items()})
+
+
+def to_the_end(settings: parameters.Params, values: Mapping[str, Any], seed: int) -> parameters.Params:
+    """What a trial's values come to in params.yaml: trained as that says, not as short as trials are. It is measured
+    as trials are, where params.yaml measures, and trained by as many threads, as trainings share the machine.
+
+    Raises:
+        InputError: they don't fit together.
+    """
     overrides: dict[str, Any] = {str(section): given for section, given in settings.sweep.overrides.items()}
+    trained = overrides.pop("pretrain", {})
+    if "engine" in trained:
+        overrides["pretrain"] = {"engine": trained["engine"]}
+    whole = _merged(settings, values, overrides)
+    return whole.model_copy(update={"pretrain": whole.pretrain.model_copy(update={"seed": seed})})
+
+
+def _merged(
+    settings: parameters.Params, values: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> parameters.Params:
     merged = reading.merge(settings.model_dump(mode="json"), overrides)
     for name, value in values.items():
         *path, last = name.split(".")
@@ -307,7 +383,7 @@ def with_values(settings: parameters.Params, values: Mapping[str, Any]) -> param
         for part in path:
             section = section[part]
         section[last] = value
-    return _on_validation(parameters.build(merged, "sweep.overrides, with what was drawn,"))
+    return parameters.build(merged, "sweep.overrides, with what was drawn,")
 
 
 def _on_validation(settings: parameters.Params) -> parameters.Params:

@@ -17,6 +17,7 @@ from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.reporting import Reporter
 
 MODEL, BEST, CHECKPOINTS = "model", "best", "checkpoints"
+OUTCOMES = "outcomes"  # which items were hits: two models, or two splits, are compared by them
 
 
 def settings_of(params: parameters.Params, since: str) -> dict[str, Any]:
@@ -29,8 +30,12 @@ def settings_of(params: parameters.Params, since: str) -> dict[str, Any]:
 
 
 def work(settings: runner.Settings, folder: Path, reporter: Reporter) -> dict[str, float]:
-    """Train and measure -> figures by name: pretrain/, probe/, retrieve/, speed/ and the seconds of both."""
-    from scriptsight import pretrain, probe, retrieve
+    """Train and measure -> figures by name: pretrain/, probe/, retrieve/, speed/ and the seconds of both.
+
+    `seconds/steps` is what the steps cost at the speed that was measured, so that a trial that was interrupted, and
+    of which `seconds/train` is the last part, is not taken for a cheap one.
+    """
+    from scriptsight import pretrain
 
     model, checkpoints, metrics = folder / MODEL, folder / CHECKPOINTS, folder / "pretrain.json"
     started = time.perf_counter()
@@ -45,20 +50,43 @@ def work(settings: runner.Settings, folder: Path, reporter: Reporter) -> dict[st
             reporter=reporter,
         )
     trained = time.perf_counter()
-    measured = {
-        "pretrain": runner.read(metrics)["val"],
-        "speed": runner.read(metrics.with_name("speed.json")),
+    speed = runner.read(metrics.with_name("speed.json"))
+    figures = {"pretrain": runner.read(metrics)["val"], "speed": speed, **_measured(model, settings, folder, reporter)}
+    figures["seconds"] = {"train": trained - started, "measure": time.perf_counter() - trained}
+    if "samples_per_second" in speed:
+        params = settings["pretrain"]
+        figures["seconds"]["steps"] = params["steps"] * params["batch"] / speed["samples_per_second"]
+    return _numbers(figures)
+
+
+def measure(settings: runner.Settings, folder: Path, reporter: Reporter) -> dict[str, float]:
+    """Measure the model that is at `settings["bundle"]` -> figures by name: probe/ and retrieve/."""
+    return _numbers(_measured(Path(settings["bundle"]), settings, folder, reporter))
+
+
+def _measured(model: Path, settings: runner.Settings, folder: Path, reporter: Reporter) -> dict[str, Any]:
+    from scriptsight import probe, retrieve
+
+    return {
         "probe": probe.measure(
             model,
             ProbeParams.model_validate(settings["probe"]),
-            checkpoints=checkpoints,
+            checkpoints=folder / CHECKPOINTS,
             reporter=reporter,
             with_controls=False,
+            outcomes=folder / OUTCOMES / "probe",
         ),
-        "retrieve": retrieve.measure(model, RetrieveParams.model_validate(settings["retrieve"]), reporter=reporter),
-        "seconds": {"train": trained - started, "measure": time.perf_counter() - trained},
+        "retrieve": retrieve.measure(
+            model,
+            RetrieveParams.model_validate(settings["retrieve"]),
+            reporter=reporter,
+            outcomes=folder / OUTCOMES / "retrieve",
+        ),
     }
-    return {name: float(value) for name, value in flat(measured, "/").items() if isinstance(value, int | float)}
+
+
+def _numbers(figures: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in flat(figures, "/").items() if isinstance(value, int | float)}
 
 
 def tidy(folder: Path, names: Sequence[str] = (MODEL, BEST, CHECKPOINTS)) -> None:

@@ -143,13 +143,14 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     """`base` with the values of `overrides`, section by section.
 
     A mapping with a `kind` (a collection, a text encoder) or a `preset` replaces its namesake whole, and so do
-    `collections`, `objectives`, `probe.tests` and `sweep.space`: whoever names some means these and no others.
+    `collections`, `objectives`, `constraints`, `probe.tests` and `sweep.space`: whoever names some means these and no
+    others.
     """
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
         whole = (
-            key in ("collections", "objectives", "tests", "space")
+            key in ("collections", "objectives", "constraints", "tests", "space")
             or not isinstance(value, dict)
             or "kind" in value
             or "preset" in value

@@ -103,6 +103,7 @@ def measure(
     checkpoints: Path = Path(".checkpoints/finetune"),
     reporter: Reporter | None = None,
     with_controls: bool = True,
+    outcomes: Path | None = None,
 ) -> dict[str, Any]:
     """The figures of one encoder (or bundle) on one test, the first unless named, by `params.protocols`.
 
@@ -112,7 +113,7 @@ def measure(
     episodes. With both linear probes `agreement`, the share of test segments that both take for the same. With the
     linear probe, if `with_controls`, `order`, what needs the order of frames (`controls.order`), and `reverses`,
     classes taken for their reverse (`controls.of_pairs`). Of a test with several collections these are means, and
-    `folds` lists them one by one.
+    `folds` lists them one by one. The folder `outcomes` gets `outcomes.csv`, as `run` writes it.
 
     Raises:
         InputError: see `run`.
@@ -122,7 +123,10 @@ def measure(
     opened = labelled.load(name, params.tests[name], segments, catalogue, reporter)
     chosen = encoder if isinstance(encoder, Encoder) else bundles.load(encoder)
     bench = _Bench(params, store, checkpoints, reporter)
-    return bench.measure(chosen, opened, "measured", with_controls=with_controls).figures
+    found = bench.measure(chosen, opened, "measured", with_controls=with_controls)
+    if outcomes is not None:
+        tables.write_outcomes([found], outcomes)
+    return found.figures
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,7 @@ class Measured:
 
 def write(tests: Sequence[Measured], folder: Path) -> list[Path]:
     """Write the tables of all tests together -> the files."""
-    paths = [folder / "outcomes.csv"]
-    figures = list(tests[0].hits)
-    write_csv(paths[-1], ["test", "fold", "segment_id", "label", "recording", *figures], _outcomes(tests, figures))
+    paths = [write_outcomes(tests, folder)]
     if "shuffled" in tests[0].predicted:
         paths.append(folder / "classes.csv")
         write_csv(paths[-1], ["test", "class", "n", "forward", "shuffled", "first_frame", "gain"], _classes(tests))
@@ -39,6 +37,13 @@ def write(tests: Sequence[Measured], folder: Path) -> list[Path]:
         header = ["test", "class", "reverse", "n", "right", "taken_for_reverse", "direction", "played_backwards"]
         write_csv(paths[-1], header, _reverses(tests))
     return paths
+
+
+def write_outcomes(tests: Sequence[Measured], folder: Path) -> Path:
+    """Write which test segments are hits, by which two models can be compared."""
+    path, figures = folder / "outcomes.csv", list(tests[0].hits)
+    write_csv(path, ["test", "fold", "segment_id", "label", "recording", *figures], _outcomes(tests, figures))
+    return path
 
 
 def _outcomes(tests: Sequence[Measured], figures: Sequence[str]) -> Iterable[list[Any]]:

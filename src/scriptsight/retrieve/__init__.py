@@ -161,6 +161,7 @@ def measure(
     *,
     segments: Path = Path("data/segments"),
     reporter: Reporter | None = None,
+    outcomes: Path | None = None,
 ) -> dict[str, Any]:
     """The figures of one encoder (or bundle) on `params.split`, by `params.protocol`; no index, no pictures.
 
@@ -168,7 +169,8 @@ def measure(
     interval (`r1_low`, `r1_high`), the median and the mean rank; what was measured (`protocol`), the number of items
     in the `gallery` and of `texts`, and `chance_r1`, 1 / gallery. With `params.dual_softmax` the same again under
     `dual_softmax`: figures that know the whole query set. Ties count against the model. Intervals redraw whole
-    `recordings`, of which there are so many: what is known to be of one, else what is of one video.
+    `recordings`, of which there are so many: what is known to be of one, else what is of one video. The folder
+    `outcomes` gets `outcomes.csv`, as `run` writes it.
 
     Raises:
         InputError: see `run`.
@@ -178,7 +180,10 @@ def measure(
     part = Segments(segments, params.collection, params.split)
     shelf = _Shelf({(params.collection, params.split): part})
     vectors = shelf.embed(chosen, range(len(part)), params.batch, reporter)
-    return measured(chosen, params, part, vectors, reporter).figures
+    found = measured(chosen, params, part, vectors, reporter)
+    if outcomes is not None:
+        _outcomes(found, outcomes / "outcomes.csv")
+    return found.figures
 
 
 def _shelf(params: RetrieveParams, folder: Path) -> tuple[_Shelf, int]:
