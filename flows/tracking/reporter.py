@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from flows.names import flat, numbers
+from flows.names import flat, numbers, recorded
 from flows.parameters import Params
 from flows.tracking.store import require_answer, uri
 from scriptsight import files
@@ -131,12 +131,11 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
             if DATA_PAGE.is_file():  # what the model learned from
                 reporter.artifact(DATA_PAGE)
             for earlier in ("ingest", "segment"):
-                reporter.metrics({f"data/{earlier}/{name}": value for name, value in _figures(earlier).items()})
+                reporter.metrics(recorded(earlier, _figures(earlier)))
             # The curves of val/ and speed/ end in the figures of the whole training.
-            last = {name if name.startswith("val/") else f"speed/{name}": v for name, v in _figures(stage).items()}
-            reporter.metrics(last, params.pretrain.steps)
+            reporter.metrics(recorded(stage, _figures(stage)), params.pretrain.steps)
         else:
-            reporter.metrics({f"{stage}/{name}": value for name, value in _figures(stage).items()})
+            reporter.metrics(recorded(stage, _figures(stage)))
         status = "FINISHED"
     finally:
         reporter.end(status)
@@ -163,15 +162,22 @@ def opening(stage: str, params: Params) -> dict[str, Any]:
 
 def used(params: Params) -> dict[str, Any]:
     """The parameters that distinguish runs: not those of other objectives, of the machine, or left open."""
-    kinds = set(get_args(PretrainParams.model_fields["objective"].annotation)) - {params.pretrain.objective}
-    kinds -= set(params.pretrain.objectives)
-    if params.pretrain.objective == "contrastive":  # whose parameters are those of tvts
+    return used_of(params.model_dump(mode="json"))
+
+
+def used_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As `used`, of the content of a parameters file, which another version may have written."""
+    found = flat(values, ".")
+    objective = found.get("pretrain.objective")
+    parts = {name.rpartition(".")[2] for name in found if name.startswith("pretrain.joint.objectives.")}
+    kinds = set(get_args(PretrainParams.model_fields["objective"].annotation)) - {objective}
+    kinds -= parts if objective == "joint" else set()
+    if objective == "contrastive":  # whose parameters are those of tvts
         kinds.discard("tvts")
     others = ("registry.", "sweep.", *(f"pretrain.{kind}." for kind in kinds))
-    values = flat(params.model_dump(mode="json"), ".")
     return {
         name: value
-        for name, value in values.items()
+        for name, value in found.items()
         if value is not None and not name.startswith(others) and name.rpartition(".")[2] not in MACHINE
     }
 
