@@ -61,12 +61,13 @@ class Comparison:
         for (first, second), compared in self.tests.items():
             if self.metric in compared:
                 one = compared[self.metric]
+                points = outcomes.cells(one)[2].replace("(", "points (95% interval ")
                 of = "" if one.groups == one.items else f" of {one.groups:,} recordings"
                 p_value = self.p_values[(first, second), self.metric]
                 yield (
                     f"{second} {words[self.verdict((first, second), self.metric)]} {first} by {self.metric}: "
-                    f"{one.second:.1%} against {one.first:.1%} of {one.items:,} items{of}, {100 * one.difference:+.1f} "
-                    f"points (95% interval {100 * one.low:+.1f} to {100 * one.high:+.1f}), p = {p_value:.2g}."
+                    f"{one.second:.1%} against {one.first:.1%} of {one.items:,} items{of}, {points}, "
+                    f"p = {p_value:.2g}."
                 )
 
     def parameters(self) -> dict[str, list[str]]:
