@@ -64,8 +64,9 @@ def compare(parser: argparse.ArgumentParser) -> None:
         "the beginning of it), a version of the registered model or its alias, an experiment of DVC, or a folder in "
         "which stages left their outcomes (plots) or a model (models/pretrained). Each is compared with the "
         "champion, if it is named, else with the first. The page also goes to the newest run in MLflow. Without "
-        "models: all objectives are trained on the narrated world. Interrupted, the same command goes on. What comes out is "
-        "DIR/PRESET/{table.md, table.csv, table.png}, and an MLflow experiment. `quick` is one seed of the main "
+        "models: all objectives are trained on the narrated world. Interrupted, the same command goes on. What comes "
+        "out is DIR/PRESET/{table.md, table.csv, table.png}, and an MLflow experiment. `quick` "
+        "is one seed of the main "
         "objectives; `full` is all objectives, three seeds with data of their own, at the same steps and at the "
         "same seconds, and a second world in which order does not matter.",
         [

@@ -108,7 +108,7 @@ class Comparison:
             [f"WARNING: {remark}" for remark in self.remarks],
             list(self.answers()),
             outcomes.table(("figure", *letters), [(name, *self._cells(name)) for name in self.figures]),
-            [f"Of each figure the 95% interval; {self.how()}"] if self.tests else [],
+            [f"In brackets the 95% interval. {self.how()}"] if self.tests else [],
             [f"Not compared: {line}" for line in self.not_compared()],
             _values("parameter that differs", letters, self.parameters()),
             _values("other figure", letters, others),
@@ -116,9 +116,12 @@ class Comparison:
         return "\n\n".join("\n".join(part) for part in parts if part)
 
     def said(self, letter: str, figure: str) -> list[str]:
-        """The verdicts on a model by a figure, one a test: `better than A`."""
+        """The verdicts on a model by a figure, one a test: `better`, or `better than A` where not all are held against
+        one."""
         pairs = [pair for pair, compared in self.tests.items() if pair[1] == letter and figure in compared]
         verdicts = [(self.verdict(pair, figure), pair[0]) for pair in pairs]
+        if len({first for first, _ in self.tests}) == 1:
+            return [one for one, _ in verdicts]
         return [f"{one} {'from' if one == outcomes.CANT_TELL else 'than'} {other}" for one, other in verdicts]
 
     def _cells(self, figure: str) -> Iterator[str]:
@@ -131,8 +134,10 @@ class Comparison:
 
     def how(self) -> str:
         """How the tests are to be read."""
+        firsts = {first for first, _ in self.tests}
+        against = f"Verdicts are against {self.reference}. " if len(firsts) == 1 else ""
         return (
-            f"{self.metric} decides. The p of its {sum(self.metric in found for found in self.tests.values())} tests "
+            f"{against}{self.metric} decides. The p of its {sum(self.metric in found for found in self.tests.values())} tests "
             "are adjusted for their number (Holm), and so are those of the other figures: one of many soon differs "
             "by chance."
         )
@@ -237,9 +242,12 @@ def compare(
 
 
 def _same_weights(entries: Sequence[Entry]) -> Iterator[str]:
-    for one, other in combinations(entries, 2):
-        if one.details.weights & other.details.weights:
-            yield f"{one.letter} and {other.letter} are one model under two names: their weights are the same."
+    seen: set[str] = set()
+    for entry in entries:
+        same = [other.letter for other in entries if entry.details.weights & other.details.weights]
+        if len(same) > 1 and entry.letter not in seen:
+            yield f"{', '.join(same)} are one model under several names: their weights are the same."
+        seen.update(same)
 
 
 def _overlaps(entries: Sequence[Entry]) -> Iterator[str]:

@@ -36,8 +36,7 @@ MEASURED = ("ingest", "segment", *STAGES)  # whose metrics are
 DATA = ("data/catalogue", "data/segments")
 CURVES = {"training.csv": "train/", "validation.csv": "val/"}  # tables of pretrain -> as MLflow names their columns
 EXPERIMENT = "dvc_experiment"  # tag of a run
-PNG = b"\x89PNG\r\n\x1a\n"
-LARGEST_PICTURE = 4 * 2**20  # bytes
+LARGEST_PICTURE = 20 * 2**20  # bytes
 
 Curve = list[tuple[int, float]]  # step, value
 
@@ -68,6 +67,7 @@ class Source(ABC):
     """A model that was found."""
 
     name: str  # for people
+    key: str  # two names of one thing have the same
     run_id: str | None = None
     started: int = 0  # milliseconds since 1970; 0: not known
 
@@ -135,7 +135,8 @@ class Run(Source):
     def __init__(self, client: Any, run: Any, remark: str = "") -> None:
         """`remark` stands behind its name."""
         self._client, self._run = client, run
-        self.run_id, self.started = run.info.run_id, run.info.start_time
+        self.key = self.run_id = run.info.run_id
+        self.started = run.info.start_time
         self.name = f"{run.info.run_name} (run {run.info.run_id[:8]}){remark}"
 
     @contextmanager
@@ -194,7 +195,7 @@ class Folder(Source):
     """A folder of this machine."""
 
     def __init__(self, layout: Layout, name: str) -> None:
-        self._layout, self.name = layout, name
+        self._layout, self.name, self.key = layout, name, str(layout.plots)
 
     def tables(self) -> AbstractContextManager[Path]:
         return nullcontext(self._layout.plots)
@@ -230,7 +231,8 @@ class Experiment(Source):
     """An experiment of DVC of which MLflow has no run: what Git has of it, and DVC's cache."""
 
     def __init__(self, name: str, revision: str) -> None:
-        self._revision, self.name = revision, f"{name} (experiment {revision[:8]})"
+        self._revision = self.key = revision
+        self.name = f"{name} (experiment {revision[:8]})"
 
     @contextmanager
     def tables(self) -> Iterator[Path]:
@@ -363,12 +365,9 @@ def _read_curves(found: Details, path: Path, prefix: str) -> None:
 
 
 def _add_picture(found: Details, name: str, path: Path) -> None:
-    data = path.read_bytes()
-    if not data.startswith(PNG):
-        raise ValueError(f"{name} is no PNG")
-    if len(data) > LARGEST_PICTURE:
-        raise ValueError(f"{name} is over {LARGEST_PICTURE // 2**20} MB, which is too much for one page")
-    found.pictures[name] = data
+    if path.stat().st_size > LARGEST_PICTURE:
+        raise ValueError(f"it is over {LARGEST_PICTURE // 2**20} MB")
+    found.pictures[name] = path.read_bytes()
 
 
 def _try(found: Details, read: Any, *arguments: Any) -> None:

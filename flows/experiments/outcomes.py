@@ -185,17 +185,17 @@ def _figures(path: Path, called: str) -> tuple[Hits, dict[Item, str]]:
             table = csv.DictReader(file)
             rows, header = list(table), table.fieldnames or ()
         columns = tuple(name for name in header if name != _RECORDING)
-        if columns != _RETRIEVE and columns[: len(_PROBE)] != _PROBE:
-            columns_are = ", ".join(columns) or "none"
-            raise InputError(f"{called} is no table of outcomes: its columns are {columns_are}.")
-        if not rows:
+        of_retrieve, of_probe = columns == _RETRIEVE, columns[: len(_PROBE)] == _PROBE
+        if not rows and (of_retrieve or of_probe):
             raise ValueError("it has no rows")
-        if columns == _RETRIEVE:
+        if of_retrieve:
             return _of_retrieve(rows), _recordings(rows, lambda row: (row["direction"], row["query"]))
-        known = _recordings(rows, lambda row: tuple(row[name] for name in _PROBE))
-        return _of_probe(rows, columns[len(_PROBE) :]), known
+        if of_probe:
+            known = _recordings(rows, lambda row: tuple(row[name] for name in _PROBE))
+            return _of_probe(rows, columns[len(_PROBE) :]), known
     except (OSError, csv.Error, ValueError, TypeError, AttributeError) as error:  # no number, a line cut short
         raise InputError(f"{called} is damaged: {error}. Run the stage again that wrote it.") from error
+    raise InputError(f"{called} is no table of outcomes: its columns are {', '.join(columns) or 'none'}.")
 
 
 def _recordings(rows: Sequence[Mapping[str, str]], item_of: Callable[[Mapping[str, str]], Item]) -> dict[Item, str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from PIL import Image
 
 from flows.experiments import outcomes
 from flows.experiments.comparison import Comparison
@@ -22,6 +25,8 @@ PALETTE = (*COLOURS[:2], "#2a9d6f", "#b5468b", "#56b4e9", "#8c6d31", "#52606d", 
 DASHES = ("-", "--", ":", "-.")
 CHARTS = 24  # curves that are drawn; the page says how many more there are
 POINTS = 400  # of a curve
+WIDTH, QUALITY = 900, 80  # of the models' own pictures
+PIXELS = 50_000_000  # of a picture that is opened
 LONGEST = 200  # characters of a value of a parameter
 VERDICTS = {"better": "better", "worse": "worse", outcomes.CANT_TELL: "even"}  # -> their class in the page
 
@@ -83,11 +88,8 @@ def _figures(comparison: Comparison) -> list[dict[str, Any]]:
                 cells.append({})
                 continue
             share, low, high = entry.shares[figure]
-            verdicts = [
-                (VERDICTS[comparison.verdict(pair, figure)], f"{comparison.verdict(pair, figure)}", pair[0])
-                for pair, compared in comparison.tests.items()
-                if pair[1] == entry.letter and figure in compared
-            ]
+            said = comparison.said(entry.letter, figure)
+            verdicts = [(next(VERDICTS[word] for word in VERDICTS if one.startswith(word)), one) for one in said]
             cells.append({"share": f"{share:.1%}", "limits": f"{low:.1%} to {high:.1%}", "verdicts": verdicts})
         items = " / ".join(f"{count:,}" for count in counts if count)
         rows.append({"name": one_line(figure, 80), "items": items, "cells": cells})
@@ -122,24 +124,40 @@ def _others(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def _pictures(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The models' own, by name -> letter and data of each, those that all models have first."""
+    """The models' own, by name -> letters and data of each; equal ones once, and what most models have first."""
     names = dict.fromkeys(name for entry in comparison.entries for name in entry.details.pictures)
-    rows = [
-        (
-            name,
-            [
-                (entry.letter, _png(entry.details.pictures[name]))
-                for entry in comparison.entries
-                if name in entry.details.pictures
-            ],
-        )
-        for name in names
-    ]
-    return [(one_line(name, 100), shown) for name, shown in sorted(rows, key=lambda row: -len(row[1]))]
+    rows = []
+    for name in names:
+        having: dict[bytes, list[str]] = {}
+        for entry in comparison.entries:
+            if name in entry.details.pictures:
+                having.setdefault(entry.details.pictures[name], []).append(entry.letter)
+        rows.append((name, [(", ".join(letters), _smaller(data)) for data, letters in having.items()]))
+    rows.sort(key=lambda row: -len(row[1]))
+    return [(one_line(name, 100), shown) for name, shown in rows]
 
 
-def _png(data: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+def _smaller(data: bytes) -> str:
+    """A model's picture for the page; "" if it is none. The page is to be light: the whole one is with the model."""
+    try:
+        with Image.open(BytesIO(data), formats=["PNG"]) as opened:
+            if opened.width * opened.height > PIXELS:
+                return ""
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError):  # as Pillow says that a file is damaged
+        return ""
+    image.thumbnail((WIDTH, 4 * WIDTH))
+    buffer = BytesIO()
+    image.save(buffer, format="WEBP", quality=QUALITY)
+    return _data_uri(buffer.getvalue(), "image/webp")
+
+
+def _png(path: Path) -> str:
+    return _data_uri(path.read_bytes(), "image/png")
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 # ----------------------------------------------------------------------------------------------------- pictures
@@ -168,7 +186,7 @@ def _drawn(comparison: Comparison) -> str:
             axes.set_xlabel("share right, percent, with its 95% interval")
             _legend(axes)
             figure.tight_layout()
-        return _png(path.read_bytes())
+        return _png(path)
 
 
 def _curves(comparison: Comparison) -> tuple[list[tuple[str, str]], int]:
@@ -208,7 +226,7 @@ def _curve(name: str, curves: Mapping[str, Curve]) -> str:
             axes.yaxis.grid(True)
             _legend(axes)
             figure.tight_layout()
-        return _png(path.read_bytes())
+        return _png(path)
 
 
 def _colour(number: int) -> str:

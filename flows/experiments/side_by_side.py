@@ -57,10 +57,9 @@ def found(client: Any, names: Sequence[str], registered: str) -> tuple[list[name
     remarks = []
     for name in names:
         source = named.find(client, name, registered)
-        key = source.run_id or source.name
-        if key in sources:
-            remarks.append(f"{name!r} is {sources[key].name}, which is named twice: it is shown once.")
-        sources.setdefault(key, source)
+        if source.key in sources:
+            remarks.append(f"{name!r} is {sources[source.key].name}, which is named twice: it is shown once.")
+        sources.setdefault(source.key, source)
     if len(sources) < 2:
         (one,) = sources.values()
         raise InputError(f"All names are of {one.name}: there is nothing to compare. Name two models or more.")
