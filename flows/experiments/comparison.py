@@ -116,8 +116,8 @@ class Comparison:
         return "\n\n".join("\n".join(part) for part in parts if part)
 
     def said(self, letter: str, figure: str) -> list[str]:
-        """The verdicts on a model by a figure, one a test: `better`, or `better than A` where not all are held against
-        one."""
+        """The verdicts on a model by a figure, one a test: `better`, or `better than A` where pairs have not all the
+        same first model."""
         pairs = [pair for pair, compared in self.tests.items() if pair[1] == letter and figure in compared]
         verdicts = [(self.verdict(pair, figure), pair[0]) for pair in pairs]
         if len({first for first, _ in self.tests}) == 1:
@@ -136,10 +136,10 @@ class Comparison:
         """How the tests are to be read."""
         firsts = {first for first, _ in self.tests}
         against = f"Verdicts are against {self.reference}. " if len(firsts) == 1 else ""
+        deciding = sum(self.metric in compared for compared in self.tests.values())
         return (
-            f"{against}{self.metric} decides. The p of its {sum(self.metric in found for found in self.tests.values())} tests "
-            "are adjusted for their number (Holm), and so are those of the other figures: one of many soon differs "
-            "by chance."
+            f"{against}{self.metric} decides. The p of its tests ({deciding}) are adjusted for their number (Holm), and "
+            "so are those of the other figures: one of many soon differs by chance."
         )
 
     def as_json(self) -> dict[str, Any]:
