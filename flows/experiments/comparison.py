@@ -138,8 +138,8 @@ class Comparison:
         against = f"Verdicts are against {self.reference}. " if len(firsts) == 1 else ""
         deciding = sum(self.metric in compared for compared in self.tests.values())
         return (
-            f"{against}{self.metric} decides. The p of its tests ({deciding}) are adjusted for their number (Holm), and "
-            "so are those of the other figures: one of many soon differs by chance."
+            f"{against}{self.metric} decides. The p of its tests ({deciding}) are adjusted for their number (Holm), "
+            "and so are those of the other figures: one of many soon differs by chance."
         )
 
     def as_json(self) -> dict[str, Any]:

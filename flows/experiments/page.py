@@ -166,19 +166,19 @@ def _data_uri(data: bytes, kind: str) -> str:
 def _drawn(comparison: Comparison) -> str:
     """Every figure of every model with its interval."""
     names, models = comparison.figures, comparison.entries
-    height = 0.9 + len(names) * (0.18 * len(models) + 0.22)
+    height = 1.0 + len(names) * (0.11 * len(models) + 0.17)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "intervals.png"
-        with picture(path, width=7.5, height=height) as figure:
+        with picture(path, width=6, height=height) as figure:
             axes = figure.add_subplot()
             for number, entry in enumerate(models):
                 for place, name in enumerate(names):
                     if name not in entry.shares:
                         continue
                     share, low, high = (100 * value for value in entry.shares[name])
-                    y = place + (number - (len(models) - 1) / 2) * 0.7 / len(models)
-                    axes.plot((low, high), (y, y), color=_colour(number), linewidth=2)
-                    axes.plot(share, y, "o", color=_colour(number), markersize=5, label=entry.letter)
+                    y = place + (number - (len(models) - 1) / 2) * 0.66 / len(models)
+                    axes.plot((low, high), (y, y), color=_colour(number), linewidth=1.6)
+                    axes.plot(share, y, "o", color=_colour(number), markersize=4, label=entry.letter)
             axes.set_yticks(range(len(names)), [one_line(name, 40) for name in names])
             axes.get_yticklabels()[0].set_fontweight("bold")
             axes.set_ylim(len(names) - 0.4, -0.6)
@@ -236,4 +236,5 @@ def _colour(number: int) -> str:
 def _legend(axes: Any) -> None:
     """Each model once."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), handles.keys(), fontsize=8, ncols=min(8, max(1, len(handles))))
+    above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0}
+    axes.legend(handles.values(), handles.keys(), fontsize=8, ncols=min(8, max(1, len(handles))), **above)
