@@ -79,22 +79,19 @@ def test_each_is_tested_against_the_first_and_p_values_are_adjusted(tmp_path: Pa
 
 
 def test_clips_of_one_recording_are_one_piece_of_evidence(tmp_path: Path) -> None:
-    rows = {
-        name: [f"t2v,c/v{i}/0#w{i},{rank},film {i // 4}" for i in range(24)] for name, rank in (("a", 2), ("b", 1))
-    }
-    for name, lines in rows.items():
+    for name, rank in (("a", 2), ("b", 1)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "outcomes.csv").write_text("\n".join(["direction,query,rank,recording", *lines]) + "\n")
-    sources = [named.find(None, str(tmp_path / name), "scriptsight") for name in rows]
+        rows = [f"t2v,c/v{i}/0#w{i},{rank},film {i // 4}" for i in range(24)]
+        (tmp_path / name / "outcomes.csv").write_text("\n".join(["direction,query,rank,recording", *rows]) + "\n")
+    sources = [named.find(None, str(tmp_path / name), "scriptsight") for name in ("a", "b")]
     found = comparison.compare(sources, "t2v/r1")
     assert found.tests["A", "B"]["t2v/r1"].groups == 6
-    assert next(iter(found.answers())).startswith(
-        "B is better than A by t2v/r1: 100.0% against 0.0% of 24 items of 6"
-    )
-    half = [i // 4 % 2 for i in range(24)]
-    one = outcomes.Model("m", {"x": {("t2v", f"c/v{i}/0"): bool(half[i]) for i in range(24)}},
-                         {("t2v", f"c/v{i}/0"): f"film {i // 4}" for i in range(24)})  # fmt: skip
-    assert one.interval("x") == statistics.interval(np.array(half), np.array([i // 4 for i in range(24)]))
+    assert next(iter(found.answers())).startswith("B is better than A by t2v/r1: 100.0% against 0.0% of 24 ")
+    right, films = np.array([i // 4 % 2 for i in range(24)]), np.array([i // 4 for i in range(24)])
+    items = [("t2v", f"c/v{i}/0#w{i}") for i in range(24)]
+    known = {item: f"film {film}" for item, film in zip(items, films, strict=True)}
+    model = outcomes.Model("m", {"t2v/r1": dict(zip(items, right.astype(bool).tolist(), strict=True))}, known)
+    assert model.interval("t2v/r1") == statistics.interval(right, films)
 
 
 def test_what_can_not_be_compared_is_told_and_the_rest_is_there(tmp_path: Path) -> None:
@@ -117,7 +114,7 @@ def test_what_can_not_be_compared_is_told_and_the_rest_is_there(tmp_path: Path) 
     assert "A, B, C, D, E: parameters are not known" in told
     assert "B against A: linear_top1: 200 items against 150; 50 only of A, such as 'probe 0 c/v150/0" in left_out
     assert "C against A: linear_top1, knn_top1: only A has it." in left_out
-    assert not any(found.tests.values()) and "| linear_top1 | 40.0% (33.5% to 47.0%) | 40.0%" in str(found)
+    assert not any(found.tests.values()) and "| linear_top1 | 40.0% (" in str(found)
 
 
 def test_parameters_and_data_are_those_that_the_stages_ran_with(tmp_path: Path) -> None:
@@ -221,7 +218,7 @@ def test_an_experiment_of_dvc_is_found_by_its_name(workspace: Path) -> None:
         shutil.rmtree(".dvc/cache/files")
         told = "\n".join(comparison.compare(sources, "linear_top1").remarks)
         assert "plots/probe" in told and "neither in DVC's cache nor in its remote" in told
-        with pytest.raises(InputError, match="'middle' is no MLflow run, .* no experiment of DVC, and no folder"):
+        with pytest.raises(InputError, match=r"'middle' is no MLflow run, .* no experiment of DVC, and no folder"):
             named.find(client, "middle", "scriptsight")
 
 
