@@ -170,7 +170,7 @@ def command(options: argparse.Namespace) -> None:
                     "one with `scriptsight register`."
                 )
             names = ["champion", *names]
-        first, second = (named.find(client, name, chosen.name).outcomes() for name in names)
+        first, second = (named.find(client, name, chosen.name).model() for name in names)
         if first.run_id and first.run_id == second.run_id:
             raise InputError(f"Both are {first.name}: there is nothing to compare. Name two models.")
         answer = compare(first, second, options.metric or chosen.metric)

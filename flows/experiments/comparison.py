@@ -13,6 +13,7 @@ from typing import Any
 
 from flows.experiments import named, outcomes
 from flows.tracking import views
+from scriptsight.pictures import one_line
 from scriptsight.statistics import PairedComparison
 
 LETTERS = string.ascii_uppercase
@@ -104,8 +105,11 @@ class Comparison:
         shown = [figure.name for figure in views.FIGURES]
         others = {name: values for name, values in self.others().items() if name in shown}
         parts = [
-            [f"{entry.letter}: {entry.model.name}{' - the champion' * entry.champion}" for entry in self.entries],
-            [f"WARNING: {remark}" for remark in self.remarks],
+            [
+                f"{one.letter}: {one_line(one.model.name, 200)}{', the champion' * one.champion}"
+                for one in self.entries
+            ],
+            [f"WARNING: {one_line(remark, 1000)}" for remark in self.remarks],
             list(self.answers()),
             outcomes.table(("figure", *letters), [(name, *self._cells(name)) for name in self.figures]),
             [f"In brackets the 95% interval. {self.how()}"] if self.tests else [],
@@ -238,7 +242,7 @@ def compare(
     if any(not entry.details.params for entry in entries):
         unknown = ", ".join(entry.letter for entry in entries if not entry.details.params)
         told.append(f"{unknown}: parameters are not known: name the run in MLflow, or the folder with its dvc.lock.")
-    return Comparison(entries, metric, reference.letter, tests, dict(outcomes.adjusted(raw, metric)), left_out, told)
+    return Comparison(entries, metric, reference.letter, tests, outcomes.adjusted(raw, metric), left_out, told)
 
 
 def _same_weights(entries: Sequence[Entry]) -> Iterator[str]:

@@ -5,7 +5,8 @@
     wide-net              an experiment of DVC: by MLflow's run of it, else by what Git and DVC's cache have of it
     old/plots             a folder in which stages left what they found, or one with a model beside it
 
-What lies where is told apart here, and nowhere else: a model has `outcomes`, and `details` beside them.
+What lies where is told apart here, and nowhere else: what a model got right is its `model`, and what else is known of
+it are its `details`.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Source(ABC):
     def details(self) -> Details:
         """What else is known. What can't be read is a problem, and never an error."""
 
-    def outcomes(self) -> outcomes.Model:
+    def model(self) -> outcomes.Model:
         """What the model got right.
 
         Raises:
@@ -89,7 +90,7 @@ class Source(ABC):
             return outcomes.read(folder, self.name, self.run_id, self.started)
 
     def readable(self) -> tuple[outcomes.Model, list[str]]:
-        """As `outcomes`, of the tables that can be read -> the model, and what is wrong with the others."""
+        """As `model`, of the tables that can be read -> the model, and what is wrong with the others."""
         with self.tables() as folder:
             return outcomes.readable(folder, self.name, self.run_id, self.started)
 

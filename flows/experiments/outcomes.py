@@ -106,7 +106,7 @@ def holm(p_values: Mapping[K, float]) -> dict[K, float]:
     return adjusted
 
 
-def adjusted(p_values: Mapping[tuple[Hashable, str], float], metric: str) -> dict[tuple[Hashable, str], float]:
+def adjusted(p_values: Mapping[tuple[K, str], float], metric: str) -> dict[tuple[K, str], float]:
     """The p-values of comparisons, (who is compared, figure) ->, adjusted for how many are made.
 
     Those by `metric` are adjusted among themselves: it decides, whatever else is looked at. The others are adjusted

@@ -88,7 +88,7 @@ def publish(settings: parameters.Params | None = None) -> Decision:
         run = store.run_of(client, digest)
         if run is None:
             raise InputError("MLflow has no run of this model: run the probe stage, which makes one.")
-        model = named.Run(client, run).outcomes()
+        model = named.Run(client, run).model()
         if chosen.metric not in model.figures:
             has = ", ".join(model.figures)
             raise InputError(f"registry.metric {chosen.metric!r} is no figure of {model.name}; it has: {has}.")
@@ -236,7 +236,7 @@ def _decide(
     elif int(champion.version) == number:  # its decision was interrupted after the alias had moved
         decision = Decision("champion", version.tags["reason"], number)
     else:
-        before = named.of_version(client, champion).outcomes()
+        before = named.of_version(client, champion).model()
         decision, answer = _against(before, model, chosen.metric, number)
         facts |= {"compared_with": f"version {champion.version}"}
         if answer is not None:
