@@ -29,6 +29,7 @@ from flows.tracking import store
 from flows.tracking.reporter import used_of
 from scriptsight import files
 from scriptsight.errors import InputError
+from scriptsight.files import whole_file
 from scriptsight.params import reading
 from scriptsight.redaction import LONGEST_VALUE, redacted
 
@@ -256,18 +257,18 @@ class Experiment(Source):
         there = DVCFileSystem(rev=self._revision)
         problems = []
         with tempfile.TemporaryDirectory() as folder:
-            for path in (file for wanted in paths for file in _files(there, wanted)):
-                own = Path(folder, path)
-                own.parent.mkdir(parents=True, exist_ok=True)
+            for path in paths:
                 try:
-                    with there.open(path, "rb") as source, own.open("wb") as copy:
-                        shutil.copyfileobj(source, copy)
+                    for file in _files(there, path):
+                        own = Path(folder, file)
+                        own.parent.mkdir(parents=True, exist_ok=True)
+                        with there.open(file, "rb") as source, whole_file(own) as partial, partial.open("wb") as copy:
+                            shutil.copyfileobj(source, copy)
                 except Exception as error:  # of every kind of remote
-                    own.unlink(missing_ok=True)
                     words = redacted(error)[:LONGEST_VALUE]
                     problems.append(
-                        f"{path} is neither in DVC's cache nor in its remote ({words}): `dvc exp apply`, "
-                        "and run the stage again."
+                        f"{path} is neither in DVC's cache nor in its remote ({words}): `dvc exp apply`, and run its "
+                        "stage again"
                     )
             yield Path(folder), problems
 
@@ -275,11 +276,10 @@ class Experiment(Source):
 def _files(there: Any, path: str) -> list[str]:
     """A file of a file system of DVC, or the files in a folder of it; none where there is neither."""
     try:
-        if there.info(path)["type"] == "file":
-            return [path]
-        return sorted(name.lstrip("/") for name in there.ls(path, detail=False) if there.isfile(name))
+        kind = there.info(path)["type"]
     except FileNotFoundError:
         return []
+    return [path] if kind == "file" else sorted(one for one in there.ls(path, detail=False) if there.isfile(one))
 
 
 def _revision(named: str) -> str | None:

@@ -196,8 +196,9 @@ def test_runs_of_mlflow_and_folders_on_one_page(workspace: Path, capsys: pytest.
     assert [(one["first"], one["second"], one["verdict"]) for one in told["tests"]] == [("A", "B", "better")]
 
 
-def test_an_experiment_of_dvc_is_found_by_its_name(workspace: Path) -> None:
+def test_an_experiment_of_dvc_is_found_by_its_name(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what Git and DVC's cache have of it; by its run, once MLflow has one."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(workspace.parent / "dvc"))
     for k, share in ((3, 0.4), (5, 0.6)):
         write_probe(workspace / f"made/{k}/probe", linear_top1=hits(share))
     Path("dvc.yaml").write_text(
@@ -226,6 +227,7 @@ def test_an_experiment_of_dvc_is_found_by_its_name(workspace: Path) -> None:
         of_wide = client.create_run(experiment, run_name="trained", tags=tags).info.run_id
         assert named.find(client, "wide", "scriptsight").run_id == of_wide
         shutil.rmtree(".dvc/cache/files")
+        shutil.rmtree(workspace.parent / "dvc")
         told = "\n".join(comparison.compare(sources, "linear_top1").remarks)
         assert "plots/probe" in told and "neither in DVC's cache nor in its remote" in told
         with pytest.raises(InputError, match=r"'middle' is no MLflow run, .* no experiment of DVC, and no folder"):
