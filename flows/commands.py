@@ -97,9 +97,9 @@ def better(parser: argparse.ArgumentParser) -> None:
         parser,
         "Is one model better than another, on the same test items?",
         "A MODEL is an MLflow run (its id or the beginning of it), a version of the registered model or its "
-        "alias, an experiment of DVC, or a folder in which stages left their outcomes (plots). One alone is compared with the champion; "
-        "with none, the newest run that was measured is. The answer and its picture also go to plots/better and "
-        "to the newer run.",
+        "alias, an experiment of DVC, or a folder in which stages left their outcomes (plots). One alone is compared "
+        "with the champion; with none, the newest run that was measured is. The answer and its picture also go to "
+        "plots/better and to the newer run.",
         [
             "scriptsight better                     # the newest model and the champion",
             "scriptsight better 3f2a91 champion",
