@@ -103,7 +103,7 @@ def _tests(comparison: Comparison) -> list[dict[str, Any]]:
             "figure": one_line(figure, 80),
             "pair": f"{pair[1]} against {pair[0]}",
             "difference": outcomes.cells(one)[2],
-            "alone": f"{one.only_second:,} / {one.only_first:,}",
+            "alone": f"{pair[1]} {one.only_second:,}, {pair[0]} {one.only_first:,}",
             "evidence": f"{one.items:,}" + ("" if one.groups == one.items else f" of {one.groups:,} recordings"),
             "p": f"{comparison.p_values[pair, figure]:.2g}",
             "verdict": comparison.verdict(pair, figure),
