@@ -170,9 +170,10 @@ def command(options: argparse.Namespace) -> None:
                     "one with `scriptsight register`."
                 )
             names = ["champion", *names]
-        first, second = (named.find(client, name, chosen.name).model() for name in names)
-        if first.run_id and first.run_id == second.run_id:
-            raise InputError(f"Both are {first.name}: there is nothing to compare. Name two models.")
+        sources = [named.find(client, name, chosen.name) for name in names]
+        if sources[0].key == sources[1].key:
+            raise InputError(f"Both are {sources[0].name}: there is nothing to compare. Name two models.")
+        first, second = (source.model() for source in sources)
         answer = compare(first, second, options.metric or chosen.metric)
         run_id = publish(client, answer)
         print(answer)

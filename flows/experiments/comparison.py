@@ -170,8 +170,7 @@ class Comparison:
             ],
             "tests": [
                 {
-                    "first": pair[0],
-                    "second": pair[1],
+                    "models": list(pair),  # their letters; `first` and `second` are their shares
                     "figure": figure,
                     **asdict(one),
                     "adjusted_p_value": self.p_values[pair, figure],
@@ -181,7 +180,7 @@ class Comparison:
                 for figure, one in compared.items()
             ],
             "not_compared": [
-                {"first": pair[0], "second": pair[1], "figure": figure, "why": why}
+                {"models": list(pair), "figure": figure, "why": why}
                 for pair, left_out in self.left_out.items()
                 for figure, why in left_out.items()
             ],

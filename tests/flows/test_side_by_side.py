@@ -193,7 +193,8 @@ def test_runs_of_mlflow_and_folders_on_one_page(workspace: Path, capsys: pytest.
 
     assert main(["compare", first, second, "--json", "--all-pairs"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert [(one["first"], one["second"], one["verdict"]) for one in told["tests"]] == [("A", "B", "better")]
+    (test,) = told["tests"]
+    assert (test["models"], test["first"], test["second"], test["verdict"]) == (["A", "B"], 0.4, 0.6, "better")
 
 
 def test_an_experiment_of_dvc_is_found_by_its_name(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
