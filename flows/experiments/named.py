@@ -241,6 +241,12 @@ class Experiment(Source):
         with self._copied([f"plots/{table}" for table in outcomes.TABLES]) as (folder, _):
             yield folder / "plots"
 
+    def model(self) -> outcomes.Model:
+        with self._copied([f"plots/{table}" for table in outcomes.TABLES]) as (folder, problems):
+            if problems:
+                raise InputError(f"{self.name}: {problems[0]}.")
+            return outcomes.read(folder / "plots", self.name)
+
     def details(self) -> Details:
         metrics = [f"metrics/{stage}.json" for stage in MEASURED]
         plots = [f"plots/{stage}" for stage in STAGES]

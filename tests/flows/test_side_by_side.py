@@ -231,6 +231,8 @@ def test_an_experiment_of_dvc_is_found_by_its_name(workspace: Path, monkeypatch:
         shutil.rmtree(workspace.parent / "dvc")
         told = "\n".join(comparison.compare(sources, "linear_top1").remarks)
         assert "plots/probe" in told and "neither in DVC's cache nor in its remote" in told
+        with pytest.raises(InputError, match=r"narrow \(experiment .*neither in DVC's cache"):
+            sources[0].model()
         with pytest.raises(InputError, match=r"'middle' is no MLflow run, .* no experiment of DVC, and no folder"):
             named.find(client, "middle", "scriptsight")
 
