@@ -73,23 +73,37 @@ def compare(parser: argparse.ArgumentParser) -> None:
     """`scriptsight compare`."""
     describe(
         parser,
-        "Compare all objectives, trained the same way and measured alike.",
-        "They are trained on the narrated world. Interrupted, the same command goes on. What comes out is "
-        "DIR/PRESET/{table.md, table.csv, bars.png}, and an MLflow experiment. `quick` is one seed of the main "
+        "Compare models, or all objectives by training them alike.",
+        "With models: one page with what each is worth, which are better than which on the same test items, the "
+        "parameters and data that differ, how each learned, and their pictures. A MODEL is an MLflow run (its id or "
+        "the beginning of it), a version of the registered model or its alias, an experiment of DVC, or a folder in "
+        "which stages left their outcomes (plots) or a model (models/pretrained). Each is compared with the "
+        "champion, if it is named, else with the first. The page also goes to the newest run in MLflow. Without "
+        "models: all objectives are trained on the narrated world. Interrupted, the same command goes on. What comes "
+        "out is DIR/PRESET/{table.md, table.csv, table.png}, and an MLflow experiment. `quick` "
+        "is one seed of the main "
         "objectives; `full` is all objectives, three seeds with data of their own, at the same steps and at the "
         "same seconds, and a second world in which order does not matter.",
-        ["scriptsight compare --preset quick", "scriptsight compare --preset full --out docs"],
+        [
+            "scriptsight compare champion 3f2a91 wide-net",
+            "scriptsight compare old/plots plots --metric t2v/r1 --all-pairs",
+            "scriptsight compare --preset quick",
+            "scriptsight compare --preset full --out docs",
+        ],
         _late(parser, "flows.experiments.compare"),
     )
-    parser.add_argument("--preset", metavar="PRESET", default="quick", help="quick or full (default: %(default)s)")
-    parser.add_argument(
-        "--folder", type=Path, default=Path("compare"), metavar="DIR", help="where (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="trainings at a time (default: %(default)s)"
-    )
-    parser.add_argument("--table", action="store_true", help="only write the table of what is there")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="copy table and picture there as well, such as docs")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="two models or more")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="copy what comes out there as well, such as docs")
+    of_models = parser.add_argument_group("of models")
+    of_models.add_argument("--metric", help="the figure that decides (default: registry.metric of the parameters)")
+    of_models.add_argument("--all-pairs", action="store_true", help="compare each with each")
+    of_models.add_argument("--json", action="store_true", help="print everything for a program, and no tables")
+    _params(of_models)
+    of_objectives = parser.add_argument_group("of objectives")
+    of_objectives.add_argument("--preset", metavar="PRESET", help="quick or full (default: quick)")
+    of_objectives.add_argument("--folder", type=Path, metavar="DIR", help="where (default: compare)")
+    of_objectives.add_argument("--workers", type=int, metavar="N", help="trainings at a time (default: 2)")
+    of_objectives.add_argument("--table", action="store_true", help="only write the table of what is there")
 
 
 def better(parser: argparse.ArgumentParser) -> None:
@@ -98,9 +112,9 @@ def better(parser: argparse.ArgumentParser) -> None:
         parser,
         "Is one model better than another, on the same test items?",
         "A MODEL is an MLflow run (its id or the beginning of it), a version of the registered model or its "
-        "alias, or a folder in which stages left their outcomes (plots). One alone is compared with the champion; "
-        "with none, the newest run that was measured is. The answer and its picture also go to plots/better and "
-        "to the newer run.",
+        "alias, an experiment of DVC, or a folder in which stages left their outcomes (plots). One alone is compared "
+        "with the champion; with none, the newest run that was measured is. The answer and its picture also go to "
+        "plots/better and to the newer run.",
         [
             "scriptsight better                     # the newest model and the champion",
             "scriptsight better 3f2a91 champion",
@@ -208,7 +222,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _params(parser: argparse.ArgumentParser) -> None:
+def _params(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--params", default="params.yaml", metavar="FILE", help="the parameters file (default: %(default)s)"
     )

@@ -25,3 +25,11 @@ def numbers(path: Path, prefix: str = "") -> dict[str, float]:
     """The numbers of a JSON file of metrics by such names, as `random_init/linear_top1`."""
     values = flat(json.loads(path.read_text(encoding="utf-8")), "/", prefix)
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+
+
+def recorded(stage: str, values: Mapping[str, float]) -> dict[str, float]:
+    """The numbers of metrics/STAGE.json under the names that they have in MLflow."""
+    if stage == "pretrain":
+        return dict(values)
+    prefix = f"data/{stage}" if stage in ("ingest", "segment") else stage
+    return {f"{prefix}/{name}": value for name, value in values.items()}

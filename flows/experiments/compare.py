@@ -1,4 +1,5 @@
-"""`scriptsight compare`: all objectives on the narrated world, each trained the same way and measured alike.
+"""`scriptsight compare` without models: all objectives on the narrated world, each trained the same way
+and measured alike. With models, see `side_by_side`.
 
     --preset quick      one seed, 1,000 steps: does it run, and which way does it point
     --preset full       all objectives, three seeds with data of their own, same steps and same seconds, and the
@@ -17,13 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flows import PROJECT
-from flows.experiments import making, standings
+from flows.experiments import making, side_by_side, standings
 from flows.experiments.contest import PRESETS, ObjectiveComparison
 from flows.orchestration import server
 from flows.tracking import store
 from flows.tracking.recorder import Recorder
 from scriptsight.errors import InputError
 from scriptsight.params import reading
+
+FOLDER, WORKERS = Path("compare"), 2
 
 
 def compare(comparison: ObjectiveComparison, workers: int) -> None:
@@ -54,18 +57,43 @@ def record(comparison: ObjectiveComparison, written: Sequence[Path]) -> None:
         recorder.end(run, "FINISHED")
 
 
+def refuse_both(options: argparse.Namespace) -> None:
+    """Models are compared as they are, objectives by training them: see that one of the two is asked for.
+
+    Raises:
+        InputError: there are options of both, or a single model.
+    """
+    wanted = ("preset", "folder", "workers", "table") if options.models else ("metric", "all_pairs", "json")
+    given = [f"--{name.replace('_', '-')}" for name in wanted if getattr(options, name)]
+    if given and options.models:
+        raise InputError(
+            f"{', '.join(given)} trains objectives, and {options.models[0]!r} names a model that is there: name "
+            "models, or give --preset, and not both."
+        )
+    if given:
+        raise InputError(f"{', '.join(given)} is of models: name two or more, as in `scriptsight compare A B`.")
+    if len(options.models) == 1:
+        raise InputError("Name two models or more; `scriptsight better MODEL` compares one with the champion.")
+
+
 def command(options: argparse.Namespace) -> None:
-    """Train and measure what is missing of a preset, and write its table and picture."""
-    if options.preset not in PRESETS:
-        raise InputError(f"--preset: there is no {options.preset!r}; choose from {', '.join(PRESETS)}.")
-    root = (options.folder / options.preset).resolve()
-    comparison = ObjectiveComparison(PRESETS[options.preset], root, reading.read_yaml(PROJECT / "params.yaml"))
+    """Compare the models that are named, or train and measure what is missing of a preset, and write its table and
+    picture."""
+    refuse_both(options)
+    if options.models:
+        side_by_side.command(options)
+        return
+    preset = options.preset or "quick"
+    if preset not in PRESETS:
+        raise InputError(f"--preset: there is no {preset!r}; choose from {', '.join(PRESETS)}.")
+    root = ((options.folder or FOLDER) / preset).resolve()
+    comparison = ObjectiveComparison(PRESETS[preset], root, reading.read_yaml(PROJECT / "params.yaml"))
     root.mkdir(parents=True, exist_ok=True)
     store.require(store.uri())  # not when hours of training are done
     if not options.table:
         if not server.from_environment():
             server.temporary()
-        compare(comparison, options.workers)
+        compare(comparison, options.workers or WORKERS)
     written = standings.write(comparison)
     record(comparison, written)
     print(written[0].read_text(encoding="utf-8"))

@@ -19,8 +19,9 @@ from typing import Any, get_args
 
 import flows
 import scriptsight
+from flows import PROJECT
 from flows.names import flat, numbers
-from flows.parameters import Params, of_machine
+from flows.parameters import Params, load, of_machine
 from flows.running import locks
 from scriptsight import code_digest, files
 from scriptsight.errors import InputError
@@ -68,15 +69,27 @@ def used(
 ) -> dict[str, Any]:
     """The parameters of some sections that distinguish runs: not those of other objectives, of the machine, or left
     open."""
-    kinds = set(get_args(PretrainParams.model_fields["objective"].annotation)) - {params.pretrain.objective}
-    kinds -= set(params.pretrain.objectives)
-    if params.pretrain.objective == "contrastive":  # whose parameters are those of tvts
+    return used_of(params.model_dump(mode="json", include=set(sections)), params)
+
+
+def used_of(values: Mapping[str, Any], known: Params | None = None) -> dict[str, Any]:
+    """As `used`, of the content of a parameters file, which another version may have written.
+
+    Args:
+        known: parameters that say which keys are of the machine; None: the project's own.
+    """
+    found = flat(values, ".")
+    objective = found.get("pretrain.objective")
+    parts = {name.rpartition(".")[2] for name in found if name.startswith("pretrain.joint.objectives.")}
+    kinds = set(get_args(PretrainParams.model_fields["objective"].annotation)) - {objective}
+    kinds -= parts if objective == "joint" else set()
+    if objective == "contrastive":  # whose parameters are those of tvts
         kinds.discard("tvts")
-    others = tuple(f"pretrain.{kind}." for kind in kinds)
-    values, machine = flat(params.model_dump(mode="json", include=set(sections)), "."), set(of_machine(params))
+    others = ("registry.", "sweep.", *(f"pretrain.{kind}." for kind in kinds))
+    machine = set(of_machine(known or load(PROJECT / "params.yaml")))
     return {
         name: value
-        for name, value in values.items()
+        for name, value in found.items()
         if value is not None and not name.startswith(others) and name not in machine
     }
 

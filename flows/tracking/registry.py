@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flows import parameters
-from flows.experiments import better
+from flows.experiments import better, named, outcomes
 from flows.running import locks
 from flows.tracking import models, origin, registered, reporter, store, views
 from scriptsight import files, statistics
@@ -93,7 +93,7 @@ def publish(settings: parameters.Params | None = None) -> Decision:
         run = store.run_of(client, digest)
         if run is None:
             raise InputError("MLflow has no run of this model: run the probe stage, which makes one.")
-        model = better.of_run(client, run)
+        model = named.Run(client, run).model()
         if chosen.metric not in model.figures:
             has = ", ".join(model.figures)
             raise InputError(f"registry.metric {chosen.metric!r} is no figure of {model.name}; it has: {has}.")
@@ -115,7 +115,7 @@ def _decided(version: Any) -> Decision:
     return Decision(version.tags["decision"], version.tags["reason"], int(version.version))
 
 
-def _fitness(model: better.Model, metric: str, metrics: dict[str, float]) -> str | None:
+def _fitness(model: outcomes.Model, metric: str, metrics: dict[str, float]) -> str | None:
     """Why a model is not fit to be registered; None if it is: its interval lies above chance and random weights."""
     floors = _floors(model, metric, metrics)
     if not floors:
@@ -134,7 +134,7 @@ def _fitness(model: better.Model, metric: str, metrics: dict[str, float]) -> str
     )
 
 
-def _floors(model: better.Model, metric: str, metrics: dict[str, float]) -> dict[str, float]:
+def _floors(model: outcomes.Model, metric: str, metrics: dict[str, float]) -> dict[str, float]:
     """What a figure must be above to say anything: chance, and an untrained encoder of the same shape."""
     head, _, protocol = metric.rpartition("/")
     if head in ("t2v", "v2t"):
@@ -225,7 +225,7 @@ def _requirements() -> list[str]:
 def _decide(
     client: Any,
     version: Any,
-    model: better.Model,
+    model: outcomes.Model,
     chosen: parameters.RegistryParams,
     metrics: dict[str, float],
     hint: str,
@@ -243,7 +243,7 @@ def _decide(
     elif int(champion.version) == number:  # its decision was interrupted after the alias had moved
         decision = Decision("champion", version.tags["reason"], number)
     else:
-        before = better.of_run(client, client.get_run(champion.run_id), f" (version {champion.version})")
+        before = named.of_version(client, champion).model()
         decision, answer = _against(before, model, chosen.metric, number)
         facts |= {"compared_with": f"version {champion.version}"}
         if answer is not None:
@@ -268,7 +268,7 @@ def _decide(
 
 
 def _against(
-    before: better.Model, model: better.Model, metric: str, number: int
+    before: outcomes.Model, model: outcomes.Model, metric: str, number: int
 ) -> tuple[Decision, better.Answer | None]:
     try:
         answer = better.compare(before, model, metric)
@@ -283,7 +283,7 @@ def _against(
     return Decision(status, f"against {before.name}, by {metric}: {decisive}", number, decisive), answer
 
 
-def _description(decision: Decision, model: better.Model) -> str:
+def _description(decision: Decision, model: outcomes.Model) -> str:
     return f"{decision}\n\nFrom {model.name}. The tags have the numbers; the run has pictures and curves."
 
 

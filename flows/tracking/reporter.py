@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows.names import recorded
 from flows.parameters import Params
 from flows.tracking import origin, views
 from flows.tracking.store import require_answer, uri
@@ -138,7 +139,7 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
         else:
             if files.digest(WEIGHTS) != first["weights_digest"]:
                 raise InputError(f"{WEIGHTS} was replaced while {stage} measured it: run {stage} again.")
-            reporter.figures({f"{stage}/{name}": value for name, value in origin.figures(stage).items()})
+            reporter.figures(recorded(stage, origin.figures(stage)))
         status = "FINISHED"
     finally:
         reporter.end(status)
@@ -154,7 +155,7 @@ def _trained(reporter: MlflowReporter, params: Params, first: Mapping[str, Any])
         reporter.artifact(DATA_PAGE)
     reporter.metrics({f"data/{name}": value for name, value in first["data_figures"].items()})
     # The curves of val/ and speed/ end in the figures of the whole training.
-    last = origin.figures("pretrain") | {f"speed/{name}": value for name, value in origin.figures("speed").items()}
+    last = recorded("pretrain", origin.figures("pretrain")) | recorded("speed", origin.figures("speed"))
     reporter.figures(last, params.pretrain.steps)
 
 

@@ -85,7 +85,8 @@ def _experiment_note(experiment_id: str) -> str:
         f"{meanings}\n\n"
         "Shares are between 0 and 1. `train/` and `val/` are curves over optimizer steps, `speed/` is what the "
         "training cost, `data/` what it learned from. `scriptsight better A B` says whether a difference is more "
-        "than chance; the registered model's alias `champion` is the best so far by that test."
+        "than chance, `scriptsight compare A B C` shows several on one page; the registered model's alias `champion` "
+        "is the best so far by that test."
     )
 
 

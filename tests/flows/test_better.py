@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.experiments import better
+from flows.experiments import better, outcomes
 from scriptsight import statistics
 from scriptsight.cli import main
 from scriptsight.errors import InputError
 from tests.flows.outcomes import hits, write_probe, write_retrieve
 
 
-def model(folder: Path, name: str, share: float, **columns: Any) -> better.Model:
+def model(folder: Path, name: str, share: float, **columns: Any) -> outcomes.Model:
     write_probe(folder / name / "probe", linear_top1=hits(share), **columns)
-    return better.read(folder / name, name)
+    return outcomes.read(folder / name, name)
 
 
 def test_figures_are_those_of_the_metrics_files(tmp_path: Path) -> None:
     write_probe(tmp_path / "probe", linear_top1=[1, 0, 1], v2v_r1=["1", "", "0"])
     write_probe(tmp_path / "probe", test="ucf101", append=True, linear_top1=[0, 0, 1], v2v_r1=[1, 1, 1])
     write_retrieve(tmp_path / "retrieve", t2v=[1, 3, 7, 20], v2t=[2, 2, 1, 11])
-    figures = better.read(tmp_path, "all").figures
+    figures = outcomes.read(tmp_path, "all").figures
     shares = {name: (sum(items.values()), len(items)) for name, items in figures.items()}
     assert shares == {
         "linear_top1": (2, 3),
@@ -46,7 +46,7 @@ def test_the_answer_is_that_of_the_paired_test(tmp_path: Path) -> None:
     one, other = hits(0.5), hits(0.5, seed=2)
     order = np.random.default_rng(7).permutation(200)
     write_probe(tmp_path / "b" / "probe", order=order, linear_top1=one, knn_top1=other)
-    answer = better.compare(first, better.read(tmp_path / "b", "b"), "linear_top1")
+    answer = better.compare(first, outcomes.read(tmp_path / "b", "b"), "linear_top1")
     assert answer.compared["linear_top1"] == statistics.compare(hits(0.4), one)
     assert answer.compared["knn_top1"] == statistics.compare(hits(0.5, seed=1), other)
     assert answer.better and (answer.verdict("linear_top1"), answer.verdict("knn_top1")) == ("better", "can't tell")
@@ -63,7 +63,7 @@ def test_a_difference_that_chance_makes_is_none(tmp_path: Path) -> None:
 
 def test_one_of_many_figures_must_differ_more(tmp_path: Path) -> None:
     """p of 0.01, 0.02, 0.03 and 0.5 become 0.04, 0.06, 0.06 and 0.5 by Holm's rule."""
-    assert better.holm({"a": 0.03, "b": 0.01, "c": 0.5, "d": 0.02}) == {"b": 0.04, "d": 0.06, "a": 0.06, "c": 0.5}
+    assert outcomes.holm({"a": 0.03, "b": 0.01, "c": 0.5, "d": 0.02}) == {"b": 0.04, "d": 0.06, "a": 0.06, "c": 0.5}
     noise = {f"noise{n}": [*hits(0.5, 193), *([0] * 7)] for n in range(4)}
     more = {f"noise{n}": [*hits(0.5, 193), *([1] * 7)] for n in range(4)}  # 7 discordant: p = 0.016 each
     first, second = model(tmp_path, "a", 0.5, **noise), model(tmp_path, "b", 0.5, **more)
@@ -77,7 +77,7 @@ def test_captions_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None
     for name, ranks in (("a", [2] * 60), ("b", [1] * 60)):  # 60 captions of 3 videos, which the second finds
         write_retrieve(tmp_path / name / "retrieve", captions=20, t2v=ranks, v2t=[1, 1, 1])
         write_probe(tmp_path / name / "probe", linear_top1=[1, 0, 1])
-    answer = better.compare(better.read(tmp_path / "a", "a"), better.read(tmp_path / "b", "b"), "t2v/r1")
+    answer = better.compare(outcomes.read(tmp_path / "a", "a"), outcomes.read(tmp_path / "b", "b"), "t2v/r1")
     assert (answer.compared["t2v/r1"].groups, answer.compared["t2v/r1"].p_value) == (3, 0.25)
     assert not answer.better
 
@@ -86,16 +86,16 @@ def test_other_items_are_refused_and_how_they_differ_is_said(tmp_path: Path) -> 
     first = model(tmp_path, "a", 0.4)
     write_probe(tmp_path / "b" / "probe", linear_top1=hits(0.4)[:150])
     with pytest.raises(InputError, match=r"200 items against 150; 50 only of the first, such as 'probe 0 c/v150/0"):
-        better.compare(first, better.read(tmp_path / "b", "b"), "linear_top1")
+        better.compare(first, outcomes.read(tmp_path / "b", "b"), "linear_top1")
     write_probe(tmp_path / "c" / "probe", labels=["jump"] * 200, linear_top1=hits(0.4))
     with pytest.raises(InputError, match=r"200 only of the first, .*200 only of the second, such as .* jump'"):
-        better.compare(first, better.read(tmp_path / "c", "c"), "linear_top1")
+        better.compare(first, outcomes.read(tmp_path / "c", "c"), "linear_top1")
     with pytest.raises(InputError, match=r"no outcomes of 'v2v_r1' \(it has: linear_top1\)"):
         better.compare(first, first, "v2v_r1")
     for name in ("a", "d"):
         write_retrieve(tmp_path / name / "retrieve", t2v=[1, 2, 3], v2t=[1, 1, 1], words=name)
     write_probe(tmp_path / "d" / "probe", linear_top1=hits(0.6))
-    answer = better.compare(better.read(tmp_path / "a", "a"), better.read(tmp_path / "d", "d"), "linear_top1")
+    answer = better.compare(outcomes.read(tmp_path / "a", "a"), outcomes.read(tmp_path / "d", "d"), "linear_top1")
     assert answer.better and "v2t/r1" in answer.compared
     assert "3 only of the first" in answer.left_out["t2v/r1"] and "Left out: t2v/r1" in str(answer)
 
@@ -113,7 +113,7 @@ def test_other_items_are_refused_and_how_they_differ_is_said(tmp_path: Path) -> 
 def test_a_damaged_table_is_named(tmp_path: Path, content: str, problem: str) -> None:
     (tmp_path / "outcomes.csv").write_text(content)
     with pytest.raises(InputError, match=rf"outcomes\.csv.*{problem}"):
-        better.read(tmp_path, "it")
+        outcomes.read(tmp_path, "it")
 
 
 def test_the_command_compares_two_folders(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +138,7 @@ def test_segments_of_one_video_are_one_piece_of_evidence(tmp_path: Path) -> None
         rows = [f"actions,actions,actions/v{i}/{part},walk,{hit}" for i in range(10) for part in range(3)]
         text = "test,fold,segment_id,label,linear_top1\n" + "\n".join(rows) + "\n"
         (tmp_path / name / "outcomes.csv").write_text(text)
-    first, second = (better.read(tmp_path / name, name) for name in ("first", "second"))
+    first, second = (outcomes.read(tmp_path / name, name) for name in ("first", "second"))
     answer = better.compare(first, second, "linear_top1")
     assert (answer.compared["linear_top1"].items, answer.compared["linear_top1"].groups) == (30, 10)
     assert answer.p_values["linear_top1"] == pytest.approx(2 / 2**10)
@@ -155,7 +155,7 @@ def test_clips_of_one_recording_are_one_piece_of_evidence(tmp_path: Path) -> Non
             for i in range(40)
         ]
         (tmp_path / name / "outcomes.csv").write_text(header + "\n".join(rows) + "\n")
-    first, second = (better.read(tmp_path / name, name) for name in ("first", "second"))
+    first, second = (outcomes.read(tmp_path / name, name) for name in ("first", "second"))
     found = better.compare(first, second, "linear_top1").compared["linear_top1"]
     assert (found.items, found.groups) == (80, 8)
     assert found.p_value == pytest.approx(2 / 2**8)
@@ -168,7 +168,7 @@ def test_clips_of_a_recording_that_find_their_text_are_one_piece_of_evidence(tmp
         rows = [f"t2v,c/v{i}/0#w{i},{rank},youtube/{i // 4}" for i in range(24)]
         rows += [f"v2t,c/v{i}/0,{rank}," for i in range(24)]  # not known: each video is one
         (tmp_path / name / "outcomes.csv").write_text("\n".join(["direction,query,rank,recording", *rows]) + "\n")
-    first, second = (better.read(tmp_path / name, name) for name in ("first", "second"))
+    first, second = (outcomes.read(tmp_path / name, name) for name in ("first", "second"))
     compared = better.compare(first, second, "t2v/r1").compared
     assert (compared["t2v/r1"].groups, compared["v2t/r1"].groups) == (6, 24)
     assert compared["t2v/r1"].p_value == pytest.approx(2 / 2**6)

@@ -20,7 +20,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from flows import parameters
-from flows.experiments import better, making, runner
+from flows.experiments import better, making, outcomes, runner
 from flows.experiments.making import Entry
 from flows.experiments.sweep import apply, curse, trial
 from flows.experiments.sweep import study as studies
@@ -198,7 +198,7 @@ class Finish:
                 if (figure := _outcome(name)) in models[default.name].figures:
                     answer = better.compare(models[default.name], models[one.name], figure)
                     compared[one.name, name] = answer.compared[figure]
-        p_values = better.holm({" ".join(key): found.p_value for key, found in compared.items()})
+        p_values = outcomes.holm({" ".join(key): found.p_value for key, found in compared.items()})
         standings = []
         for place, name in enumerate(self.study.metric_names or ()):
             for one in self.candidates:
@@ -210,10 +210,10 @@ class Finish:
                 standings.append(Standing(one, name, in_sweep, after, low, high, against, p_value))
         return standings
 
-    def _trained(self, candidate: Candidate) -> better.Model:
+    def _trained(self, candidate: Candidate) -> outcomes.Model:
         """What the full trainings of a candidate get right. An item that several seeds answer is several items of one
         source, for only the seeds differ."""
-        pooled = better.Model(candidate.name, {})
+        pooled = outcomes.Model(candidate.name, {})
         for entry, seed in zip(self.full(candidate), range(self.settings.sweep.finish_seeds), strict=True):
             read = _read(entry)
             for figure, hits in read.figures.items():
@@ -302,8 +302,8 @@ def _outcome(name: str) -> str:
     return name.partition("/")[2] if name.startswith(MEASURED) else name
 
 
-def _read(entry: Entry) -> better.Model:
-    return better.read(entry.folder / trial.OUTCOMES, entry.folder.name)
+def _read(entry: Entry) -> outcomes.Model:
+    return outcomes.read(entry.folder / trial.OUTCOMES, entry.folder.name)
 
 
 def _mean_figures(entries: list[Entry]) -> dict[str, float]:
@@ -313,14 +313,14 @@ def _mean_figures(entries: list[Entry]) -> dict[str, float]:
     }
 
 
-def _interval(model: better.Model, figure: str) -> tuple[float | None, float | None]:
+def _interval(model: outcomes.Model, figure: str) -> tuple[float | None, float | None]:
     if figure not in model.figures:
         return None, None
     hits = _hits([model], figure)
     return statistics.interval(hits.right[0], hits.groups)
 
 
-def _hits(models: list[better.Model], figure: str) -> Hits:
+def _hits(models: list[outcomes.Model], figure: str) -> Hits:
     """What models get right of the same items.
 
     Raises:
@@ -333,9 +333,9 @@ def _hits(models: list[better.Model], figure: str) -> Hits:
                 f"{model.name} and {models[0].name} were not measured on the same items by {figure}: remove their "
                 "folders below .sweeps, and finish the study again."
             )
-    recordings: dict[better.Item, str] = {}
+    recordings: dict[outcomes.Item, str] = {}
     for model in models:
         recordings |= model.recordings
-    sources = [better.source(item, recordings) for item in items]
+    sources = [outcomes.source(item, recordings) for item in items]
     right = np.array([[model.figures[figure][item] for item in items] for model in models])
     return Hits(right, np.unique(sources, return_inverse=True)[1])

@@ -51,7 +51,8 @@ def work(settings: runner.Settings, folder: Path, reporter: Reporter) -> dict[st
         )
     trained = time.perf_counter()
     speed = runner.read(metrics.with_name("speed.json"))
-    figures = {"pretrain": runner.read(metrics)["val"], "speed": speed, **_measured(model, settings, folder, reporter)}
+    learned = {"pretrain": runner.read(metrics)["val"], "speed": speed}
+    figures = learned | _measured(model, settings, folder, reporter)
     figures["seconds"] = {"train": trained - started, "measure": time.perf_counter() - trained}
     if "samples_per_second" in speed:
         params = settings["pretrain"]

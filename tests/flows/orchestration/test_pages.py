@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
-import shutil
-import subprocess
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +15,16 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.orchestration.deployed import pipeline
 from flows.running import processes
 from tests.conftest import MakeVideo
+from tests.flows import browser
 from tests.flows.conftest import FOLDER, serving
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 Read = Callable[..., str]
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     """Open a page, with its scripts run -> its text, once it has these words."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip(f"no browser here to open pages with: none of {', '.join(BROWSERS)} is installed")
-    options = (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--virtual-time-budget=20000",
-    )
-
-    def text_of(address: str, *words: str) -> str:
-        command = [browser, *options, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", address]
-        deadline = time.monotonic() + 90
-        while True:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)  # noqa: S603
-            page = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", done.stdout, flags=re.DOTALL)
-            text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
-            if all(word in text for word in words) or time.monotonic() > deadline:
-                return text
-
-    return text_of
+    return partial(browser.text_of, tmp_path / "browser")
 
 
 def test_prefect_shows_a_run_and_its_tables(
