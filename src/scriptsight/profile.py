@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
         ("seconds", pa.float64()),  # from the first segment's start to the last one's end, of all its videos
         ("segment_id", pa.string()),
         ("features", pa.list_(pa.float32())),  # frozen, of the encoder in this folder: the class token [D]
-        ("video", pa.list_(pa.float32())),  # unit vector [E] of the space that video and text share
+        ("video", pa.list_(pa.float32())),  # unit vector [E] of the space that video and text share; null: learned
         ("text", pa.list_(pa.float32())),  # the same of what is said [E]; null: nothing is
     ]
 )
@@ -108,24 +108,28 @@ def sample(
     reporter: Reporter,
     label: str,
     rows: Sequence[Sequence[int]] | None = None,
+    *,
+    shared: bool = True,
 ) -> pa.Table:
     """A sample of the recordings of some collections' segments, a row a segment, as a table of `SCHEMA` but `part`.
 
     Args:
         label: of the progress bar.
         rows: of each of `splits` those that count; None: all.
+        shared: with vectors of the space that video and text share; else `video` and `text` are null.
 
     Raises:
         InputError: damaged segments, or a model whose features are not finite.
     """
     of_recordings = _chosen(splits, rows)
-    taken = [(name, place) for name, places in of_recordings.items() for place in _some(splits, places)]
+    ids = [segments.table(["segment_id"])["segment_id"] for _, segments in splits]
+    taken = [(name, place) for name, places in of_recordings.items() for place in _some(ids, places)]
     if not taken:
         return pa.Table.from_batches([], _OWN)
-    vectors = _vectors(encoder, splits, [place for _, place in taken], reporter, label)
+    vectors = _vectors(encoder, splits, [place for _, place in taken], reporter, label, shared)
     facts = {name: _facts([splits[split][1][row] for split, row in places]) for name, places in of_recordings.items()}
     found = [
-        {"recording": name, "segment_id": splits[split][1][row].segment_id, **facts[name], **vectors[split, row]}
+        {"recording": name, "segment_id": ids[split][row].as_py(), **facts[name], **vectors[split, row]}
         for name, (split, row) in taken
     ]
     return pa.Table.from_pylist(found, _OWN)
@@ -157,9 +161,9 @@ def _recordings(collection: str, segments: Segments) -> pa.Array:
     return pc.coalesce(known, videos).combine_chunks()
 
 
-def _some(splits: Splits, places: Sequence[Place]) -> list[Place]:
-    """At most `EACH` of a recording's segments."""
-    return sorted(places, key=lambda place: _digest(splits[place[0]][1][place[1]].segment_id))[:EACH]
+def _some(ids: Sequence[pa.ChunkedArray], places: Sequence[Place]) -> list[Place]:
+    """At most `EACH` of a recording's segments, by their ids."""
+    return sorted(places, key=lambda place: _digest(ids[place[0]][place[1]].as_py()))[:EACH]
 
 
 def _digest(name: str) -> bytes:
@@ -167,7 +171,7 @@ def _digest(name: str) -> bytes:
 
 
 def _vectors(
-    encoder: Encoder, splits: Splits, places: Sequence[Place], reporter: Reporter, label: str
+    encoder: Encoder, splits: Splits, places: Sequence[Place], reporter: Reporter, label: str, shared: bool
 ) -> dict[Place, dict[str, Any]]:
     """The vectors of segments, as the columns `features`, `video` and `text` have them."""
     found: dict[Place, dict[str, Any]] = {}
@@ -182,10 +186,10 @@ def _vectors(
         for place, row in enumerate(own):
             found[number, row] = {
                 "features": kinds["cls"][place, 0],
-                "video": kinds["embedding"][place, 0],
+                "video": kinds["embedding"][place, 0] if shared else None,
                 "text": None,
             }
-        texts = {row: texts for row in own if (texts := features.script_texts(segments[row]))}
+        texts = {row: texts for row in own if shared and (texts := features.script_texts(segments[row]))}
         for start in range(0, len(texts), BATCH):
             part = list(texts)[start : start + BATCH]
             vectors = encoder.encode_scripts([texts[row] for row in part]).cpu().numpy()
@@ -247,8 +251,8 @@ def write(folder: str | Path, encoder: Encoder, learned: Splits, others: Splits,
         learned, others: the segments of which it did and did not learn.
     """
     parts = [
-        sample(encoder, splits, reporter, label)
-        for splits, label in ((learned, "profile of what was learned from"), (others, "profile of what was not"))
+        sample(encoder, learned, reporter, "profile of what was learned from", shared=False),
+        sample(encoder, others, reporter, "profile of what was held out"),
     ]
     tables = [
         table.add_column(0, "part", pa.repeat(pa.scalar(part), len(table)))
@@ -299,10 +303,11 @@ def sampled(table: pa.Table) -> Sample:
     for row in rows:
         first.setdefault(row["recording"], row)
     places = {name: place for place, name in enumerate(first)}
-    texts = [row["text"] or [np.nan] * len(row["video"]) for row in rows]
-    said = [row["text"] for row in rows if row["text"]]
-    vectors = [_stacked([row["features"] for row in rows]), _stacked([row["video"] for row in rows]), _stacked(texts)]
-    if not all(np.isfinite(one).all() for one in (*vectors[:2], _stacked(said))):
+    videos = [row["video"] or [] for row in rows]
+    texts = [row["text"] or [np.nan] * len(video) for row, video in zip(rows, videos, strict=True)]
+    vectors = [_stacked(given) for given in ([row["features"] for row in rows], videos, texts)]
+    said = _stacked([row["text"] for row in rows if row["text"]])
+    if not all(np.isfinite(one).all() for one in (*vectors[:2], said)):
         raise ValueError("a vector in it is not finite")
     return Sample(
         names=list(first),

@@ -33,6 +33,7 @@ KINDS = {  # measures of a recording -> what they are, how they are written
     "segment_seconds": ("length of segments", "{:.1f} s"),
     "seconds": ("length of recordings", "{:.0f} s"),
 }
+DISTANCE = "{:z.3f}"
 LOOK, LANGUAGE, RECALL = "look", "languages", "text finds its clip"
 
 Verdict = Literal["differs", "no sign of it", "can't tell"]
@@ -46,6 +47,7 @@ class Finding:
     what: str  # the figure, in words
     verdict: Verdict
     words: str  # one line
+    form: str = "{}"  # how the figure is written
     old: Estimate | None = None
     new: Estimate | None = None
     difference: Estimate | None = None
@@ -193,18 +195,20 @@ def _judged(finding: Finding, p_value: float | None) -> Finding:
     return replace(finding, verdict=verdict, words=words, p_value=p_value)
 
 
-def _contrasted(name: str, what: str, sizes: tuple[int, int], words: str, contrast: Contrast) -> Finding:
+def _contrasted(name: str, what: str, sizes: tuple[int, int], words: str, form: str, contrast: Contrast) -> Finding:
     """A finding that is yet to be judged."""
     return Finding(
-        name,
-        what,
-        "can't tell",
-        words,
-        contrast.first,
-        contrast.second,
-        contrast.difference,
-        contrast.p_value,
-        *sizes,
+        name=name,
+        what=what,
+        verdict="can't tell",
+        words=words,
+        form=form,
+        old=contrast.first,
+        new=contrast.second,
+        difference=contrast.difference,
+        p_value=contrast.p_value,
+        old_recordings=sizes[0],
+        new_recordings=sizes[1],
     )
 
 
@@ -220,10 +224,10 @@ def _look(learned: Sample, new: Sample) -> Finding:
         return _too_few(LOOK, what, sizes)
     found = samples.distance(learned.features, new.features, (learned.owners, new.owners))
     words = (
-        f"what is seen: the features are {_span(found.second, '{:.3f}')} apart, those of two parts of what was learned "
-        f"from {_span(found.first, '{:.3f}')}"
+        f"what is seen: the features are {span(found.second, DISTANCE)} apart, those of two parts of what was "
+        f"learned from {span(found.first, DISTANCE)}"
     )
-    return _contrasted(LOOK, what, sizes, words, found)
+    return _contrasted(LOOK, what, sizes, words, DISTANCE, found)
 
 
 def _languages(learned: Sample, new: Sample) -> Finding:
@@ -234,7 +238,7 @@ def _languages(learned: Sample, new: Sample) -> Finding:
         return _too_few(LANGUAGE, what, sizes)
     language, found = samples.shares(*parts)
     words = _against(f"languages: of {language}", "{:.0%}", found)
-    return _contrasted(LANGUAGE, f"share of recordings in {language}", sizes, words, found)
+    return _contrasted(LANGUAGE, f"share of recordings in {language}", sizes, words, "{:.0%}", found)
 
 
 def _measured(name: str, learned: Sample, new: Sample) -> Finding:
@@ -244,7 +248,7 @@ def _measured(name: str, learned: Sample, new: Sample) -> Finding:
     if min(sizes) < LEAST_GROUPS:
         return _too_few(name, what, sizes)
     found = samples.means(values[0], values[1])
-    return _contrasted(name, what, sizes, _against(what, form, found), found)
+    return _contrasted(name, what, sizes, _against(what, form, found), form, found)
 
 
 def _recall(held_out: Sample, new: Sample) -> Finding:
@@ -263,10 +267,10 @@ def _recall(held_out: Sample, new: Sample) -> Finding:
         return _too_few(RECALL, "recall at 1", sizes, "held out of the training")
     gallery, contrast = found
     words = (
-        f"the model's recall at 1 of {gallery} is {_span(contrast.second, '{:.2f}')} on new videos, "
-        f"{_span(contrast.first, '{:.2f}')} on old ones that it did not learn from"
+        f"the model's recall at 1 of {gallery} is {span(contrast.second, '{:.2f}')} on new videos, "
+        f"{span(contrast.first, '{:.2f}')} on old ones that it did not learn from"
     )
-    return _contrasted(RECALL, f"recall at 1 of {gallery}, text to video", sizes, words, contrast)
+    return _contrasted(RECALL, f"recall at 1 of {gallery}, text to video", sizes, words, "{:.2f}", contrast)
 
 
 def _spoken(sample: Sample) -> Sample:
@@ -275,10 +279,10 @@ def _spoken(sample: Sample) -> Sample:
 
 
 def _against(what: str, form: str, found: Contrast) -> str:
-    return f"{what} {_span(found.second, form)} instead of {_span(found.first, form)}"
+    return f"{what} {span(found.second, form)} instead of {span(found.first, form)}"
 
 
-def _span(one: Estimate, form: str) -> str:
+def span(one: Estimate, form: str) -> str:
     """A figure with its interval."""
     number = form[: form.index("}") + 1]
     return f"{form.format(one.value)} ({number.format(one.low)} to {number.format(one.high)})"

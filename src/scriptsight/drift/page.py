@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scriptsight.drift import Finding, Report
-from scriptsight.drift.samples import Estimate
+from scriptsight.drift import Finding, Report, span
 from scriptsight.files import whole_file, write_json
 from scriptsight.pictures import COLOURS, FAINT, INK, one_line, picture
 
@@ -38,11 +37,8 @@ def markdown(report: Report) -> str:
 def _cells(finding: Finding) -> tuple[str, ...]:
     p_value = "-" if finding.p_value is None else f"{finding.p_value:.2g}"
     sizes = f"{finding.old_recordings} / {finding.new_recordings}"
-    return finding.what, _span(finding.old), _span(finding.new), p_value, sizes, finding.verdict
-
-
-def _span(one: Estimate | None) -> str:
-    return "-" if one is None else f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})"
+    both = ("-" if one is None else span(one, finding.form) for one in (finding.old, finding.new))
+    return finding.what, *both, p_value, sizes, finding.verdict
 
 
 def draw(report: Report, path: Path) -> None:
