@@ -16,7 +16,7 @@ import numpy as np
 from scriptsight.errors import needs
 from scriptsight.statistics import LEVEL, RESAMPLES, SEED
 
-PERMUTATIONS = 4999
+PERMUTATIONS = 1999
 PARTINGS = 500  # of the first sample: what the distance is where there is no difference
 CHUNK = 500  # permutations at a time: bounds memory
 
