@@ -34,7 +34,7 @@ PROFILE = "profile.parquet"
 HELD_OUT = "held_out.parquet"
 RECORDINGS = 256  # in a sample, of each part
 EACH = 4  # segments of a recording
-BATCH = 64  # clips, or scripts, a forward pass
+CLIPS, SCRIPTS = 16, 64  # a forward pass
 PARTS = ("learned", "held_out")
 MEASURES = ("words_a_second", "spoken", "cue_seconds", "segment_seconds", "seconds")  # of a recording
 SCHEMA = pa.schema(
@@ -181,7 +181,7 @@ def _vectors(
             continue
         # fp32: the sample is compared with that of another day, made on another machine perhaps.
         kinds = features.extract(
-            encoder, segments, BATCH, reporter, label, own, kinds=("cls", "embedding"), precision="fp32"
+            encoder, segments, CLIPS, reporter, label, own, kinds=("cls", "embedding"), precision="fp32"
         )
         for place, row in enumerate(own):
             found[number, row] = {
@@ -190,8 +190,8 @@ def _vectors(
                 "text": None,
             }
         texts = {row: texts for row in own if shared and (texts := features.script_texts(segments[row]))}
-        for start in range(0, len(texts), BATCH):
-            part = list(texts)[start : start + BATCH]
+        for start in range(0, len(texts), SCRIPTS):
+            part = list(texts)[start : start + SCRIPTS]
             vectors = encoder.encode_scripts([texts[row] for row in part]).cpu().numpy()
             for row, vector in zip(part, vectors, strict=True):
                 found[number, row]["text"] = vector
