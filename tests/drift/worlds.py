@@ -45,7 +45,7 @@ def talks(
     rows = []
     for number in numbers:
         rng = np.random.default_rng(number)
-        grey = rng.integers(80, 200)
+        grey = int(rng.integers(80, 200))
         colour = (10, 10, 60) if dark else (grey,) * 3
         name = f"talk{number:04}"
         for index in range(3):

@@ -111,11 +111,11 @@ def run(
         memory = objective.memory()
         if distributed.rank() == 0:
             _write(encoder, outcome, memory, state, bundle, best, plots, reporter)
-            others = profile.held_out(segments, params.collections)
+            unseen = profile.held_out(segments, params.collections)
             named = [(name, split) for name, (_, split) in zip(params.collections, learned, strict=True)]
             for folder in (bundle, best):
                 overlap.write(folder, known)
-                profile.write(folder, bundles.load(folder), named, others, reporter)
+                profile.write(folder, bundles.load(folder), named, unseen, reporter)
             _write_metrics(outcome, overlapping, metrics)
             state.remove()
             state.remove()
