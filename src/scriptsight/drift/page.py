@@ -46,7 +46,8 @@ def draw(report: Report, path: Path) -> None:
     told = [finding for finding in report.findings if finding.old is not None and finding.new is not None]
     with picture(path, width=9, height=1.2 + 0.8 * max(1, len(told))) as figure:
         panels = figure.subplots(max(1, len(told)), 1, squeeze=False)[:, 0]
-        figure.suptitle(one_line(report.line, 110), fontsize=10, x=0.02, ha="left")
+        title = f"{report.videos:,} {report.compared}, and what {report.model} learned from"
+        figure.suptitle(one_line(title, 110), fontsize=10, x=0.02, ha="left")
         if not told:
             panels[0].set_axis_off()
         for axes, finding in zip(panels, told, strict=False):
@@ -56,7 +57,11 @@ def draw(report: Report, path: Path) -> None:
                 axes.plot(one.value, place, "o", color=colour)
             axes.set_yticks((0, 1), ("old", "new"))
             axes.set_ylim(1.6, -0.6)
-            axes.set_title(f"{finding.what}: {finding.verdict}", fontsize=9, fontweight="normal")
+            assert finding.old is not None and finding.new is not None
+            old, new = (span(one, finding.form) for one in (finding.old, finding.new))
+            axes.set_title(
+                f"{finding.what}: old {old}, new {new}: {finding.verdict}", fontsize=9, fontweight="normal"
+            )
             axes.xaxis.grid(True)
         figure.tight_layout()
 
