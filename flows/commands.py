@@ -127,6 +127,36 @@ def better(parser: argparse.ArgumentParser) -> None:
     _params(parser)
 
 
+def drift(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight drift`."""
+    describe(
+        parser,
+        "Do new videos differ from those that a model learned from?",
+        "New are videos that the model neither learned from nor had held out. What is compared, by recordings: what "
+        "is seen (the model's own features), languages, how fast and how much is spoken, lengths, and how often a "
+        "text finds its clip, on new videos and on old ones that were held out. The pipeline asks this by itself of "
+        "the champion when there are new segments. The answer and its picture also go to plots/drift and to the "
+        "model's version in MLflow.",
+        [
+            "scriptsight drift                        # the champion",
+            "scriptsight drift --model models/best --json",
+            "scriptsight drift --only narrated/test   # these videos instead of the new ones",
+        ],
+        _late(parser, "flows.experiments.drift"),
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a version or alias of the registered model, or a folder (default: the champion, or models/pretrained "
+        "where there is none)",
+    )
+    parser.add_argument(
+        "--only", metavar="COLLECTION[/SPLIT]", help="compare these videos, but for those that were learned from"
+    )
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    _params(parser)
+
+
 def language(parser: argparse.ArgumentParser) -> None:
     """`scriptsight language`."""
     describe(
@@ -207,7 +237,7 @@ def automations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--notify",
         metavar="TYPE/NAME",
-        help="notify of failures and of worse models by this block of the server, as in slack-webhook/team",
+        help="notify of failures, worse models and unlike videos by this block of the server: slack-webhook/team",
     )
 
 

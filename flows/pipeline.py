@@ -71,6 +71,8 @@ def run(started: float) -> None:
         left = ", ".join(STAGES[len(outcomes) :])
         sys.stdout.flush()
         sys.exit(f"pipeline: stage {outcomes[-1].name} failed: see above. Not run: {left or 'none'}.")
+    if ran.drift:
+        print(f"pipeline: {ran.drift}")
     if ran.decision:
         print(f"pipeline: {ran.decision}")
     print(f"pipeline: up to date after {time.perf_counter() - started:.0f} s")

@@ -42,18 +42,19 @@ LARGEST_PLOT = 200_000  # bytes; it lies in Prefect's database
 MLFLOW_UI = "http://127.0.0.1:5000"  # of `scriptsight ui`
 
 
-def publish(outcomes: Sequence[StageOutcome], before: dict[str, float], decision: str = "") -> None:
+def publish(outcomes: Sequence[StageOutcome], before: dict[str, float], decision: str = "", drift: str = "") -> None:
     """Put the artifacts on the page of the current flow run. What can't be put there is a warning in its log: a run
     is worth more than its page.
 
     Args:
         before: `repository.figures()` as they were when the run began.
         decision: what became of the model, in words.
+        drift: whether new videos differ from what the champion learned from, in words.
     """
     try:
         workspace = re.sub(r"[^a-z0-9]+", "-", Path.cwd().name.lower()).strip("-") or "pipeline"
         create_markdown_artifact(
-            report(outcomes, decision), key=f"{workspace}-report", description="What ran, and where to look"
+            report(outcomes, decision, drift), key=f"{workspace}-report", description="What ran, and where to look"
         )
         tables = (
             ("stages", stage_rows(outcomes), "What ran, what was skipped, and why"),
@@ -70,7 +71,7 @@ def publish(outcomes: Sequence[StageOutcome], before: dict[str, float], decision
         get_run_logger().warning("The artifacts of this run are incomplete: %s: %s", type(error).__name__, error)
 
 
-def report(outcomes: Sequence[StageOutcome], decision: str = "") -> str:
+def report(outcomes: Sequence[StageOutcome], decision: str = "", drift: str = "") -> str:
     """The run in Markdown: which stages did what, the last lines of a failure, and links."""
     lines = []
     for how in ("ran", "restored", "skipped", "failed", "cancelled"):
@@ -81,6 +82,8 @@ def report(outcomes: Sequence[StageOutcome], decision: str = "") -> str:
             lines += ["", f"### {outcome.name} failed", "", _quoted("\n".join((outcome.why, *outcome.lines)))]
     if decision:
         lines += ["", "### The model", "", _quoted(decision)]
+    if drift:
+        lines += ["", "### The new videos", "", _quoted(drift)]
     lines += ["", f"- MLflow: {_mlflow()}"]
     lines += [f"- Refused videos: `{path}`" for path in REJECTS if path.is_file()]
     if reporter.DATA_PAGE.is_file():

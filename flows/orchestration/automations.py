@@ -1,7 +1,8 @@
 """`scriptsight automations`: what Prefect's server watches by itself. It may be run again at any time.
 
-A flow killed with its machine is marked as crashed; without this it stays "Running" for ever. With --notify, failures
-and worse models are sent to a notification block. The server is that of PREFECT_API_URL, or of `scriptsight ui`.
+A flow killed with its machine is marked as crashed; without this it stays "Running" for ever. With --notify,
+failures, worse models and videos unlike those of the champion are sent to a notification block. The server is that of
+PREFECT_API_URL, or of `scriptsight ui`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LOST_SECONDS = 3 * server.HEARTBEAT_SECONDS  # without a heartbeat; a shorter time than one would crash what is well
 WORSE = "scriptsight.model.worse"  # the event of a model that was measured and does not become the champion
+DRIFT = "scriptsight.data.drift"  # the event of new videos that differ from what the champion learned from
 FLOWS = ["pipeline", "sweep"]  # whose failures are reported: a stage's is its pipeline's, a study's its sweep's
 FORMER = ("scriptsight: failures are told", "scriptsight: worse models are told")  # else they would notify as well
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
@@ -51,7 +53,7 @@ def create(notify: str | None = None, lost_seconds: float = LOST_SECONDS) -> lis
         wanted = [_crash(lost_seconds)]
         if notify:
             block = _block(client, notify)
-            wanted += [_failure(block), _worse(block)]
+            wanted += [_failure(block), _worse(block), _drift(block)]
         for name in (*(FORMER if notify else ()), *(automation.name for automation in wanted)):
             for found in client.read_automations_by_name(name):
                 client.delete_automation(found.id)
@@ -126,6 +128,22 @@ def _worse(block: UUID) -> AutomationCore:
             SendNotification(
                 block_document_id=block,
                 subject="scriptsight: a new model is no better",
+                body="{{ event.payload.why }}",
+            )
+        ],
+    )
+
+
+def _drift(block: UUID) -> AutomationCore:
+    from prefect.automations import AutomationCore, EventTrigger, Posture, SendNotification
+
+    return AutomationCore(
+        name="scriptsight: videos unlike those learned from are reported",
+        trigger=EventTrigger(expect={DRIFT}, posture=Posture.Reactive, threshold=1),
+        actions=[
+            SendNotification(
+                block_document_id=block,
+                subject="scriptsight: new videos differ from what the champion learned from",
                 body="{{ event.payload.why }}",
             )
         ],

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows.orchestration import artifacts
+from flows.orchestration import artifacts, newcomers
 from flows.orchestration.automations import WORSE
 from flows.running import repository
 from flows.running.repository import STAGES, StageOutcome
@@ -40,6 +40,7 @@ class PipelineRun:
         before: the figures when the run began.
         outcomes: get how each stage went, the last try of each.
         decision: gets what the registry decided about a model that was measured in this run.
+        drift: gets whether new videos differ from what the champion learned from.
     """
 
     names: Sequence[str] = STAGES
@@ -49,6 +50,7 @@ class PipelineRun:
     before: dict[str, float] = field(default_factory=repository.figures)
     outcomes: list[StageOutcome] = field(default_factory=list)
     decision: str = ""
+    drift: str = ""
 
 
 def by_hand(run: PipelineRun) -> Any:
@@ -77,9 +79,10 @@ def bring_up_to_date(run: PipelineRun) -> Any:
                 if not outcomes or outcomes[-1].how != "failed":
                     state.result()  # not the stage's failure but an error here: raise it
                 return Failed(message=f"{name} failed: {outcomes[-1].why}")
+            run.drift = newcomers.look(outcomes) or run.drift
         run.decision = _decide(outcomes)
     finally:
-        artifacts.publish(outcomes, run.before, run.decision)
+        artifacts.publish(outcomes, run.before, run.decision, run.drift)
     return Completed(message=", ".join(f"{outcome.name} {outcome.how}" for outcome in outcomes))
 
 

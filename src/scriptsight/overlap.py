@@ -166,6 +166,21 @@ def overlap(measured: pa.Table, learned: pa.Table) -> Overlap:
     return Overlap(measured.num_rows, len(which), **counts, first=which[0] if which else None)
 
 
+def among(videos: pa.Table, known: pa.Table) -> list[bool]:
+    """Whether each of some videos is a known one, by its file or its recording; both are tables of `SCHEMA`.
+
+    The id counts only where a file's digest is not known: another file in a known one's place is another video.
+    """
+    numbered = pc.binary_join_element_wise(known["collection"], known["video_id"], "/")
+    names = pc.binary_join_element_wise(videos["collection"], videos["video_id"], "/")
+    without = numbered.filter(pc.is_null(known["file_digest"])).combine_chunks()
+    undigested = pc.and_(pc.is_null(videos["file_digest"]), pc.is_in(names, numbered.combine_chunks()))
+    same_id = pc.or_(undigested, pc.is_in(names, without))
+    found = pc.or_(same_id, pc.or_(*(_shared(videos, known, column) for column in ("file_digest", "recording"))))
+    flags: list[bool] = found.to_pylist()
+    return flags
+
+
 def _shared(measured: pa.Table, learned: pa.Table, column: str) -> pa.ChunkedArray:
     """Whether each measured video has a value that a learned one has as well; null is no value."""
     known = learned[column].drop_null().combine_chunks()

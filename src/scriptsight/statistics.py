@@ -9,7 +9,7 @@ An interval of outcomes that are all alike has no width: a bootstrap knows of no
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +141,16 @@ def compare(
         items=n,
         groups=n if groups is None else len(sums),
     )
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down adjustment (1979): the chance of any false finding among all stays under the level."""
+    adjusted: dict[str, float] = {}
+    least = 0.0
+    for place, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        least = max(least, min(1.0, p_value * (len(p_values) - place)))
+        adjusted[name] = least
+    return adjusted
 
 
 def _several(groups: np.ndarray | None) -> np.ndarray | None:

@@ -13,15 +13,15 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import pairwise
 from math import inf
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from scriptsight.captions import markup
 from scriptsight.captions.script import UNSPACED, clock
 from scriptsight.catalogue import Cue, Word
 from scriptsight.errors import needs
+from scriptsight.language_id import language_of
 from scriptsight.params.ingest import Cleaning
 
 with needs("data", "Cleaning captions"):
@@ -41,8 +41,6 @@ TYPED = 2  # words at most by which a text that is typed out grows from cue to c
 ROLL_GAP = 1.0  # seconds: after a longer silence a line has left the screen
 ROLL_SHARE = 0.25  # of the cues that follow another at once and go on from its text, in a script that rolls
 ROLL_WORDS = 4  # of a cue that the next one begins with, at least, where that alone shows that a script rolls
-LANGUAGE_LETTERS = 20  # fewer say nothing about their language
-LANGUAGE_SAMPLE = 20_000  # characters
 
 SOUNDS = (
     "applause|applauding|audience|beep(?:s|ing)?|bell(?: rings)?|cheer(?:s|ing)?|chuckl(?:es|ing)|clapping|coughs?|"
@@ -541,24 +539,8 @@ def no_letters(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
 
 def languages(cues: list[Cue], context: _Context) -> tuple[list[Cue], int]:
     """Dropped: a whole script in a language that is not one of those wanted. Too short a script is kept."""
-    found = language_of(cues)
+    found = language_of(cue.text for cue in cues)
     return ([], len(cues)) if found is not None and found not in context.languages else (cues, 0)
-
-
-def language_of(cues: Sequence[Cue]) -> str | None:
-    """The language of a script (ISO 639-1) as py3langid finds it, None where there are too few letters."""
-    text = " ".join(cue.text for cue in cues[:LANGUAGE_SAMPLE])[:LANGUAGE_SAMPLE]
-    if sum(map(str.isalpha, text)) < LANGUAGE_LETTERS:
-        return None
-    return str(_identifier().classify(text)[0])
-
-
-@cache
-def _identifier() -> Any:
-    with needs("data", "Finding out the language of captions"):
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # 0.3 s, and few ask for it
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE)
 
 
 def shared_length(before: list[str], after: list[str]) -> int:

@@ -1,9 +1,9 @@
 """Contract 3, pretrain -> probe, retrieve and everybody else: the saved encoder.
 
 A bundle is a folder: `config.json` (shapes), `model.safetensors` (weights), `tokenizer/` and
-`preprocessing.json` (what a clip must look like). It holds no code, and of the training no more than a list of its
-videos (`overlap`). Checksums of all of it in `config.json` show damage; models that were saved without them are read
-as well.
+`preprocessing.json` (what a clip must look like). It holds no code, and of the training no more than lists and a
+small profile of its videos (`overlap`, `profile`). Checksums of all else in `config.json` show damage; models that
+were saved without them are read as well.
 """
 
 from __future__ import annotations

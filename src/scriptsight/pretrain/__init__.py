@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scriptsight import arithmetic, distributed, finite, overlap
+from scriptsight import arithmetic, distributed, finite, overlap, profile
 from scriptsight.errors import InputError
 from scriptsight.files import check_sealed, digest, seal, whole_file, write_json
 from scriptsight.models import bundle as bundles
@@ -114,8 +114,11 @@ def run(
         memory = objective.memory()
         if distributed.rank() == 0:
             _write(encoder, outcome, memory, state, bundle, best, plots, reporter)
+            unseen = profile.held_out(segments, params.collections)
+            named = [(name, split) for name, (_, split) in zip(params.collections, learned, strict=True)]
             for folder in (bundle, best):
                 overlap.write(folder, known, data)
+                profile.write(folder, bundles.load(folder), named, unseen, reporter)
             _write_metrics(outcome, overlapping, metrics)
             state.remove()
             state.remove()

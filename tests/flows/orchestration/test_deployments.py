@@ -219,14 +219,16 @@ def test_lost_runs_crash_and_people_are_notified(client: Any, prefect_server: st
         block = CustomWebhookNotificationBlock(name="tests", url=address, json_data=text, headers=None, cookies=None)
         block.save("tests", overwrite=True)
         automations.create("custom-webhook/tests", lost_seconds=10)
-        assert len(automations.create("custom-webhook/tests", lost_seconds=10)) == 3
-        assert len({one.name for one in client.read_automations()}) == len(client.read_automations()) == 3
+        assert len(automations.create("custom-webhook/tests", lost_seconds=10)) == 4
+        assert len({one.name for one in client.read_automations()}) == len(client.read_automations()) == 4
         lost = client.create_flow_run(pipeline, parameters={}, state=Running())
         emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{lost.id}"})
         emit_event(automations.WORSE, {"prefect.resource.id": "scriptsight.model.x"}, payload={"why": "p = 0.4"})
+        emit_event(automations.DRIFT, {"prefect.resource.id": "scriptsight.data.x"}, payload={"why": "other rooms"})
         assert ended(client, lost).is_crashed()
         wait(lambda: any("pipeline Crashed" in text and "No heartbeat for 10 s" in text for text in received))
         wait(lambda: any("no better: p = 0.4" in text for text in received))
+        wait(lambda: any("differ from what the champion learned from: other rooms" in text for text in received))
 
 
 def test_a_block_that_is_not_there_is_named(client: Any) -> None:
