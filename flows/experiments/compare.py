@@ -22,7 +22,7 @@ from typing import Any
 from flows import PROJECT
 from flows.experiments import runner, standings
 from flows.experiments.contest import PRESETS, Entry, ObjectiveComparison
-from flows.orchestration import server
+from flows.orchestration import runs, server
 from flows.tracking import store
 from scriptsight.errors import InputError
 from scriptsight.params import reading
@@ -72,7 +72,8 @@ def compare(comparison: ObjectiveComparison, workers: int) -> None:
             if failures:
                 raise InputError("; ".join(failures))
 
-    all_entries()
+    with runs.recorded():
+        all_entries()
 
 
 def _make(entry: Entry, worker: int, stopping: Event) -> str:
