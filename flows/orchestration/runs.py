@@ -24,7 +24,7 @@ from scriptsight.errors import InputError
 NOTES = locks.LOCKS / "runs"
 OURS = "scriptsight"  # a tag of every run of ours, as of the deployments in prefect.yaml
 BEATING = f"beats-{server.HEARTBEAT_SECONDS}s"  # begins the token of runs that send heartbeats at our rate
-CLAIMED_SECONDS = 300  # for a process that a worker starts to begin its run
+CLAIMED_SECONDS = 120  # for a process that a worker starts to begin its run; one that is later runs all the same
 KEPT_DAYS = 14  # a note whose runs are not on the server; they may be on another
 MOST = 200  # runs that the server tells of at once
 GONE = "Its process is gone: it was killed, or the power was cut. The next run goes on from there."

@@ -24,6 +24,7 @@ from scriptsight.redaction import redacted
 # The server of `scriptsight ui`; the tests look elsewhere.
 UI = os.environ.get("SCRIPTSIGHT_UI_API_URL", "http://127.0.0.1:4200/api")
 START_SECONDS = 180
+MAKER_SECONDS = 60  # for a server that was started by hand to make its database
 HEARTBEAT_SECONDS = 30  # of a flow run, the least that Prefect takes, as set in flows/__init__.py
 OWN = "SCRIPTSIGHT_OWN_SERVER"  # set to the address of the server that `own` started
 
@@ -89,7 +90,7 @@ def _in_profile() -> bool:
 
 def ensure_database() -> None:
     """Make Prefect's database where it is a file that is not there yet, or bring it up to date: two servers that
-    start at once would both make its tables.
+    start at once would both make its tables. One that was started by hand just now is waited for.
 
     Raises:
         InputError: it is damaged, or can't be made.
@@ -100,7 +101,8 @@ def ensure_database() -> None:
     if path is not None:
         tables = frozenset({"flow", "flow_run", "task_run", "deployment", "log"})
         versions = databases.versions_of("prefect", "server/database/_migrations/versions/sqlite")
-        databases.ensure(path, databases.Kind("Prefect", versions, tables, ("flow_run", "runs"), _bring_up_to_date))
+        kind = databases.Kind("Prefect", versions, tables, ("flow_run", "runs"), _bring_up_to_date)
+        databases.ensure(path, kind, MAKER_SECONDS)
 
 
 def _bring_up_to_date(path: Path) -> None:
