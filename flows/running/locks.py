@@ -83,7 +83,7 @@ def _shared(held: int) -> bool:
 def _in_time(done: Callable[[], bool], patience: float) -> bool:
     deadline = time.monotonic() + patience
     while not done():
-        if 0 <= patience and time.monotonic() >= deadline:
+        if patience >= 0 and time.monotonic() >= deadline:
             return False
         time.sleep(POLL_SECONDS)
     return True

@@ -177,7 +177,9 @@ class Cuts:
             faults.append(f"differing {differing[:3]}")
         self.totals["equal"] += not differing
         self.totals["faults"] += len(faults)
-        what = f"{killed} processes after {moment:.1f} s from {stage} on, the run {before}, now {self.plant.state(run)}"
+        what = (
+            f"{killed} processes after {moment:.1f} s from {stage} on, the run {before}, now {self.plant.state(run)}"
+        )
         return f"cut {self.totals['cuts']}: {what}: " + (f"FAULT {'; '.join(faults)}" if faults else "equal")
 
     def _left(self) -> list[str]:
