@@ -1,7 +1,7 @@
 """Our flow runs on Prefect's server: marked as ours, and closed by the next run if their process is killed.
 
-A process that is killed can't tell the server how its runs ended. So each process that makes flow runs has a token,
-which is a tag on all of them, and a note of it in `.locks/runs` of the folder it works on. The kernel gives the note's
+A process that is killed can't tell the server how its runs ended. So each process that makes flow runs has a token:
+a tag on all of them, and the name of a note in `.locks/runs` of the folder it works on. The kernel gives the note's
 lock back however the process ends; whoever comes next in this folder closes what has the note's token.
 """
 

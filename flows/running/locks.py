@@ -114,6 +114,8 @@ def _busy(name: str) -> str:
     writer, readers = _holder(name), _readers(name)
     if readers and not writer.is_file():
         who = "; ".join(path.read_text(encoding="utf-8") for path in readers)
-        return f"{name} can't run in {Path.cwd()}, for its outputs are read: {who}. Wait for it, or end it, and run again."
-    who = writer.read_text(encoding="utf-8") if writer.is_file() else "another process"
-    return f"{name} is already running in {Path.cwd()}: {who}. Wait for it, or end it, and run again."
+        held = f"{name} can't run in {Path.cwd()}, for its outputs are read: {who}"
+    else:
+        who = writer.read_text(encoding="utf-8") if writer.is_file() else "another process"
+        held = f"{name} is already running in {Path.cwd()}: {who}"
+    return f"{held}. Wait for it, or end it, and run again."
