@@ -172,7 +172,7 @@ def close_unbegun(run_id: Any) -> None:
         with get_client(sync_client=True) as client:
             pool = client.read_flow_run(run_id).work_pool_name
             for run in _unbegun(client, pool) if pool else ():
-                if run.id != run_id:
+                if str(run.id) != str(run_id):
                     _end(client, run, UNBEGUN)
     except Exception as error:  # as above
         print(f"WARNING: runs that never began stay open on Prefect's page: {type(error).__name__}: {error}")
