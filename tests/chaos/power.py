@@ -198,11 +198,11 @@ class Cuts:
             time.sleep(UNBEGUN_SECONDS)
             run = self.plant.schedule()
             wait(lambda: self.plant.state(run) in ENDED)
-        for run in (*self.plant.runs(), *self.plant.runs("task_runs")):
-            yield f"FAULT {run['name']} is {run['state_name']}"
-        for run in self.plant.runs(states=("CRASHED", "FAILED", "CANCELLED")):
-            if not run["parent_task_run_id"] and run["id"] not in self.cut_runs:
-                yield f"FAULT {run['name']} is {run['state_name']}, and was not cut"
+        for left in (*self.plant.runs(), *self.plant.runs("task_runs")):
+            yield f"FAULT {left['name']} is {left['state_name']}"
+        for bad in self.plant.runs(states=("CRASHED", "FAILED", "CANCELLED")):
+            if not bad["parent_task_run_id"] and bad["id"] not in self.cut_runs:
+                yield f"FAULT {bad['name']} is {bad['state_name']}, and was not cut"
 
 
 @contextmanager
