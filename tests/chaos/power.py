@@ -118,9 +118,17 @@ class Plant:
 
     def schedule(self) -> str:
         """Have the deployment run now -> the run's id."""
-        now = {"state": {"type": "SCHEDULED", "message": "the schedule's"}}
-        made = httpx.post(f"{self.api}/deployments/{self.deployment}/create_flow_run", json=now, timeout=60)
-        return str(made.raise_for_status().json()["id"])
+        now = {"state": {"type": "SCHEDULED", "message": "the schedule's"}, "idempotency_key": uuid.uuid4().hex}
+        address = f"{self.api}/deployments/{self.deployment}/create_flow_run"
+        made: list[str] = []
+
+        def asked() -> bool:
+            with suppress(httpx.HTTPError):  # a server that has just begun may be too busy to answer
+                made.append(httpx.post(address, json=now, timeout=60).raise_for_status().json()["id"])
+            return bool(made)
+
+        wait(asked)
+        return made[0]
 
     def state(self, run: str) -> str:
         """Of a flow run; empty while the server does not answer."""
