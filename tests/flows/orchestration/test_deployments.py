@@ -20,7 +20,7 @@ import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.events import Event, Resource, emit_event
+from prefect.events import Event, RelatedResource, Resource, emit_event
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Cancelling, Running
 
@@ -255,7 +255,11 @@ def beat(client: Any, run: Any) -> None:
     """What Prefect sends for a flow run. Not by `emit_event`, which adds the tags of flows that this process ran."""
     tags = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in run.tags]
     resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
-    event = Event(event="prefect.flow-run.heartbeat", resource=Resource(resource), related=tags)
+    event = Event(
+        event="prefect.flow-run.heartbeat",
+        resource=Resource(resource),
+        related=[RelatedResource(tag) for tag in tags],
+    )
     client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
 
 
