@@ -95,6 +95,8 @@ def ensure(path: Path, kind: Kind, patience: float = 0) -> None:
         InputError: it is damaged, half-made, somebody else's or of a newer version, or can't be made.
     """
     path = path.resolve()  # behind a link: the link stays
+    if path.exists() and not _is_unfinished(path, kind):
+        return
     _wait_for_maker(path, kind, patience)
     if _is_current(path, kind):
         return
