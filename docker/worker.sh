@@ -7,4 +7,5 @@ test -e "$2/overrides.yaml" || echo "{} # what differs from the project's params
 prefect work-pool create scriptsight --type process --overwrite
 prefect --no-prompt deploy --all --prefect-file "$1"
 scriptsight automations
-exec prefect worker start --pool scriptsight --type process
+# No more at once: after days without power, all runs that were missed are due.
+exec prefect worker start --pool scriptsight --type process --limit 4

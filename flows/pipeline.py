@@ -14,8 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import parameters, reachable
-from flows.orchestration import server
+from flows import parameters
+from flows.orchestration import runs, server
 from flows.running import headlines, locks, workspace
 from scriptsight import cli, files, redaction
 
@@ -44,6 +44,7 @@ def command(options: argparse.Namespace) -> None:
             run(started)
         finally:
             unfinished.close_all()
+            runs.close_left_anywhere()  # where nothing was stale, no run has come after them
     for line in headlines.lines(repository.figures(), settings.retrieve.queries):
         print(line)
 
@@ -84,16 +85,12 @@ def _run_flow(reasons: dict[str, str]) -> PipelineRun:
 
     before = figures()
     early: dict[str, Future[StageOutcome]] = {}
-    if server.from_environment():
-        url = os.environ["PREFECT_API_URL"]
-    elif reachable.answers(server.UI):
-        url = server.UI
-    else:
+    url = server.find()
+    if url is None:
         url, process = server.own()
         first = next(name for name in STAGES if name in reasons)
         early[first] = ThreadPoolExecutor(1).submit(reproduce, first, reasons[first])
     os.environ["PREFECT_API_URL"] = url
-    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(server.HEARTBEAT_SECONDS))
     from flows.orchestration.pipeline import PipelineRun, by_hand
 
     if early:

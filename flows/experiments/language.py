@@ -27,7 +27,7 @@ def command(options: argparse.Namespace) -> None:
     _bring_up_to_date()
     from scriptsight import language
 
-    with locks.lock("language"):
+    with locks.reading("pipeline", "scriptsight language"), locks.lock("language"):
         ks, steps = options.k or language.KS, options.steps or language.STEPS
         found = language.run(settings.pretrain, ks=ks, steps=steps)
     print(found["verdict"])
@@ -42,5 +42,8 @@ def _bring_up_to_date() -> None:
     from flows.running.repository import reproduce, stale
 
     for name in ("ingest", "segment"):
-        if (why := stale(name).get(name)) and reproduce(name, why).how == "failed":
-            raise InputError(f"stage {name} failed: see above.")
+        if why := stale(name).get(name):
+            with locks.lock("pipeline"):
+                outcome = reproduce(name, why)
+            if outcome.how == "failed":
+                raise InputError(f"stage {name} failed: see above.")

@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any
 
 from flows.experiments import runner
+from flows.orchestration import runs
 from scriptsight.errors import InputError
 
 
@@ -70,7 +71,8 @@ def make(title: str, waves: Iterable[list[Entry]], root: Path, workers: int) -> 
             if failures:
                 raise InputError("; ".join(failures))
 
-    all_entries()
+    with runs.recorded():
+        all_entries()
 
 
 def _made(title: str, entry: Entry, worker: int, stopping: Event) -> str:

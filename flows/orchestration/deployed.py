@@ -10,9 +10,11 @@ from typing import Any, Literal, get_args
 
 from prefect import Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import parameters
+from flows.orchestration import runs
 from flows.orchestration.pipeline import PipelineRun, bring_up_to_date
 from flows.running import locks, processes
 from flows.running.repository import RemoteFailed, pull, push, require_remote
@@ -25,7 +27,7 @@ ALL: list[StageName] = list(get_args(StageName))
 NETWORK_SECONDS = [10.0, 60.0, 300.0]  # before a remote that failed is tried again
 
 
-@flow(name="pipeline", persist_result=False)
+@flow(name="pipeline", persist_result=False, on_running=[runs.begun])
 def pipeline(
     stages: list[StageName] = ALL,
     workspace: str | None = None,
@@ -51,13 +53,13 @@ def pipeline(
         _enter(workspace)
         for remote in filter(None, (pull_from, push_to)):
             require_remote(remote)  # now, not after hours of training
-        with _alone(when_busy):
+        with _alone(when_busy), runs.recorded():
             run = PipelineRun([name for name in ALL if name in stages], force=force, retries=retries)
             return _carry_out(run, pull_from, push_to)
     return states[0]
 
 
-@flow(name="sweep", persist_result=False)
+@flow(name="sweep", persist_result=False, on_running=[runs.begun])
 def sweep(workspace: str | None = None, when_busy: WhenBusy = "wait") -> Any:
     """Go on with the study that `sweep` in params.yaml describes, until it has all its trials.
 
@@ -67,7 +69,7 @@ def sweep(workspace: str | None = None, when_busy: WhenBusy = "wait") -> Any:
     """
     with _as_state() as states:
         _enter(workspace)
-        with _alone(when_busy):
+        with _alone(when_busy), runs.recorded():
             from flows.experiments.sweep.command import run
             from flows.experiments.sweep.study import open_study
 
@@ -106,6 +108,7 @@ def _carry_out(run: PipelineRun, pull_from: str | None, push_to: str | None) -> 
 
 
 def _enter(workspace: str | None) -> None:
+    runs.close_unbegun(flow_run.id)
     if workspace:
         prepare(Path(workspace))
         os.chdir(workspace)

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from flows.orchestration import artifacts, newcomers
+from flows.orchestration import artifacts, newcomers, runs
 from flows.orchestration.automations import WORSE
 from flows.running import repository
 from flows.running.repository import STAGES, StageOutcome
@@ -60,7 +60,8 @@ def by_hand(run: PipelineRun) -> Any:
     def pipeline() -> Any:
         return bring_up_to_date(run)
 
-    return pipeline(return_state=True)
+    with runs.recorded():
+        return pipeline(return_state=True)
 
 
 def bring_up_to_date(run: PipelineRun) -> Any:

@@ -12,7 +12,7 @@ from math import ceil
 from queue import SimpleQueue
 from typing import Any
 
-from flows.orchestration import server
+from flows.orchestration import runs, server
 from scriptsight import parts
 from scriptsight.errors import InputError
 from scriptsight.params.spread import Spread
@@ -50,7 +50,8 @@ def mapper(name: str, params: Spread) -> Mapper:
             while running:
                 yield _finished(running, done.get())
 
-        return tasks()
+        with runs.recorded():
+            yield from tasks()
 
     return spread
 

@@ -24,7 +24,9 @@ from scriptsight.redaction import redacted
 # The server of `scriptsight ui`; the tests look elsewhere.
 UI = os.environ.get("SCRIPTSIGHT_UI_API_URL", "http://127.0.0.1:4200/api")
 START_SECONDS = 180
-HEARTBEAT_SECONDS = 30  # of a flow run, the least that Prefect takes; `scriptsight automations` allows for three
+MAKER_SECONDS = 60  # for a server that was started by hand to make its database
+HEARTBEAT_SECONDS = 30  # of a flow run, the least that Prefect takes, as set in flows/__init__.py
+OWN = "SCRIPTSIGHT_OWN_SERVER"  # set to the address of the server that `own` started
 
 
 def from_environment() -> bool:
@@ -43,6 +45,21 @@ def from_environment() -> bool:
     # A profile may name the same dead server; the built-in one starts a temporary server.
     os.environ["PREFECT_PROFILE"] = "ephemeral"
     return False
+
+
+def find() -> str | None:
+    """Use the server that PREFECT_API_URL names, or that of `scriptsight ui` -> its address; None if neither answers.
+    Call this before Prefect is imported."""
+    if not from_environment():
+        if not answers(UI):
+            return None
+        os.environ["PREFECT_API_URL"] = UI
+    return os.environ["PREFECT_API_URL"]
+
+
+def is_own() -> bool:
+    """Whether the server in use is one that `own` started: all of those have one database."""
+    return bool(os.environ.get(OWN)) and os.environ.get(OWN) == os.environ.get("PREFECT_API_URL")
 
 
 def temporary() -> None:
@@ -73,7 +90,7 @@ def _in_profile() -> bool:
 
 def ensure_database() -> None:
     """Make Prefect's database where it is a file that is not there yet, or bring it up to date: two servers that
-    start at once would both make its tables.
+    start at once would both make its tables. One that was started by hand just now is waited for.
 
     Raises:
         InputError: it is damaged, or can't be made.
@@ -84,7 +101,8 @@ def ensure_database() -> None:
     if path is not None:
         tables = frozenset({"flow", "flow_run", "task_run", "deployment", "log"})
         versions = databases.versions_of("prefect", "server/database/_migrations/versions/sqlite")
-        databases.ensure(path, databases.Kind("Prefect", versions, tables, ("flow_run", "runs"), _bring_up_to_date))
+        kind = databases.Kind("Prefect", versions, tables, ("flow_run", "runs"), _bring_up_to_date)
+        databases.ensure(path, kind, MAKER_SECONDS)
 
 
 def _bring_up_to_date(path: Path) -> None:
@@ -108,7 +126,8 @@ def own() -> tuple[str, subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "flows.orchestration.server", str(port)]
     process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
     atexit.register(_stop, process)
-    return f"http://127.0.0.1:{port}/api", process
+    os.environ[OWN] = f"http://127.0.0.1:{port}/api"
+    return os.environ[OWN], process
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ HEADER = b"SQLite format 3\0"  # the first bytes of every SQLite database
 SIDECARS = ("-journal", "-wal", "-shm")  # what SQLite keeps beside a database that is open, or was when it was killed
 WAIT_SECONDS = 300  # for another process that makes the database
 BUSY_SECONDS = 30  # for one that writes to it
+MAKER_SECONDS = 0.5  # between two looks at a database that another process makes
 CHECKED_BYTES = 256 * 2**20  # a larger database is not read whole at every start: it would take seconds
 
 
@@ -79,13 +81,23 @@ def file_of(address: str) -> Path | None:
     return Path(name).resolve() if name and name != ":memory:" and not name.startswith("file:") else None
 
 
-def ensure(path: Path, kind: Kind) -> None:
+class _Overtaken(Exception):
+    """A server that was started by hand has begun to make the database in its place."""
+
+
+def ensure(path: Path, kind: Kind, patience: float = 0) -> None:
     """See that there is a whole database of the installed version; it is made, or a copy of it brought up to date.
+
+    Args:
+        patience: seconds to wait for a process that makes it in its place, as a server does that is started by hand.
 
     Raises:
         InputError: it is damaged, half-made, somebody else's or of a newer version, or can't be made.
     """
     path = path.resolve()  # behind a link: the link stays
+    if path.exists() and not _is_unfinished(path, kind):
+        return
+    _wait_for_maker(path, kind, patience)
     if _is_current(path, kind):
         return
     try:
@@ -98,11 +110,26 @@ def ensure(path: Path, kind: Kind) -> None:
                 _bring_up_to_date(path, kind)
             else:
                 _make(path, kind)
+    except _Overtaken:
+        ensure(path, kind, patience or WAIT_SECONDS)
     except OSError as error:
         raise InputError(
             f"{kind.owner}'s database {path} can't be made ({error}): make its folder writable, free some space, or "
             "name another place for it."
         ) from None
+
+
+def _wait_for_maker(path: Path, kind: Kind, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and _is_unfinished(path, kind) and _user(path) is not None:
+        time.sleep(MAKER_SECONDS)
+
+
+def _is_unfinished(path: Path, kind: Kind) -> bool:
+    try:
+        return path.exists() and not _is_current(path, kind)
+    except InputError:  # which half of its tables may look like
+        return True
 
 
 @contextmanager
@@ -138,6 +165,10 @@ def _make(path: Path, kind: Kind) -> None:
         try:
             kind.bring(partial)
             _close(partial)
+            if path.exists() and path.stat().st_size:
+                raise _Overtaken
+        except _Overtaken:
+            raise
         except Exception as error:  # of three libraries, and of what they are built on
             raise InputError(
                 f"{kind.owner}'s database {path} can't be made ({_words(error)}): free some space, or name another "
@@ -207,13 +238,19 @@ def _frozen(path: Path, kind: Kind) -> Iterator[None]:
 
 def _require_unused(path: Path, kind: Kind) -> None:
     """A process that has the old file open would go on writing to it after the new one took its place."""
+    if (user := _user(path)) is not None:
+        raise InputError(_in_use(path, kind, f"by process {user}"))
+
+
+def _user(path: Path) -> int | None:
+    """The number of another process that has the file open."""
     for process in psutil.process_iter():
         try:
-            uses = process.pid != os.getpid() and any(file.path == str(path) for file in process.open_files())
+            if process.pid != os.getpid() and any(file.path == str(path) for file in process.open_files()):
+                return process.pid
         except (psutil.Error, OSError):  # ended meanwhile, or another user's
             continue
-        if uses:
-            raise InputError(_in_use(path, kind, f"by process {process.pid}"))
+    return None
 
 
 def _close(path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Locks of a folder: one process at a time writes a stage's outputs."""
+"""Locks of a folder: one process at a time writes a stage's outputs, and none while others read them."""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from scriptsight import files
 from scriptsight.errors import InputError
 
 LOCKS = Path(".locks")
+POLL_SECONDS = 0.1
 
 
 class Busy(InputError):
@@ -23,27 +24,98 @@ class Busy(InputError):
 
 @contextmanager
 def lock(name: str, patience: float = 10) -> Iterator[None]:
-    """Hold `.locks/NAME.lock`: nobody else writes the outputs of this stage meanwhile.
+    """Hold `.locks/NAME.lock`: nobody else writes the outputs of this stage, or reads them with `reading`, meanwhile.
 
     Raises:
         Busy: another process held it for `patience` seconds (negative: wait as long as it takes); the message names
             that process.
     """
     LOCKS.mkdir(exist_ok=True)
-    holder = LOCKS / f"{name}.holder"
     held = FileLock(LOCKS / f"{name}.lock")
     try:
         held.acquire(timeout=patience)
     except Timeout:
-        who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
-        raise Busy(
-            f"{name} is already running in {Path.cwd()}: {who}. Wait for it, or end it, and run again."
-        ) from None
+        raise Busy(_busy(name)) from None
+    for reader in _readers(name):  # that were killed
+        reader.unlink(missing_ok=True)
     try:
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        with files.whole_file(holder) as partial:
-            partial.write_text(f"process {os.getpid()} on {platform.node()}, since {since}", encoding="utf-8")
+        with _told(_holder(name), ""):
+            yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def reading(name: str, what: str, patience: float = 10) -> Iterator[None]:
+    """Hold `.locks/NAME.lock` together with others that read: nobody gets it by `lock` meanwhile.
+
+    Args:
+        what: reads, for the message of who is kept from writing, such as `scriptsight sweep`.
+
+    Raises:
+        Busy: another process wrote for `patience` seconds (negative: wait as long as it takes).
+    """
+    LOCKS.mkdir(exist_ok=True)
+    held = os.open(LOCKS / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not _in_time(lambda: _shared(held), patience):
+            raise Busy(_busy(name))
+        _holder(name).unlink(missing_ok=True)  # of one that was killed
+        with _told(LOCKS / f"{name}.reader-{os.getpid()}", f" ({what})"):
+            yield
+    finally:
+        os.close(held)  # which gives it back
+
+
+def _shared(held: int) -> bool:
+    """Whether this process has it for reading. The lock of the kernel that FileLock takes too, which has no such."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: there, nothing keeps a pipeline from what a sweep reads
+        return True
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _in_time(done: Callable[[], bool], patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while not done():
+        if patience >= 0 and time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+@contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    """Have others find out who holds a lock."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    with files.whole_file(path) as partial:
+        partial.write_text(f"process {os.getpid()}{what} on {platform.node()}, since {since}", encoding="utf-8")
+    try:
         yield
     finally:
-        holder.unlink(missing_ok=True)
-        held.release()
+        path.unlink(missing_ok=True)
+
+
+def _holder(name: str) -> Path:
+    return LOCKS / f"{name}.holder"
+
+
+def _readers(name: str) -> list[Path]:
+    return sorted(LOCKS.glob(f"{name}.reader-*"))
+
+
+def _busy(name: str) -> str:
+    """Who holds it; a reader that was killed may be among them."""
+    writer, readers = _holder(name), _readers(name)
+    if readers and not writer.is_file():
+        who = "; ".join(path.read_text(encoding="utf-8") for path in readers)
+        held = f"{name} can't run in {Path.cwd()}, for its outputs are read: {who}"
+    else:
+        who = writer.read_text(encoding="utf-8") if writer.is_file() else "another process"
+        held = f"{name} is already running in {Path.cwd()}: {who}"
+    return f"{held}. Wait for it, or end it, and run again."

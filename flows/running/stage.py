@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import parameters
-from flows.orchestration import server
+from flows.orchestration import runs, server
 from flows.running.locks import lock
 from flows.running.processes import DEPLOYED, die_with_parent, exit_on_error
 from flows.tracking import origin
@@ -78,7 +78,8 @@ def _as_flow(name: str, package: str, settings: parameters.Params) -> None:
             return Failed(message=str(error))
         return None
 
-    state: Any = stage(return_state=True)
+    with runs.recorded():
+        state: Any = stage(return_state=True)
     if refused:
         raise refused[0]
     state.result()

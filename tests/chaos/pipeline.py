@@ -94,13 +94,14 @@ class Pipeline:
         shutil.copytree(self.snapshots / "whole", self.workspace, symlinks=True, dirs_exist_ok=True)
         shutil.copytree(self.snapshots / "prefect", self.prefect)
         if stage != "none":
-            self._forget(STAGES[STAGES.index(stage) :])
+            self.forget(stage)
 
-    def _forget(self, stages: Sequence[str]) -> None:
+    def forget(self, stage: str) -> None:
+        """Take away what the stages from `stage` on made."""
         yaml = YAML()
         lock = yaml.load(self.workspace / "dvc.lock")
-        for stage in stages:
-            for out in lock["stages"].pop(stage)["outs"]:
+        for one in STAGES[STAGES.index(stage) :]:
+            for out in lock["stages"].pop(one)["outs"]:
                 path = self.workspace / out["path"]
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         yaml.dump(lock, self.workspace / "dvc.lock")

@@ -24,3 +24,18 @@ def test_a_pipeline_comes_back_from_whatever_is_killed() -> None:
     assert (totals["kills"], totals["equal"]) == (3, 3), done.stdout + done.stderr
     faults = ("left_running", "stale_locks", "hung", "runs_for_ever", "failed")
     assert not any(totals[fault] for fault in faults), done.stdout + done.stderr
+
+
+def test_a_scheduled_pipeline_comes_back_from_power_cuts() -> None:
+    """Server, worker, run and stages are killed at once, and the next run ends well; some four minutes as well."""
+    options = ["--cuts", "2", "--seed", "0", "--stages", "retrieve"]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "tests.chaos.power", *options],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    totals = json.loads(done.stdout.splitlines()[-1])
+    assert (totals["cuts"], totals["equal"], totals["faults"]) == (2, 2, 0), done.stdout

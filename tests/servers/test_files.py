@@ -112,6 +112,24 @@ def test_the_image_holds_no_secret_and_no_data() -> None:
     assert rules.index("docker/.env") > rules.index("!docker/")  # the last rule that fits counts
 
 
+def test_the_worker_has_git_for_the_commit_of_a_run() -> None:
+    """And the server's image, which runs nothing of a workspace, is made without it."""
+    stages = dict(
+        re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", (DOCKER / "Dockerfile").read_text(), re.M | re.S)
+    )
+    installs = {name for name, text in stages.items() if re.search(r"apt-get install [^&]*\bgit\b", text)}
+    assert installs == {"worker"}
+
+
+def test_no_deployment_has_a_limit_of_prefects() -> None:
+    """A place that is taken when the power is cut stays taken: the lock of the folder is the one exclusion."""
+    for path in (DOCKER / "prefect.yaml", PROJECT / "prefect.yaml"):
+        for deployment in reading.read_yaml(path)["deployments"]:
+            assert "concurrency_limit" not in deployment, path
+            environment = deployment["work_pool"]["job_variables"]["env"]
+            assert environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30", path
+
+
 def test_scripts_can_be_run() -> None:
     for script in DOCKER.glob("*.sh"):
         assert os.access(script, os.X_OK), script

@@ -168,7 +168,6 @@ def test_the_pipeline_runs_by_its_schedule_and_outlives_a_restart(
     servers.start_postgres()
     servers.start("prefect")
     servers.wait("prefect")
-    _assert_leases_last(servers, prefect)
     ended = _ended(servers, prefect, second)
     assert ended["state"]["type"] == "COMPLETED", _log(servers)
     assert ended["state"]["message"] == "ingest skipped, segment skipped, pretrain ran"
@@ -216,14 +215,6 @@ def _schedule(prefect: httpx.Client, deployment: str, **parameters: Any) -> str:
         assert time.monotonic() < deadline, "Prefect's server schedules nothing"
         time.sleep(0.5)
     return str(runs[0]["id"])
-
-
-def _assert_leases_last(servers: Servers, prefect: httpx.Client) -> None:
-    """The run's place in the deployment's concurrency_limit: lost, Prefect would end the run within minutes."""
-    leases = (servers.folder / "home" / "prefect" / ".prefect" / "concurrency_leases").glob("????????-*.json")
-    (lease,) = (path.stem for path in leases)
-    renewed = prefect.post(f"/api/v2/concurrency_limits/leases/{lease}/renew", json={"lease_duration": 300})
-    assert renewed.status_code == 204, renewed.text
 
 
 def _ended(servers: Servers, prefect: httpx.Client, run: str) -> Any:

@@ -17,12 +17,12 @@ from queue import Empty, SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from flows import parameters, reachable
+from flows import parameters
 from flows.experiments import runner
 from flows.experiments.runner import Attempt
 from flows.experiments.sweep import trial as trials
-from flows.orchestration import server
-from flows.running import workspace
+from flows.orchestration import runs, server
+from flows.running import locks, workspace
 from scriptsight import redaction
 from scriptsight.errors import InputError
 
@@ -40,13 +40,15 @@ def command(options: argparse.Namespace) -> None:
     settings = parameters.load(options.params)
     from flows.experiments.sweep.study import open_study
 
-    study = open_study(settings)
     if options.apply is not None:
-        use(study, options.apply, Path(options.params))
-    elif options.finish is not None:
-        finish(settings, study, options.finish or settings.sweep.finish)
-    else:
-        run(settings, study)
+        use(open_study(settings), options.apply, Path(options.params))
+        return
+    with locks.reading("pipeline", "scriptsight sweep"):  # segments, which a pipeline would replace under it
+        study = open_study(settings)
+        if options.finish is not None:
+            finish(settings, study, options.finish or settings.sweep.finish)
+        else:
+            run(settings, study)
 
 
 def use(study: optuna.Study, which: str, path: Path) -> None:
@@ -128,11 +130,8 @@ def run(settings: parameters.Params, study: optuna.Study) -> None:
 
 def _server() -> Any:
     """Settle which Prefect server sees the study -> the process of one of our own, which may not be up yet."""
-    if server.from_environment():
-        url, process = os.environ["PREFECT_API_URL"], None
-    elif reachable.answers(server.UI):
-        url, process = server.UI, None
-    else:
+    url, process = server.find(), None
+    if url is None:
         url, process = server.own()
     os.environ["PREFECT_API_URL"] = url
     if process is None:
@@ -158,9 +157,9 @@ class _Trials:
 
         threads: Any = ThreadPoolTaskRunner(max_workers=self.sweep.workers)
         name = f"study {self.sweep.study}"
-        state: Any = flow(name="study", flow_run_name=name, task_runner=threads, persist_result=False)(self._flow)(
-            return_state=True
-        )
+        study = flow(name="study", flow_run_name=name, task_runner=threads, persist_result=False)(self._flow)
+        with runs.recorded():
+            state: Any = study(return_state=True)
         if self.errors:
             raise self.errors[0]
         state.result()

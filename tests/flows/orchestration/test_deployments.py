@@ -19,11 +19,12 @@ import psutil
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
-from prefect.events import emit_event
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.events import Event, RelatedResource, Resource, emit_event
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Cancelling, Running
 
-from flows.orchestration import automations
+from flows.orchestration import automations, runs
 from flows.orchestration.deployed import pipeline
 from flows.running import locks, processes
 from scriptsight.errors import InputError
@@ -157,6 +158,21 @@ def test_the_form(deployed: Callable[..., Any], client: Any) -> None:
     assert by_name["new-videos"]["parameters"]["stages"] == ["ingest"]
 
 
+def test_a_limit_of_an_earlier_version_goes_when_it_is_deployed_again(client: Any, prefect_server: str) -> None:
+    own = os.environ | {"PREFECT_API_URL": prefect_server}
+    prefect = str(Path(sys.executable).parent / "prefect")
+
+    def deploy(*options: str) -> Any:
+        words = [prefect, "--no-prompt", "deploy", "--name", "weekly", "--pool", "limits", *options]
+        done = subprocess.run(words, env=own, cwd=PROJECT, capture_output=True, text=True, check=False)  # noqa: S603
+        assert done.returncode == 0, done.stdout + done.stderr
+        return client.read_deployment_by_name("pipeline/weekly").global_concurrency_limit
+
+    client.create_work_pool(WorkPoolCreate(name="limits", type="process"))
+    assert deploy("--concurrency-limit", "1").limit == 1
+    assert deploy() is None
+
+
 # ------------------------------------------------------------------------ without a worker, in this process
 
 
@@ -219,16 +235,34 @@ def test_lost_runs_crash_and_people_are_notified(client: Any, prefect_server: st
         block = CustomWebhookNotificationBlock(name="tests", url=address, json_data=text, headers=None, cookies=None)
         block.save("tests", overwrite=True)
         automations.create("custom-webhook/tests", lost_seconds=10)
-        assert len(automations.create("custom-webhook/tests", lost_seconds=10)) == 4
-        assert len({one.name for one in client.read_automations()}) == len(client.read_automations()) == 4
-        lost = client.create_flow_run(pipeline, parameters={}, state=Running())
-        emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{lost.id}"})
+        assert len(automations.create("custom-webhook/tests", lost_seconds=10)) == 6
+        assert len({one.name for one in client.read_automations()}) == len(client.read_automations()) == 6
+        ours = [runs.OURS, f"{runs.BEATING}-1"]
+        lost = client.create_flow_run(pipeline, parameters={}, tags=ours, state=Running())
+        slower = client.create_flow_run(pipeline, parameters={}, tags=[runs.OURS, "run-2"], state=Running())
+        for run in (slower, lost):
+            beat(client, run)
         emit_event(automations.WORSE, {"prefect.resource.id": "scriptsight.model.x"}, payload={"why": "p = 0.4"})
         emit_event(automations.DRIFT, {"prefect.resource.id": "scriptsight.data.x"}, payload={"why": "other rooms"})
         assert ended(client, lost).is_crashed()
         wait(lambda: any("pipeline Crashed" in text and "No heartbeat for 10 s" in text for text in received))
         wait(lambda: any("no better: p = 0.4" in text for text in received))
         wait(lambda: any("differ from what the champion learned from: other rooms" in text for text in received))
+        beat(client, lost)  # its machine had slept
+        wait(lambda: client.read_flow_run(lost.id).state.is_running())
+        assert client.read_flow_run(slower.id).state.is_running()  # it was left alone
+
+
+def beat(client: Any, run: Any) -> None:
+    """What Prefect sends for a flow run. Not by `emit_event`, which adds the tags of flows that this process ran."""
+    tags = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in run.tags]
+    resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
+    event = Event(
+        event="prefect.flow-run.heartbeat",
+        resource=Resource(resource),
+        related=[RelatedResource(tag) for tag in tags],
+    )
+    client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
 
 
 def test_a_block_that_is_not_there_is_named(client: Any) -> None:

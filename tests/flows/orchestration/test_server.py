@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from flows import reachable
 from flows.orchestration import server
 from scriptsight.errors import InputError
+from tests.flows.conftest import stop
 
 
 def test_a_dead_prefect_server_is_named_without_its_password(
@@ -36,6 +38,31 @@ def test_two_servers_that_start_at_once_share_a_new_database(tmp_path: Path, mon
             process.terminate()
         for _, process in started:
             process.wait(60)
+
+
+def test_a_server_that_is_started_by_hand_is_let_make_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours starts while half of the tables are there."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    words = [str(Path(sys.executable).parent / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", port]
+    log = (tmp_path / "log").open("wb")
+    by_hand = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
+    try:
+        while not (tmp_path / "prefect.db").exists():
+            assert by_hand.poll() is None
+            time.sleep(0.01)
+        url, process = server.own()
+        server.wait(url, process)
+        server.wait(f"http://127.0.0.1:{port}/api", by_hand)
+        process.terminate()
+        process.wait(60)
+    finally:
+        stop(by_hand)
+        log.close()
 
 
 def test_a_damaged_database_of_prefect_is_told_by_its_server(
