@@ -46,6 +46,8 @@ def command(options: argparse.Namespace) -> None:
             unfinished.close_all()
     for line in headlines.lines(repository.figures(), settings.retrieve.queries):
         print(line)
+    for line in workspace.uncommitted():
+        print(line)
 
 
 def run(started: float) -> None:

@@ -26,7 +26,7 @@ def command(options: argparse.Namespace) -> None:
         if reachable.taken(port):
             raise InputError(f"Port {port} is in use: the pages may run already, or end what holds it.")
     store.require_answer(store.uri())
-    store.FOLDER.mkdir(exist_ok=True)
+    store.folder().mkdir(exist_ok=True)
     store.ensure_database(store.uri())
     server.ensure_database()
     here = ["--host", "127.0.0.1", "--port"]

@@ -23,6 +23,7 @@ from typing import Any, get_args
 
 from flows.names import flat, numbers
 from flows.parameters import Params
+from flows.running import dvc_experiment
 from flows.tracking.store import require_answer, uri
 from scriptsight import files
 from scriptsight.errors import InputError
@@ -178,7 +179,8 @@ def used(params: Params) -> dict[str, Any]:
 
 def _origin() -> dict[str, str]:
     """Where the code and the data of this run come from."""
-    tags = {"dvc_stage": os.environ.get("DVC_STAGE", ""), "folder": Path.cwd().name}
+    tags = {"dvc_stage": os.environ.get("DVC_STAGE", ""), "folder": (dvc_experiment.home() or Path.cwd()).name}
+    tags |= dvc_experiment.tags()
     commit = _git("rev-parse", "HEAD")
     if commit:  # none in a copy without git
         tags |= {"mlflow.source.git.commit": commit[0], "git_commit": commit[0]}

@@ -11,21 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from flows.reachable import answers
-from flows.running import databases
+from flows.running import databases, dvc_experiment
 from flows.tracking import views
 from scriptsight.errors import InputError
 from scriptsight.redaction import LONGEST_VALUE, redacted
 
 EXPERIMENT = "scriptsight"
-FOLDER = Path("mlruns")  # of the store at home: its database and its files
+FOLDER = Path("mlruns")  # of the store at home, below the folder whose record it is
 CONNECT_SECONDS = 5
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # of the databases that MLflow takes beside SQLite
 DRIVERS = {"postgresql": "postgresql+psycopg://", "mysql": "mysql+pymysql://", "mssql": "mssql+pyodbc://"}
 
 
+def folder() -> Path:
+    """Where the database and the files of the store at home are."""
+    return dvc_experiment.record() / FOLDER
+
+
 def uri() -> str:
-    """MLFLOW_TRACKING_URI, or the database in mlruns/ of the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(FOLDER / 'mlflow.db').resolve()}"
+    """MLFLOW_TRACKING_URI, or the database in mlruns/ of the current folder (of the main one, from an experiment of
+    DVC and from a git worktree)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder() / 'mlflow.db').resolve()}"
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def opened() -> Iterator[Any]:
     """
     address = uri()
     require_answer(address)
-    FOLDER.mkdir(exist_ok=True)
+    folder().mkdir(exist_ok=True)
     ensure_database(address)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
@@ -123,8 +129,9 @@ def experiment(client: Any, name: str = EXPERIMENT) -> str:
     """The id of an experiment, by default the one of all models; it is made, with its note and view, if need be."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        at_home = "MLFLOW_TRACKING_URI" not in os.environ
-        location = (FOLDER / "artifacts").resolve().as_uri() if at_home else None
+        # An experiment's folder goes: files beside a named database would be there by default.
+        at_home = "MLFLOW_TRACKING_URI" not in os.environ or (dvc_experiment.home() and databases.file_of(uri()))
+        location = (folder() / "artifacts").resolve().as_uri() if at_home else None
         client.create_experiment(name, artifact_location=location)
         found = client.get_experiment_by_name(name)
     for tag, value in views.experiment_tags(found.experiment_id).items() if name == EXPERIMENT else ():
