@@ -154,7 +154,16 @@ def test_a_worktree_runs_its_own_code_and_records_in_the_main_checkout(project: 
         for command in ((sys.executable, "-c", asked), (sys.executable, "-c", f"import flows.names; {asked}")):
             ran = program(*command, folder=folder, report=report)
             assert ran.split() == [str(other / "flows"), str(other / "src/scriptsight/__init__.py")]
-        assert "OF THE WORKTREE" in program("scriptsight", "--help", folder=folder, report=report)
+        done = subprocess.run(  # noqa: S603 - as the command that this checkout installs
+            [sys.executable, "-c", "import sys; from scriptsight.cli import main; sys.exit(main())", "--help"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": f"{PROJECT / 'src'}{os.pathsep}{PROJECT}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "OF THE WORKTREE" in done.stdout
+        assert f"runs the code of {other}, where you are" in done.stderr
     where = (sys.executable, "-c", "from flows.tracking import store; print(store.uri())")
     recorded = program(*where, folder=other, report=report)
     assert recorded.strip() == f"sqlite:///{project / 'mlruns/mlflow.db'}"
