@@ -36,7 +36,8 @@ def _run_own_code(project: Path) -> None:
     """
     own = [str(project / "src"), str(project)]
     loaded = getattr(sys.modules.get("scriptsight"), "__file__", None)
-    if loaded and not Path(loaded).resolve().is_relative_to(own[0]):
+    is_own = loaded is None or Path(loaded).resolve().is_relative_to(own[0])
+    if loaded and not is_own and Path(own[0], "scriptsight").is_dir():
         raise ImportError(
             f"scriptsight comes from {Path(loaded).resolve().parent}, and flows from the checkout {project}: set "
             f"PYTHONPATH={os.pathsep.join(own)}, or import flows first."
