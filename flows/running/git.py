@@ -15,9 +15,8 @@ NO_HOOKS = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgsign=false")  # n
 
 
 def root(folder: Path) -> Path | None:
-    """The top folder of the repository that a folder lies in; None where it lies in none, or git is not installed."""
-    found = _git(folder, "rev-parse", "--show-toplevel")
-    return Path(found).resolve() if found else None
+    """The top folder of the repository that a folder lies in; None where it lies in none."""
+    return next((above for above in (folder, *folder.parents) if (above / ".git").exists()), None)
 
 
 def is_there(folder: Path) -> bool:
@@ -25,7 +24,7 @@ def is_there(folder: Path) -> bool:
     as another user's."""
     if shutil.which("git") is None:
         return False
-    return root(folder) is not None or not any((above / ".git").exists() for above in (folder, *folder.parents))
+    return root(folder) is None or _git(folder, "rev-parse", "--show-toplevel") is not None
 
 
 def ignores(folder: Path) -> bool:

@@ -128,6 +128,11 @@ def test_without_git_a_workspace_is_as_ever_and_can_be_brought_over(
     assert not said(workspace, "status", "--porcelain")
     with Repo(str(workspace)) as repo:
         assert Path(repo.scm.root_dir) == workspace
+    over = (workspace / "dvc.yaml").read_bytes()
+    with monkeypatch.context() as without:  # a machine without git runs it as it is
+        without.setenv("PATH", str(workspace))
+        prepare(workspace)
+    assert (workspace / "dvc.yaml").read_bytes() == over
 
 
 def test_what_an_experiment_brought_is_not_lost(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
