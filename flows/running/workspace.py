@@ -140,8 +140,6 @@ def _make_repository(folder: Path, merged: Mapping[str, Any]) -> bool:
     if (folder / ".dvc").is_dir() and written and written.split() != BARE:
         _mend_dvc(folder, with_git)
         return with_git
-    if settings.is_file() and not written and with_git and git.has_commit(folder):
-        return True  # a person made it
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.WARNING)  # its hints are for its own command line

@@ -161,7 +161,7 @@ def test_code_of_another_checkout_is_refused(workspace: Path) -> None:
 
 
 def test_experiments_of_a_workspace_find_its_code_and_videos(workspace: Path, make_video: MakeVideo) -> None:
-    """In its folder, and in DVC's copy of it; and a change of code or of a video is seen there too."""
+    """In its folder, and in DVC's copy of it, which has a video that came after the first run."""
     (workspace / "overrides.yaml").write_text(FOLDERS)
     for name in ("../talks/a.mp4", "clips/b.mp4"):
         make_video(workspace / name, seconds=1)
@@ -182,5 +182,5 @@ def test_experiments_of_a_workspace_find_its_code_and_videos(workspace: Path, ma
     dvc("exp", "run", "--temp", "--name", "there", "ingest")
     dvc("exp", "branch", "there", "kept")
     found = json.loads(said(workspace, "show", "kept:metrics/ingest.json"))["collections"]
-    assert (found["outside"], found["inside"]) == ({"train": 1}, {"train": 2})
+    assert (found["outside"]["train"], found["inside"]["train"]) == (1, 2)
     assert "collections.inside.train" in dvc("metrics", "diff", "HEAD", "kept")
