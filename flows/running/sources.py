@@ -7,7 +7,10 @@ from typing import Any
 
 OF_COLLECTIONS = ("path", "annotations", "captions", "lists", "titles")  # keys of collections that name files
 # The other values that name files, by the stage that reads them.
-OTHERS = {"pretrain": [("start_from",), ("video", "init")], "probe": [("zero_shot", "templates")]}
+OTHERS: dict[str, list[tuple[str, ...]]] = {
+    "pretrain": [("start_from",), ("video", "init")],
+    "probe": [("zero_shot", "templates")],
+}
 
 
 def of_stage(params: Mapping[str, Any], stage: str) -> Iterator[str]:
