@@ -3,14 +3,53 @@
 This is the one place that settles the manners of the tools, before any of them is imported: none of them
 phones home, and what they say goes to their pages; the terminal belongs to the stage. Whoever sets one of
 these variables keeps their own value.
+
+It also settles whose code runs, before `scriptsight` is imported: a checkout runs its own `flows` and `src`,
+whichever checkout was installed. An experiment of DVC in a temporary folder and a git worktree are checkouts.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]  # the checkout, with params.yaml and dvc.yaml
+MARKS = ("dvc.yaml", "flows/__init__.py", "src/scriptsight/__init__.py")  # what every checkout of the project has
+
+
+def _checkout() -> Path:
+    """The checkout that the current folder lies in; where it lies in none, the one that this file belongs to."""
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:  # it was removed
+        folder = Path("/")
+    here = Path(__file__).resolve().parents[1]
+    found = (above for above in (folder, *folder.parents) if all((above / mark).is_file() for mark in MARKS))
+    return next(found, here).resolve()
+
+
+def _run_own_code(project: Path) -> None:
+    """Have this process and those that it starts import `flows` and `scriptsight` from the checkout.
+
+    Raises:
+        ImportError: `scriptsight` of another checkout is imported already.
+    """
+    own = [str(project / "src"), str(project)]
+    loaded = getattr(sys.modules.get("scriptsight"), "__file__", None)
+    is_own = loaded is None or Path(loaded).resolve().is_relative_to(own[0])
+    if loaded and not is_own and Path(own[0], "scriptsight").is_dir():
+        raise ImportError(
+            f"scriptsight comes from {Path(loaded).resolve().parent}, and flows from the checkout {project}: set "
+            f"PYTHONPATH={os.pathsep.join(own)}, or import flows first."
+        )
+    __path__[:] = [str(project / "flows")]
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path not in own]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*own, *given])
+    sys.path[:] = [*own, *(path for path in sys.path if path not in own)]
+
+
+PROJECT = _checkout()  # with params.yaml and dvc.yaml
+_run_own_code(PROJECT)
 
 _MANNERS = {
     "DO_NOT_TRACK": "1",  # Prefect's SDK

@@ -47,6 +47,8 @@ def command(options: argparse.Namespace) -> None:
             runs.close_left_anywhere()  # where nothing was stale, no run has come after them
     for line in headlines.lines(repository.figures(), settings.retrieve.queries):
         print(line)
+    for line in workspace.uncommitted():
+        print(line)
 
 
 def run(started: float) -> None:

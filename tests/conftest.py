@@ -10,6 +10,8 @@ import av
 import numpy as np
 import pytest
 
+import flows  # noqa: F401 - has the processes that tests start run the code of this checkout
+
 MakeVideo = Callable[..., Path]
 
 

@@ -1,8 +1,8 @@
 """`scriptsight automations`: what Prefect's server watches by itself. It may be run again at any time.
 
 A run killed with its machine is marked as crashed within minutes; without this only the next run in its folder does
-that. Runs of other projects on the server are left alone. With --notify, failures, worse models and videos unlike those
-of the champion are sent to a notification block. The server is that of PREFECT_API_URL, or of `scriptsight ui`.
+that. Runs of other projects on the server are left alone. With --notify, failures, worse models and videos unlike
+those of the champion are sent to a notification block. The server is that of PREFECT_API_URL, or of `scriptsight ui`.
 """
 
 from __future__ import annotations

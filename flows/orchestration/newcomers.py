@@ -41,7 +41,7 @@ def look(outcomes: Sequence[StageOutcome]) -> str:
 
 def _any_store() -> bool:
     """Whether there is an MLflow to ask, which is not made for this."""
-    return "MLFLOW_TRACKING_URI" in os.environ or (store.FOLDER / "mlflow.db").is_file()
+    return "MLFLOW_TRACKING_URI" in os.environ or store.home().is_file()
 
 
 def _asked() -> tuple[str, str]:

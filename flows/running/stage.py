@@ -20,6 +20,7 @@ from typing import Any
 
 from flows import parameters
 from flows.orchestration import runs, server
+from flows.running import dvc_experiment, workspace
 from flows.running.locks import lock
 from flows.running.processes import DEPLOYED, die_with_parent, exit_on_error
 from flows.tracking import origin
@@ -52,12 +53,15 @@ def main(name: str, package: str, about: str, argv: Sequence[str] | None = None)
         if DEPLOYED in os.environ and "RANK" not in os.environ:
             os.setsid()  # one signal ends it, the flow's: a training that gets two writes no checkpoint
         settings = parameters.load(path)
+        workspace.require_own_code()
         if "RANK" in os.environ:
             _as_one_of_many(name, package, settings)
-        elif REPORT in os.environ:
-            _reported(name, package, settings, Path(os.environ[REPORT]))
-        else:
-            _as_flow(name, package, settings)
+            return
+        with dvc_experiment.settled():
+            if REPORT in os.environ:
+                _reported(name, package, settings, Path(os.environ[REPORT]))
+            else:
+                _as_flow(name, package, settings)
 
 
 def _as_flow(name: str, package: str, settings: parameters.Params) -> None:

@@ -11,11 +11,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from flows.running import dvc_experiment
 from flows.tracking import store
 
 PROJECT_NAME = "scriptsight"
 OWNER = "workspace"  # tag of a registered model: whose it is, by `identity`
-IDENTITY = store.FOLDER / ".workspace"  # moves with the folder
+IDENTITY = ".workspace"  # in mlruns/: it moves with the folder
 LONGEST = 40  # letters of a folder's name
 
 
@@ -30,7 +31,7 @@ def name_of(client: Any, chosen: str | None) -> str:
         return chosen
     if not Path("overrides.yaml").is_file():
         return PROJECT_NAME
-    folder = re.sub(r"\W+", "-", Path.cwd().name).strip("-")[:LONGEST] or "workspace"
+    folder = re.sub(r"\W+", "-", dvc_experiment.folder_name()).strip("-")[:LONGEST] or "workspace"
     own = f"{PROJECT_NAME}-{folder}"
     known = find(client, own)
     if store.at_home():  # nobody else's; a version before this registered everything as the project's
@@ -64,10 +65,11 @@ def hint(client: Any, name: str, chosen: str | None) -> str:
 
 def identity() -> str:
     """Names this workspace, wherever it is moved: 32 hexadecimal digits, made when it is first asked for."""
-    store.FOLDER.mkdir(exist_ok=True)
+    path = store.folder() / IDENTITY
+    path.parent.mkdir(exist_ok=True)
     try:
-        with IDENTITY.open("x", encoding="utf-8") as file:
+        with path.open("x", encoding="utf-8") as file:
             file.write(uuid.uuid4().hex)
     except FileExistsError:
         pass
-    return IDENTITY.read_text(encoding="utf-8").strip()
+    return path.read_text(encoding="utf-8").strip()

@@ -22,6 +22,7 @@ from typing import Any
 
 from flows.names import recorded
 from flows.parameters import Params
+from flows.running import dvc_experiment
 from flows.tracking import origin, views
 from flows.tracking.store import require_answer, uri
 from scriptsight import files
@@ -173,7 +174,8 @@ def opening(stage: str, params: Params) -> dict[str, Any]:
         raise InputError(f"There is no trained model ({WEIGHTS}): run the pretrain stage first.")
     made, learned = origin.made(params), origin.training(params) if trains else origin.learned_from()
     measured = origin.measured(stage, params)
-    tags = {"dvc_stage": os.environ.get("DVC_STAGE", ""), "folder": Path.cwd().name, **origin.code()}
+    tags = {"dvc_stage": os.environ.get("DVC_STAGE", ""), "folder": dvc_experiment.folder_name(), **origin.code()}
+    tags |= dvc_experiment.tags()
     tags["data_known_by"] = made.known_by
     if not trains and "DVC_STAGE" not in os.environ:
         tags["params_of"] = f"params.yaml when {stage} made this run: those of the training are not known"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.reachable import answers
-from flows.running import databases
+from flows.running import databases, dvc_experiment
 from flows.tracking import addresses, views
 from scriptsight.errors import InputError
 from scriptsight.redaction import LONGEST_VALUE, redacted
@@ -22,19 +22,25 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # of the databases t
 DRIVERS = {"postgresql": "postgresql+psycopg://", "mysql": "mysql+pymysql://", "mssql": "mssql+pyodbc://"}
 
 
+def folder() -> Path:
+    """Where the database and the files of the store at home are."""
+    return dvc_experiment.record() / FOLDER
+
+
 def uri() -> str:
-    """MLFLOW_TRACKING_URI, or the database in mlruns/ of the current folder."""
+    """MLFLOW_TRACKING_URI, or the database in mlruns/ of the current folder (of the main one, from an experiment of
+    DVC and from a git worktree)."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home()}"
 
 
 def at_home() -> bool:
-    """Whether the store is the one in mlruns/ of the current folder, which nobody shares."""
+    """Whether the store is the one in mlruns/, which nobody shares."""
     return databases.file_of(uri()) == home()
 
 
 def home() -> Path:
-    """The database in mlruns/ of the current folder."""
-    return (FOLDER / "mlflow.db").resolve()
+    """The database in mlruns/."""
+    return (folder() / "mlflow.db").resolve()
 
 
 @contextmanager
@@ -64,7 +70,7 @@ def require(address: str) -> None:
         InputError: it can't.
     """
     require_answer(address)
-    FOLDER.mkdir(exist_ok=True)
+    folder().mkdir(exist_ok=True)
     ensure_database(address)
 
 
@@ -157,7 +163,9 @@ def experiment(client: Any, name: str = EXPERIMENT) -> str:
     """The id of an experiment, by default the one of all models; it is made, with its note and view, if need be."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        location = (FOLDER / addresses.ARTIFACTS).resolve().as_uri() if at_home() else None
+        # An experiment's folder goes: files beside a named database would be there by default.
+        on_this_machine = at_home() or (dvc_experiment.home() and databases.file_of(uri()))
+        location = (folder() / addresses.ARTIFACTS).resolve().as_uri() if on_this_machine else None
         client.create_experiment(name, artifact_location=location)
         found = client.get_experiment_by_name(name)
     for tag, value in views.experiment_tags(found.experiment_id).items() if name == EXPERIMENT else ():

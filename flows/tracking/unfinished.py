@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from flows.running import dvc_experiment
 from flows.tracking import store
 from scriptsight import files
 from scriptsight.errors import InputError
@@ -36,9 +37,9 @@ class Note:
             run_id: of a run that is opened again; None for one that is made with the tag `RECORDER`.
             status, end_time: how the run is closed if this process is killed; ms since 1970, None for then.
         """
-        NOTES.mkdir(parents=True, exist_ok=True)
+        _notes().mkdir(parents=True, exist_ok=True)
         self.name = uuid.uuid4().hex
-        self._path = (NOTES / self.name).with_suffix(".json").absolute()
+        self._path = (_notes() / self.name).with_suffix(".json").absolute()
         self._lock = FileLock(self._path.with_suffix(".lock"))
         self._lock.acquire(timeout=0)
         files.write_json(self._path, {"store": _store(), "run": run_id, "status": status, "end_time": end_time})
@@ -50,6 +51,10 @@ class Note:
         self._lock.release()
 
 
+def _notes() -> Path:
+    return dvc_experiment.record() / NOTES
+
+
 def _store() -> str:
     """Which store a run is in, without what may be secret in its address."""
     return hashlib.sha256(store.uri().encode()).hexdigest()[:16]
@@ -57,7 +62,7 @@ def _store() -> str:
 
 def close(client: Any) -> None:
     """Close the runs of this folder whose recorders were killed."""
-    for path in sorted(NOTES.glob("*.json")):
+    for path in sorted(_notes().glob("*.json")):
         with _free(path) as free:
             if free and _closed(client, path):
                 path.unlink(missing_ok=True)
@@ -111,7 +116,7 @@ def _free(path: Path) -> Iterator[bool]:
 def close_all() -> None:
     """The same, where MLflow is not open; it is opened only if there is something to close. It never raises: the
     record is worth less than the work."""
-    if not any(_is_left(path) for path in NOTES.glob("*.json")):
+    if not any(_is_left(path) for path in _notes().glob("*.json")):
         return
     try:
         with store.opened() as client:

@@ -1,5 +1,7 @@
 """The command `scriptsight`: what people type.
 
+Within a checkout of the project it runs that checkout's code, whichever checkout was installed.
+
 `search` and `embed`, for which a trained model is enough, are here. What needs the project's checkout is in `flows`,
 and is found through the entry points of the group `scriptsight.commands`: nothing here imports `flows`. Help must not
 wait for torch, which takes seconds to import: what a command needs is imported when it runs.
@@ -8,6 +10,7 @@ wait for torch, which takes seconds to import: what a command needs is imported 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +44,8 @@ NO_CHECKOUT = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 1 after an error that names its remedy."""
+    if arguments is None:
+        _run_own_code()
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     name = given[0] if not given[0].startswith("-") else None
     commands, absent = (OWN, []) if name in OWN else _all()
@@ -66,6 +71,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"scriptsight {name}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _run_own_code() -> None:
+    """Where a checkout is installed, and the current folder lies in another one, become a process that runs the
+    other's code; a wheel never runs code of the folder that it is started in."""
+    installed = Path(__file__).resolve().parents[2]
+    if not _is_checkout(installed):
+        return
+    here = Path.cwd()
+    own = next((folder.resolve() for folder in (here, *here.parents) if _is_checkout(folder)), installed)
+    paths = os.pathsep.join([str(own / "src"), str(own)])
+    given = os.environ.get("PYTHONPATH", "")
+    if own == installed or given.startswith(paths):  # the second: an interpreter that heeds no PYTHONPATH
+        return
+    print(f"scriptsight: runs the code of {own}, where you are, and not that of {installed}", file=sys.stderr)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [paths, given]))}
+    sys.stderr.flush()
+    os.execve(sys.executable, [sys.executable, "-m", "scriptsight", *sys.argv[1:]], environment)  # noqa: S606
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Whether a folder is a checkout of the project, as `flows` knows it."""
+    marks = ("dvc.yaml", "flows/__init__.py", "src/scriptsight/__init__.py")
+    return all((folder / mark).is_file() for mark in marks)
 
 
 def describe(

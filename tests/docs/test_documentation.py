@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.cli.parser import get_main_parser as dvc_parser
 from ruamel.yaml import YAML
 
 from docs import figures, generated
@@ -87,6 +88,15 @@ def test_a_command_and_its_options_exist(page: str, command: str) -> None:
         program = " ".join(words[:3] if words[1] == "-m" else words[:2])
     given = {word for word in words[1:] if re.fullmatch(r"--?[a-z][a-z-]*", word)} - {"-m", "--help"}
     assert given <= options(program), f"{page}: `{command}`"
+
+
+def test_each_command_of_dvc_is_one_that_it_takes() -> None:
+    lines = [line for _, block in blocks("console") for line in block.replace("\\\n", " ").splitlines()]
+    split = [shlex.split(line, comments=True) for line in lines if re.match(r"(\S*/)?dvc ", line)]
+    found = [words[1:] for words in split]
+    assert ["exp", "apply", "warm"] in found
+    for words in found:  # one that it does not take ends the process with its usage
+        assert dvc_parser().parse_args(words).func
 
 
 def test_the_documentation_names_commands() -> None:

@@ -149,14 +149,16 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
-        whole = (
-            key in ("collections", "objectives", "constraints", "tests", "space")
-            or not isinstance(value, dict)
-            or "kind" in value
-            or "preset" in value
-        )
-        merged[key] = value if whole or not isinstance(old, dict) else merge(old, value)
+        whole = is_whole(key, value) or not isinstance(old, dict)
+        merged[key] = value if whole else merge(old, value)
     return merged
+
+
+def is_whole(key: str, value: Any) -> bool:
+    """Whether an override of this name replaces what it overrides, instead of being laid over it."""
+    if not isinstance(value, Mapping):
+        return True
+    return key in ("collections", "objectives", "constraints", "tests", "space") or "kind" in value or "preset" in value
 
 
 def _explain(model: type[Section], item: Any) -> str:

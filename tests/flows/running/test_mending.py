@@ -76,8 +76,10 @@ def test_a_reader_that_lives_is_heeded(ingested: Path) -> None:
 
 
 @pytest.mark.parametrize("left", ["no settings", "empty settings", "DVC's settings"])
-def test_a_repository_that_is_half_made_is_made(workspace: Path, left: str) -> None:
+def test_a_repository_that_is_half_made_is_made(workspace: Path, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (workspace / "overrides.yaml").write_text("{}")
+    if left == "DVC's settings":  # as it writes them where git is not installed
+        monkeypatch.setenv("PATH", str(workspace))
     prepare(workspace)
     whole = (workspace / ".dvc" / "config").read_text()
     if left == "no settings":
