@@ -90,7 +90,7 @@ def publish(settings: parameters.Params | None = None) -> Decision:
         version = _version_of(client, name, digest)
         if version is not None and "decision" in version.tags:
             return _decided(version)
-        run = store.run_of(client, digest)
+        run = store.measured_run_of(client, digest)
         if run is None:
             raise InputError("MLflow has no run of this model: run the probe stage, which makes one.")
         model = named.Run(client, run).model()

@@ -192,6 +192,17 @@ def run_of(client: Any, weights_digest: str) -> Any:
     return next(runs(client, experiment(client), f"tags.weights_digest = '{weights_digest}'"), None)
 
 
+def measured_run_of(client: Any, weights_digest: str) -> Any:
+    """The newest run of these weights that has figures of probe or retrieve, else the newest, or None.
+
+    A training that was done again with the same result is a run of its own, and DVC then brings back what was
+    measured of these weights, which is in an earlier run.
+    """
+    found = list(runs(client, experiment(client), f"tags.weights_digest = '{weights_digest}'"))
+    measured = [run for run in found if any(name.startswith(("probe/", "retrieve/")) for name in run.data.metrics)]
+    return next(iter(measured or found), None)
+
+
 def model_version(client: Any, registered: str, named: str) -> Any:
     """The version of a registered model with this number or alias, or None."""
     from mlflow.exceptions import MlflowException

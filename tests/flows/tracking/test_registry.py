@@ -58,6 +58,9 @@ def test_only_what_learned_something_is_registered_and_once(settings: parameters
     assert "not surely above an untrained encoder (30.0%)" in decision.reason
     assert champion() is None
     first = measured(settings, 1, hits(0.5))
+    again = StageRun(opening("pretrain", settings))  # with the same result: what was measured is in the first run
+    again.take({"tags": {"weights_digest": digest(WEIGHTS)}})
+    again.close("FINISHED")
     decision = registry.publish(settings)
     assert (decision.status, decision.version) == ("champion", 1)
     version = champion()
