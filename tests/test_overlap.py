@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -71,6 +72,29 @@ def test_the_list_of_a_model_has_each_video_once_and_the_same_bytes(tmp_path: Pa
         overlap.write(tmp_path / folder, overlap.together([overlap.videos([part]) for part in parts]))
     assert len({(tmp_path / folder / overlap.LEARNED).read_bytes() for folder in ("one", "two")}) == 1
     assert overlap.read(tmp_path / "one") == found
+
+
+def test_data_is_named_by_its_content_wherever_it_lies(tmp_path: Path) -> None:
+    """Other pictures, words or splits are other data, of as many bytes or not."""
+
+    def named(folder: str, collection: str = "c", split: str = "train", **keys: Any) -> str:
+        rows = [small.segment("a", texts=["it moves left"]), small.segment("b", **keys)]
+        small.write_segments(tmp_path / folder, collection, split, rows)
+        return overlap.data_digest([(collection, Segments(tmp_path / folder, collection, split))])
+
+    digest = named("one")
+    assert named("two") == digest and len(digest) == 32
+    others = [
+        named("seed", seed=1),
+        named("said", texts=["it moves away"]),
+        named("name", "d"),
+        named("val", "c", "val"),
+    ]
+    assert len({digest, *others}) == 5
+    overlap.write(tmp_path, table(("c", "a", None, None)), digest)
+    assert overlap.trained_on(tmp_path) == digest
+    overlap.write(tmp_path, table(("c", "a", None, None)))
+    assert overlap.trained_on(tmp_path) is None
 
 
 def test_a_model_that_does_not_say_what_it_learned_from(tmp_path: Path) -> None:

@@ -96,16 +96,6 @@ def _difference(one: Mapping[Item, bool], other: Mapping[Item, bool], called: tu
     return "; ".join(differences)
 
 
-def holm(p_values: Mapping[K, float]) -> dict[K, float]:
-    """The step-down adjustment of Holm (1979): the chance of any false finding among all stays under the level."""
-    adjusted: dict[K, float] = {}
-    least = 0.0
-    for place, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        least = max(least, min(1.0, p_value * (len(p_values) - place)))
-        adjusted[name] = least
-    return adjusted
-
-
 def adjusted(p_values: Mapping[tuple[K, str], float], metric: str) -> dict[tuple[K, str], float]:
     """The p-values of comparisons, (who is compared, figure) ->, adjusted for how many are made.
 
@@ -114,7 +104,7 @@ def adjusted(p_values: Mapping[tuple[K, str], float], metric: str) -> dict[tuple
     """
     deciding = {key: p_value for key, p_value in p_values.items() if key[1] == metric}
     others = {key: p_value for key, p_value in p_values.items() if key[1] != metric}
-    return holm(deciding) | holm(others)
+    return statistics.holm(deciding) | statistics.holm(others)
 
 
 def verdict(comparison: PairedComparison, p_value: float) -> str:

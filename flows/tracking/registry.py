@@ -24,7 +24,7 @@ from flows import parameters
 from flows.experiments import better, named, outcomes
 from flows.running import locks
 from flows.tracking import models, origin, registered, reporter, store, views
-from scriptsight import files, statistics
+from scriptsight import files
 from scriptsight.errors import InputError
 from scriptsight.statistics import PairedComparison
 
@@ -86,7 +86,6 @@ def publish(settings: parameters.Params | None = None) -> Decision:
     with locks.lock("registry"), store.opened() as client:
         name = registered.name_of(client, chosen.name)
         hint = registered.hint(client, name, chosen.name)
-        chosen = chosen.model_copy(update={"name": name})
         version = _version_of(client, name, digest)
         if version is not None and "decision" in version.tags:
             return _decided(version)
@@ -102,7 +101,7 @@ def publish(settings: parameters.Params | None = None) -> Decision:
             return Decision("refused", reason)
         if version is None:
             version = _register(client, name, run, digest)
-        return _decide(client, version, model, chosen, run.data.metrics, hint)
+        return _decide(client, version, model, name, chosen.metric, run.data.metrics, hint)
 
 
 def _version_of(client: Any, name: str, digest: str) -> Any:
@@ -123,13 +122,12 @@ def _fitness(model: outcomes.Model, metric: str, metrics: dict[str, float]) -> s
             f"{model.name} has no chance level or random initialisation to read {metric} against: choose another "
             "registry.metric, such as linear_top1."
         )
-    hits = np.array(list(model.figures[metric].values()))
-    low, high = statistics.interval(hits)
+    low, high = model.interval(metric)
     name, floor = max(floors.items(), key=lambda item: item[1])
     if low > floor:
         return None
     return (
-        f"{metric} is {hits.mean():.1%} (95% interval {low:.1%} to {high:.1%}), which is not surely above {name} "
+        f"{metric} is {model.share(metric):.1%} (95% interval {low:.1%} to {high:.1%}), which is not surely above {name} "
         f"({floor:.1%})."
     )
 
@@ -141,10 +139,10 @@ def _floors(model: outcomes.Model, metric: str, metrics: dict[str, float]) -> di
         gallery = sum(item[0] == "v2t" for item in model.figures["v2t/r1"])
         return {"chance": int(protocol.removeprefix("r")) / gallery}
     test = f"probe/{head}/" if head else "probe/"
-    named = {"an untrained encoder": f"{test}random_init/{protocol}"}
+    floors = {"an untrained encoder": f"{test}random_init/{protocol}"}
     if protocol.endswith("top1"):
-        named["chance"] = f"{test}chance"
-    return {meaning: metrics[name] for meaning, name in named.items() if name in metrics}
+        floors["chance"] = f"{test}chance"
+    return {meaning: metrics[name] for meaning, name in floors.items() if name in metrics}
 
 
 # ------------------------------------------------------------------------------------------------ registering
@@ -226,44 +224,44 @@ def _decide(
     client: Any,
     version: Any,
     model: outcomes.Model,
-    chosen: parameters.RegistryParams,
+    name: str,
+    metric: str,
     metrics: dict[str, float],
     hint: str,
 ) -> Decision:
-    """Champion or not; the numbers go onto the version first, so that an alias never moves without them. `hint` is
-    said of the first version."""
+    """Champion of the registered model `name` or not; the numbers go onto the version first, so that an alias never
+    moves without them. `hint` is said of the first version."""
     number = int(version.version)
-    champion = store.model_version(client, chosen.name, CHAMPION)
-    share = np.mean(list(model.figures[chosen.metric].values()))
-    facts: dict[str, Any] = {"metric": chosen.metric, chosen.metric: f"{share:.4f}"}
+    champion = store.model_version(client, name, CHAMPION)
+    share = np.mean(list(model.figures[metric].values()))
+    facts: dict[str, Any] = {"metric": metric, metric: f"{share:.4f}"}
     if champion is None:
-        above = " and ".join(_floors(model, chosen.metric, metrics))
-        reason = f"it is the first of {chosen.name}, with {chosen.metric} {share:.1%}, surely above {above}.{hint}"
+        above = " and ".join(_floors(model, metric, metrics))
+        reason = f"it is the first of {name}, with {metric} {share:.1%}, surely above {above}.{hint}"
         decision = Decision("champion", reason, number)
     elif int(champion.version) == number:  # its decision was interrupted after the alias had moved
         decision = Decision("champion", version.tags["reason"], number)
     else:
         before = named.of_version(client, champion).model()
-        decision, answer = _against(before, model, chosen.metric, number)
+        decision, answer = _against(before, model, metric, number)
         facts |= {"compared_with": f"version {champion.version}"}
         if answer is not None:
             better.publish(client, answer)
         if decision.comparison is not None:
             one = decision.comparison
             names = ("first", "second", "difference", "low", "high", "p_value", "items")
-            facts |= {name: f"{getattr(one, name):.6g}" for name in names}
-    now = store.model_version(client, chosen.name, CHAMPION)
+            facts |= {field: f"{getattr(one, field):.6g}" for field in names}
+    now = store.model_version(client, name, CHAMPION)
     if now is not None and (champion is None or now.version != champion.version):
-        return _decide(
-            client, version, model, chosen, metrics, hint
-        )  # another folder, whose lock is its own, was faster
+        # Another folder, whose lock is its own, was faster.
+        return _decide(client, version, model, name, metric, metrics, hint)
     facts["reason"] = decision.reason
-    for name, value in facts.items():
-        client.set_model_version_tag(chosen.name, version.version, name.replace("/", "_"), str(value))
+    for fact, value in facts.items():
+        client.set_model_version_tag(name, version.version, fact.replace("/", "_"), str(value))
     if decision.status == "champion":
-        client.set_registered_model_alias(chosen.name, CHAMPION, version.version)
-    client.update_model_version(chosen.name, version.version, description=_description(decision, model))
-    client.set_model_version_tag(chosen.name, version.version, "decision", decision.status)
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+    client.update_model_version(name, version.version, description=_description(decision, model))
+    client.set_model_version_tag(name, version.version, "decision", decision.status)
     return decision
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from scriptsight.errors import needs
+
+K = TypeVar("K", bound=Hashable)
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -143,9 +145,9 @@ def compare(
     )
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm(p_values: Mapping[K, float]) -> dict[K, float]:
     """Holm's step-down adjustment (1979): the chance of any false finding among all stays under the level."""
-    adjusted: dict[str, float] = {}
+    adjusted: dict[K, float] = {}
     least = 0.0
     for place, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
         least = max(least, min(1.0, p_value * (len(p_values) - place)))

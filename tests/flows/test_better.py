@@ -63,7 +63,7 @@ def test_a_difference_that_chance_makes_is_none(tmp_path: Path) -> None:
 
 def test_one_of_many_figures_must_differ_more(tmp_path: Path) -> None:
     """p of 0.01, 0.02, 0.03 and 0.5 become 0.04, 0.06, 0.06 and 0.5 by Holm's rule."""
-    assert outcomes.holm({"a": 0.03, "b": 0.01, "c": 0.5, "d": 0.02}) == {"b": 0.04, "d": 0.06, "a": 0.06, "c": 0.5}
+    assert statistics.holm({"a": 0.03, "b": 0.01, "c": 0.5, "d": 0.02}) == {"b": 0.04, "d": 0.06, "a": 0.06, "c": 0.5}
     noise = {f"noise{n}": [*hits(0.5, 193), *([0] * 7)] for n in range(4)}
     more = {f"noise{n}": [*hits(0.5, 193), *([1] * 7)] for n in range(4)}  # 7 discordant: p = 0.016 each
     first, second = model(tmp_path, "a", 0.5, **noise), model(tmp_path, "b", 0.5, **more)

@@ -68,7 +68,7 @@ def test_each_is_tested_against_the_first_and_p_values_are_adjusted(tmp_path: Pa
     assert list(found.tests) == [("A", "B"), ("A", "C")]
     raw = {name: statistics.compare(hits(0.4), hits(shares[name])) for name in ("B", "C")}
     assert {pair[1]: one["linear_top1"] for pair, one in found.tests.items()} == raw
-    adjusted = outcomes.holm({name: one.p_value for name, one in raw.items()})
+    adjusted = statistics.holm({name: one.p_value for name, one in raw.items()})
     assert {name: found.p_values[("A", name), "linear_top1"] for name in raw} == adjusted
     assert adjusted["C"] > raw["C"].p_value or adjusted["B"] > raw["B"].p_value
     low, high = statistics.interval(hits(0.5))

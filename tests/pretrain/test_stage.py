@@ -69,6 +69,8 @@ def test_a_second_phase_mixes_pairs_with_scripts(world: Path) -> None:
         learned = overlap.read(world / "second" / folder)
         assert learned is not None and learned.num_rows == 40
         assert set(learned.column("collection").to_pylist()) == {"narrated", "pictures"}
+    data = [overlap.trained_on(world / name / "last") for name in ("first", "second")]
+    assert data[0] != data[1] and None not in data
     first, second = (scriptsight.load(world / name / "last") for name in ("first", "second"))
     assert second.text.tokenizer.to_str() == first.text.tokenizer.to_str()
     assert not torch.equal(first.video_projection.weight, second.video_projection.weight)

@@ -198,7 +198,7 @@ class Finish:
                 if (figure := _outcome(name)) in models[default.name].figures:
                     answer = better.compare(models[default.name], models[one.name], figure)
                     compared[one.name, name] = answer.compared[figure]
-        p_values = outcomes.holm({" ".join(key): found.p_value for key, found in compared.items()})
+        p_values = statistics.holm({" ".join(key): found.p_value for key, found in compared.items()})
         standings = []
         for place, name in enumerate(self.study.metric_names or ()):
             for one in self.candidates:

@@ -158,7 +158,8 @@ def is_whole(key: str, value: Any) -> bool:
     """Whether an override of this name replaces what it overrides, instead of being laid over it."""
     if not isinstance(value, Mapping):
         return True
-    return key in ("collections", "objectives", "constraints", "tests", "space") or "kind" in value or "preset" in value
+    lists = ("collections", "objectives", "constraints", "tests", "space")
+    return key in lists or "kind" in value or "preset" in value
 
 
 def _explain(model: type[Section], item: Any) -> str:
