@@ -94,7 +94,7 @@ def _restyle(axes: Any) -> None:
     axes.set_facecolor("white")
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":  # powers would be formulas
-            axis.set_major_formatter(LogFormatter(labelOnlyBase=False))
+            axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
     axes.tick_params(colors=INK, which="both")
     for name, spine in axes.spines.items():
