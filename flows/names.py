@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scriptsight.errors import InputError
+
 
 def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with joined names; characters that MLflow refuses in a name become `_`."""
@@ -22,9 +24,21 @@ def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[st
 
 
 def numbers(path: Path, prefix: str = "") -> dict[str, float]:
-    """The numbers of a JSON file of metrics by such names, as `random_init/linear_top1`."""
-    values = flat(json.loads(path.read_text(encoding="utf-8")), "/", prefix)
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+    """The numbers of a JSON file of metrics by such names, as `random_init/linear_top1`.
+
+    Raises:
+        InputError: it can't be read, or is no object of JSON.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it is no object")
+        named = flat(values, "/", prefix).items()
+        return {name: float(value) for name, value in named if isinstance(value, int | float)}
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(
+            f"The figures {path} can't be read ({error}): remove the file, and run its stage again."
+        ) from None
 
 
 def recorded(stage: str, values: Mapping[str, float]) -> dict[str, float]:

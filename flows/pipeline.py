@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from flows import parameters
 from flows.orchestration import runs, server
 from flows.running import headlines, locks, workspace
-from scriptsight import cli, files, redaction
+from scriptsight import cli, files
 
 if TYPE_CHECKING:
     from flows.orchestration.pipeline import PipelineRun
@@ -85,7 +85,7 @@ def _run_flow(reasons: dict[str, str]) -> PipelineRun:
     """Run the Prefect flow on the configured server, on that of `scriptsight ui`, or on one of our own."""
     from flows.running.repository import STAGES, figures, reproduce
 
-    before = figures()
+    before, began = figures(), time.time_ns()
     early: dict[str, Future[StageOutcome]] = {}
     url = server.find()
     if url is None:
@@ -97,9 +97,7 @@ def _run_flow(reasons: dict[str, str]) -> PipelineRun:
 
     if early:
         server.wait(url, process)
-    else:
-        print(f"pipeline: follow it at {redaction.redacted(url).removesuffix('/api')}", flush=True)
-    ran = PipelineRun(early=early, before=before)
+    ran = PipelineRun(early=early, began=began, reasons=reasons, before=before)
     state = by_hand(ran)
     if not ran.outcomes or ran.outcomes[-1].how != "failed":
         state.result()  # an error of the pipeline itself is raised with its traceback

@@ -25,6 +25,19 @@ def answers(url: str, seconds: float = 3) -> bool:
         return False
 
 
+def shows(url: str, seconds: float = 3) -> bool:
+    """Whether there is a page for people at this http(s) address, perhaps behind a password."""
+    try:
+        address = urllib.parse.urlsplit(url)
+        address = address._replace(netloc=address.netloc.rpartition("@")[2])
+        with urllib.request.urlopen(address.geturl(), timeout=seconds) as page:  # noqa: S310 - configured
+            return str(page.headers.get_content_type()) == "text/html"
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+
+
 def taken(port: int) -> bool:
     """Whether something listens on this loopback port."""
     with socket.socket() as probe:

@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess as Process
@@ -30,10 +30,10 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from flows.running import processes
+from flows.running import events, processes
 from scriptsight import files
 from scriptsight.errors import InputError
-from scriptsight.reporting import ConsoleReporter, Reporter
+from scriptsight.reporting import Reporter
 
 SETTINGS, EVENTS, LOG, RESULT, LOCK = "settings.json", "events.jsonl", "log.txt", "result.json", "lock"
 LOOK_SECONDS = 0.5  # between two looks at what the process wrote
@@ -43,6 +43,7 @@ PATIENCE = 120  # seconds for a process that is asked to end: it finishes a step
 Settings = Mapping[str, Any]  # as JSON has them
 Work = Callable[[Settings, Path, Reporter], Mapping[str, Any]]  # a module's function: settings, folder -> figures
 Take = Callable[[Mapping[str, float], int, int], str]  # figures, their step and time (ms) -> why to end here, or ""
+Tell = Callable[[Mapping[str, Any]], None]  # an event
 How = Literal["complete", "pruned", "failed", "lost", "stopped"]
 
 
@@ -92,6 +93,7 @@ def run(
     stopping: Event,
     most: float = math.inf,
     take: Take = lambda *_: "",
+    tell: Tell = lambda _: None,
 ) -> Attempt:
     """Do `work` in a process of its own, and wait for it.
 
@@ -100,10 +102,11 @@ def run(
         stopping: set when the process is to end, for the experiment to be taken up later.
         most: seconds that it may take.
         take: gets figures while they come; when it names a reason, the experiment is pruned.
+        tell: gets all that it tells of its work while it works (`flows.running.events`).
     """
     started = time.monotonic()
     (folder / EVENTS).unlink(missing_ok=True)
-    events = _events(folder / EVENTS)
+    news = events.following(folder / EVENTS)
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=_work, args=(work, _plain(settings), folder.resolve(), worker))
     process.start()
@@ -111,11 +114,12 @@ def run(
     try:
         while ended is None:
             over = not process.is_alive()  # before the last look, so that nothing is missed
-            for event in next(events):
+            for event in next(news):
+                tell(event)
                 if "failure" in event:
                     ended = Attempt("failed", event["failure"])
-                elif (why := take(event["metrics"], event["step"], event["time"])) and ended is None:
-                    ended = Attempt("pruned", why)
+                elif "metrics" in event and (why := take(event["metrics"], event["step"], event["time"])):
+                    ended = ended or Attempt("pruned", why)
             if ended is None and over:
                 ended = _over(process, folder)
             elif stopping.is_set():
@@ -168,35 +172,7 @@ def _end(process: Process) -> None:
     process.join()
 
 
-def _events(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """Whenever it is asked: what the growing file has got since, as far as its lines are whole."""
-    place = 0
-    while True:
-        new = b""
-        if path.is_file():
-            with path.open("rb") as file:
-                file.seek(place)
-                new = file.read()
-            new = new[: new.rfind(b"\n") + 1]
-            place += len(new)
-        yield [json.loads(line) for line in new.splitlines()]
-
-
 # --------------------------------------------------------------------------------------- in its process
-
-
-class EventReporter(ConsoleReporter):
-    """Its figures are lines of a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8", buffering=1)
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        self.event({"metrics": dict(values), "step": step or 0, "time": time.time_ns() // 1_000_000})
-
-    def event(self, values: Mapping[str, Any]) -> None:
-        """Write one line."""
-        self._file.write(json.dumps(values) + "\n")
 
 
 def _work(work: Work, settings: dict[str, Any], folder: Path, worker: int) -> None:
@@ -213,7 +189,7 @@ def _work(work: Work, settings: dict[str, Any], folder: Path, worker: int) -> No
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(log.fileno(), stream.fileno())
-    reporter = EventReporter(folder / EVENTS)
+    reporter = events.EventReporter(folder / EVENTS)
     with processes.exit_on_error("experiment"):
         if (folder / RESULT).is_file():
             return

@@ -6,6 +6,7 @@ Prefect, which saves four seconds a stage, and one that is killed is seen to hav
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.orchestration import artifacts, newcomers, runs
+from flows.orchestration import artifacts, live, newcomers, runs
 from flows.orchestration.automations import WORSE
 from flows.running import repository
 from flows.running.repository import STAGES, StageOutcome
@@ -25,6 +27,7 @@ from scriptsight.errors import InputError
 
 RETRY_SECONDS = [30.0, 300.0]  # before a stage is tried again: what may pass has some minutes to do so
 MEASURES = ("probe", "retrieve")  # stages after which a model can be judged
+FORCED = "asked for"  # why a stage that is up to date runs
 EARS = 10  # seconds for a stage to hear of ctrl-C by itself
 
 
@@ -37,6 +40,8 @@ class PipelineRun:
         early: a stage that already runs, because it need not wait for Prefect's server.
         force: run them although DVC sees no change.
         retries: how often a stage whose failure may pass is tried again; a training goes on where it stopped.
+        began: when; a stage that runs early began after that (ns since 1970).
+        reasons: those of the stages that are stale; None if nobody has looked.
         before: the figures when the run began.
         outcomes: get how each stage went, the last try of each.
         decision: gets what the registry decided about a model that was measured in this run.
@@ -47,6 +52,8 @@ class PipelineRun:
     early: dict[str, Future[StageOutcome]] = field(default_factory=dict)
     force: bool = False
     retries: int = 0
+    began: int = field(default_factory=time.time_ns)
+    reasons: dict[str, str] | None = None
     before: dict[str, float] = field(default_factory=repository.figures)
     outcomes: list[StageOutcome] = field(default_factory=list)
     decision: str = ""
@@ -58,6 +65,7 @@ def by_hand(run: PipelineRun) -> Any:
 
     @flow(name="pipeline", persist_result=False)
     def pipeline() -> Any:
+        live.announce("pipeline")
         return bring_up_to_date(run)
 
     with runs.recorded():
@@ -73,18 +81,29 @@ def bring_up_to_date(run: PipelineRun) -> Any:
         retry_delay_seconds=RETRY_SECONDS,
         retry_condition_fn=lambda *_: bool(outcomes) and outcomes[-1].may_pass,  # by its own word, or SIGKILL
     )
-    try:
-        for name in run.names:
-            state: Any = attempt(name, run, return_state=True)
-            if not state.is_completed():
-                if not outcomes or outcomes[-1].how != "failed":
-                    state.result()  # not the stage's failure but an error here: raise it
-                return Failed(message=f"{name} failed: {outcomes[-1].why}")
-            run.drift = newcomers.look(outcomes) or run.drift
-        run.decision = _decide(outcomes)
-    finally:
-        artifacts.publish(outcomes, run.before, run.decision, run.drift)
+    with live.Page([str(flow_run.id)]) as shown:
+        page = artifacts.RunPage(shown, run.names, _reasons(run), run.before, outcomes)
+        page.update()
+        try:
+            for name in run.names:
+                state: Any = attempt(name, run, page, return_state=True)
+                if not state.is_completed():
+                    if not outcomes or outcomes[-1].how != "failed":
+                        state.result()  # not the stage's failure but an error here: raise it
+                    return Failed(message=f"{name} failed: {outcomes[-1].why}")
+                run.drift = newcomers.look(outcomes) or run.drift
+            run.decision = _decide(outcomes)
+        finally:
+            page.end(run.decision, run.drift)
     return Completed(message=", ".join(f"{outcome.name} {outcome.how}" for outcome in outcomes))
+
+
+def _reasons(run: PipelineRun) -> dict[str, str]:
+    """Why stages will run, as far as that is known before the first does."""
+    if run.force:
+        return dict.fromkeys(run.names, FORCED)
+    found = repository.stale() if run.reasons is None else run.reasons
+    return {name: found[name] for name in run.names if name in found}
 
 
 def _decide(outcomes: Sequence[StageOutcome]) -> str:
@@ -107,30 +126,37 @@ def _decide(outcomes: Sequence[StageOutcome]) -> str:
 
 
 @task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def _stage(name: str, run: PipelineRun) -> Any:
+def _stage(name: str, run: PipelineRun, page: artifacts.RunPage) -> Any:
     """Run one stage if it is stale, or wait for the one that began early."""
     run.outcomes[:] = [outcome for outcome in run.outcomes if outcome.name != name]  # an earlier try's
     why = "it began while the server started" if name in run.early else repository.stale(name).get(name)
     if why is None and run.force:
-        why = "asked for"
+        why = FORCED
     if why is None:
         run.outcomes.append(StageOutcome(name, "skipped", "up to date"))
+        page.update()
         return Completed(name="Skipped", message=f"{name} is up to date")
-    return _run_stage(name, why, run)(return_state=True)
+    page.update(name, why)
+    try:
+        return _run_stage(name, why, run, page)(return_state=True)
+    finally:
+        page.update()
 
 
-def _run_stage(name: str, why: str, run: PipelineRun) -> Any:
+def _run_stage(name: str, why: str, run: PipelineRun, page: artifacts.RunPage) -> Any:
     @flow(name=name, flow_run_name=name, persist_result=False)
     def run_stage() -> Any:
         logger = get_run_logger()
         logger.info("%s starts: %s", name, why)
-        try:
-            early = run.early.get(name)
-            outcome = early.result() if early else repository.reproduce(name, why, run.force)
-        except BaseException as error:  # the page says so once a training has written its checkpoint
-            repository.end(patience=EARS if isinstance(error, KeyboardInterrupt) else 0)
-            run.outcomes.append(StageOutcome(name, "cancelled", "a training goes on from its last checkpoint"))
-            raise
+        early = run.early.get(name)
+        since = run.began if early else time.time_ns()
+        with live.stage_page(name, since, tell=page.progress, opened=page.report):
+            try:
+                outcome = early.result() if early else repository.reproduce(name, why, run.force)
+            except BaseException as error:  # the page says so once a training has written its checkpoint
+                repository.end(patience=EARS if isinstance(error, KeyboardInterrupt) else 0)
+                run.outcomes.append(StageOutcome(name, "cancelled", "a training goes on from its last checkpoint"))
+                raise
         run.outcomes.append(outcome)
         if outcome.how == "failed":
             logger.error("\n".join((f"{name} failed: {outcome.why}", *outcome.lines)))

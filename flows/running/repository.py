@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from dvc.repo import Repo
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
 from flows import names
-from flows.running import locks, mending, stage
+from flows.running import events, locks, mending, stage
 from scriptsight import redaction
 from scriptsight.errors import InputError
 
@@ -137,6 +137,7 @@ def reproduce(name: str, why: str, force: bool = False) -> StageOutcome:
         del os.environ[stage.REPORT]
     left = stage.read_report(report)
     if not left:
+        events.path_of(name).unlink(missing_ok=True)  # an earlier run's
         return StageOutcome(name, "restored", f"DVC's cache had the outputs ({why})")
     return StageOutcome(name, "ran", why, left["import_s"], left["run_s"])
 
@@ -190,10 +191,16 @@ def _running(above: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def figures() -> dict[str, float]:
-    """The numbers of metrics/*.json now, by names such as `probe/random_init/linear_top1`."""
-    paths = sorted(Path("metrics").glob("*.json"))
-    return {name: value for path in paths for name, value in names.numbers(path, f"{path.stem}/").items()}
+def figures(say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> dict[str, float]:
+    """The numbers of metrics/*.json now, by names such as `probe/random_init/linear_top1`; `say` gets a line for each
+    file that can't be read, whose numbers are left out."""
+    found: dict[str, float] = {}
+    for path in sorted(Path("metrics").glob("*.json")):
+        try:
+            found |= names.numbers(path, f"{path.stem}/")
+        except InputError as error:
+            say(str(error))
+    return found
 
 
 class RemoteFailed(InputError):

@@ -21,13 +21,14 @@ from typing import Any
 from flows import parameters
 from flows.orchestration import runs, server
 from flows.running import dvc_experiment, workspace
+from flows.running.events import EventReporter, path_of
 from flows.running.locks import lock
 from flows.running.processes import DEPLOYED, die_with_parent, exit_on_error
 from flows.tracking import origin
-from flows.tracking.reporter import MlflowReporter, tracked
+from flows.tracking.reporter import tracked
 from scriptsight import files
 from scriptsight.errors import InputError
-from scriptsight.reporting import ConsoleReporter, Reporter, SilentReporter
+from scriptsight.reporting import Reporter, SilentReporter
 
 # Set by the pipeline: the file in which it reads how the stage went; the flow run is then the pipeline's.
 REPORT = "SCRIPTSIGHT_STAGE_REPORT"
@@ -71,12 +72,16 @@ def _as_flow(name: str, package: str, settings: parameters.Params) -> None:
     from prefect import flow
     from prefect.states import Failed
 
+    from flows.orchestration import live
+
     refused: list[InputError] = []
 
     @flow(name=name, flow_run_name=name, validate_parameters=False, persist_result=False)
     def stage() -> Any:
+        live.announce(name)
         try:
-            work(name, package, settings)
+            with live.stage_page(name, time.time_ns()):
+                work(name, package, settings)
         except InputError as error:  # a state with the message; raised, Prefect would log its traceback
             refused.append(error)
             return Failed(message=str(error))
@@ -107,11 +112,12 @@ def _reported(name: str, package: str, settings: parameters.Params, report: Path
 
 
 def work(name: str, package: str, settings: parameters.Params) -> dict[str, Any]:
-    """Run the stage once, under its lock -> seconds spent importing its package (import_s) and in its `run` (run_s),
-    and its MLflow run."""
-    if name == "pretrain" and settings.pretrain.engine.processes > 1:
+    """Run the stage once, under its lock -> seconds spent importing its package (import_s) and in its `run`
+    (run_s)."""
+    engine = settings.pretrain.engine
+    if name == "pretrain" and engine.processes > 1:
         with lock(name):
-            return _launch(name, settings.pretrain.engine.processes)
+            return _launch(name, engine.processes, engine.threads)
     with lock(name), _reporter(name, settings) as reporter:
         started = time.perf_counter()
         run = importlib.import_module(package).run
@@ -119,30 +125,27 @@ def work(name: str, package: str, settings: parameters.Params) -> dict[str, Any]
         section = getattr(settings, name)
         run(section, reporter=reporter, **_spread(name, section))
         ended = time.perf_counter()
-    seconds = {"import_s": imported - started, "run_s": ended - imported}
-    return seconds | ({"mlflow": reporter.page} if isinstance(reporter, MlflowReporter) else {})
+    return {"import_s": imported - started, "run_s": ended - imported}
 
 
-def _launch(name: str, processes: int) -> dict[str, Any]:
-    """Run the stage in several processes on this machine, as torchrun would, and wait for them.
+def _launch(name: str, processes: int, threads: int) -> dict[str, Any]:
+    """Run the stage in several processes on this machine with torchrun, and wait for them.
 
     torchrun's agent works in this process: when it ends, however it ends, so do the others.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    one_machine: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "127.0.0.1:0", "max_restarts": 0}
-    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=name, **one_machine)
-    command = ["-m", f"flows.{name}", *sys.argv[1:]]
+    one_machine = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", f"--rdzv-id={name}"]
+    # What ends this process (`exit_on_error`) ends the others: torchrun is to hear a signal that nobody sends.
+    options = [*one_machine, f"--nproc-per-node={processes}", "--signals-to-handle=SIGQUIT"]
     started = time.perf_counter()
     os.environ[LAUNCHED] = "1"
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # else torchrun sets 1, with a warning
     try:
-        elastic_launch(config, sys.executable)(*command)
+        torchrun.main([*options, "-m", f"flows.{name}", *sys.argv[1:]])
     except ChildFailedError as error:
         raise InputError(f"process {min(error.failures)} of {processes} failed: see above.") from None
-    except SignalException as error:
-        raise SystemExit(128 + error.sigval) from None
     finally:
         del os.environ[LAUNCHED]
     return {"import_s": 0.0, "run_s": time.perf_counter() - started}
@@ -170,9 +173,9 @@ def _spread(name: str, section: Any) -> dict[str, Any]:
 
 @contextmanager
 def _reporter(name: str, settings: parameters.Params) -> Iterator[Reporter]:
-    """The tracked reporter of a stage that has figures of a model; the console for the others."""
+    """The tracked reporter of a stage that has figures of a model; one without MLflow for the others."""
     if name in ("ingest", "segment"):
-        yield ConsoleReporter()
+        yield EventReporter(path_of(name))
         origin.note(name, settings)
         return
     with tracked(name, settings) as reporter:
@@ -181,4 +184,5 @@ def _reporter(name: str, settings: parameters.Params) -> Iterator[Reporter]:
 
 def read_report(path: Path) -> dict[str, Any]:
     """What a stage left for the pipeline; empty if it did not run (DVC had its outputs) or was killed."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    left: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return left

@@ -127,8 +127,8 @@ def _fitness(model: outcomes.Model, metric: str, metrics: dict[str, float]) -> s
     if low > floor:
         return None
     return (
-        f"{metric} is {model.share(metric):.1%} (95% interval {low:.1%} to {high:.1%}), which is not surely above {name} "
-        f"({floor:.1%})."
+        f"{metric} is {model.share(metric):.1%} (95% interval {low:.1%} to {high:.1%}), which is not surely above "
+        f"{name} ({floor:.1%})."
     )
 
 

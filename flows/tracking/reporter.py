@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,22 +24,23 @@ from typing import Any
 from flows.names import recorded
 from flows.parameters import Params
 from flows.running import dvc_experiment
+from flows.running.events import EventReporter, path_of
 from flows.tracking import origin, views
 from flows.tracking.store import require_answer, uri
 from scriptsight import files
 from scriptsight.errors import InputError
 from scriptsight.redaction import redacted
-from scriptsight.reporting import ConsoleReporter
 
 WEIGHTS = Path("models/pretrained/model.safetensors")
 DATA_PAGE = Path("plots/segment/report.html")
 
 
-class MlflowReporter(ConsoleReporter):
-    """A reporter whose figures also go to an MLflow run."""
+class MlflowReporter(EventReporter):
+    """A reporter whose figures go to an MLflow run."""
 
-    def __init__(self, first: Mapping[str, Any]) -> None:
-        """`first` is the event that opens the run, as `opening` makes it."""
+    def __init__(self, first: Mapping[str, Any], events: Path) -> None:
+        """`first` is the event that opens the run, as `opening` makes it; `events` the file for who follows."""
+        super().__init__(events)
         # A session of its own: ctrl-C must not end it before the stage has said how it ended.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flows.tracking.stage_run"],
@@ -49,8 +51,17 @@ class MlflowReporter(ConsoleReporter):
         )
         self._opened: bool | None = None  # not known before the first figure: MLflow takes seconds to start
         self._lost = False
-        self.page = ""  # of the run, below MLflow's address; known once it is open
+        self._answer = ""
+        self._answering = threading.Thread(target=self._wait_for_answer, daemon=True)
+        self._answering.start()
         self._send(first)
+
+    def _wait_for_answer(self) -> None:
+        """Read how opening the run went, and tell its page at once: the first figures may take minutes."""
+        assert self._process.stdout
+        self._answer = self._process.stdout.readline()
+        if self._answer and "page" in (answer := json.loads(self._answer)):
+            self.event({"mlflow": answer["page"]})
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         self._open()
@@ -98,13 +109,12 @@ class MlflowReporter(ConsoleReporter):
         """
         if self._opened is not None:
             return
-        assert self._process.stdout
+        self._answering.join()
         nothing = {"error": f"MLflow at {redacted(uri())} can't be used: see the lines above."}
-        answer = json.loads(self._process.stdout.readline() or json.dumps(nothing))
+        answer = json.loads(self._answer or json.dumps(nothing))
         self._opened = "error" not in answer
         if not self._opened:
             raise InputError(answer["error"])
-        self.page = answer["page"]
         if answer["message"]:
             self.message(answer["message"])
 
@@ -131,7 +141,7 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
     """
     require_answer(uri())
     first = opening(stage, params)
-    reporter = MlflowReporter(first)
+    reporter = MlflowReporter(first, path_of(stage))
     status = "FAILED"
     try:
         yield reporter

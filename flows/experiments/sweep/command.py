@@ -134,8 +134,6 @@ def _server() -> Any:
     if url is None:
         url, process = server.own()
     os.environ["PREFECT_API_URL"] = url
-    if process is None:
-        print(f"sweep: follow it at {redaction.redacted(url).removesuffix('/api')}", flush=True)
     return process
 
 
@@ -143,18 +141,24 @@ class _Trials:
     """The trials that this process runs, `sweep.workers` at a time, each a Prefect task run."""
 
     def __init__(self, settings: parameters.Params, study: optuna.Study, record: StudyRecord) -> None:
+        from flows.experiments.sweep.shown import Shown
+
+        self.shown = Shown(study, settings.sweep, record)
         self.settings, self.sweep, self.study, self.record = settings, settings.sweep, study, record
         self.stopping = Event()
         self.running: dict[Any, Any] = {}  # future -> its trial
         self.begun: dict[int, Any] = {}  # number -> trial, for the task: Prefect records what tasks are given
         self.free = list(range(self.sweep.workers))
         self.errors: list[BaseException] = []  # of this program, not of a trial
+        self.above: list[str] = []  # flow runs whose pages show the study too
 
     def run(self) -> None:
         """Run trials until the study has all of them."""
         from prefect import flow
+        from prefect.runtime import flow_run
         from prefect.task_runners import ThreadPoolTaskRunner
 
+        self.above = [flow_run.id] if flow_run.id else []  # of a deployed sweep
         threads: Any = ThreadPoolTaskRunner(max_workers=self.sweep.workers)
         name = f"study {self.sweep.study}"
         study = flow(name="study", flow_run_name=name, task_runner=threads, persist_result=False)(self._flow)
@@ -165,6 +169,15 @@ class _Trials:
         state.result()
 
     def _flow(self) -> None:
+        from prefect.runtime import flow_run
+
+        from flows.orchestration import live
+
+        live.announce("sweep")
+        with live.Page([flow_run.id, *self.above], lambda: self.shown.look(page)) as page:
+            self._run_all()
+
+    def _run_all(self) -> None:
         from flows.experiments.sweep.study import ask, unfinished
 
         task, done = self._task(), SimpleQueue[Any]()
@@ -226,7 +239,7 @@ class _Trials:
             self.record.end(run, "KILLED", {"reason": report.reason(lost)})  # nobody else could say so
         folder = FOLDER / self.sweep.study / str(studies.first_number(frozen))
         since = str(self.study.trials[studies.first_number(frozen)].datetime_start)
-        self._say(trial, "starts: " + _listed(values))
+        self._say(trial, "starts: " + report.listed(values))
         try:
             settings = studies.with_values(self.settings, values)
         except InputError as error:
@@ -243,6 +256,7 @@ class _Trials:
                     stopping=self.stopping,
                     most=self.sweep.trial_seconds,
                     take=self._taker(trial, run_id),
+                    tell=self.shown.tell(trial.number),
                 )
         if self.study.trials[trial.number].state.is_finished():  # the machine slept, and others took it for lost
             attempt = Attempt("lost", "it was silent for so long that it was given to another worker")
@@ -281,6 +295,7 @@ class _Trials:
         """Record how it went, and queue again what was lost."""
         from optuna.trial import TrialState
 
+        from flows.experiments.sweep import report
         from flows.experiments.sweep import study as studies
 
         wanted = [*self.sweep.objectives, *self.sweep.constraints]
@@ -293,7 +308,7 @@ class _Trials:
             figures = [attempt.figures[name] for name in self.sweep.objectives]
             self.study.tell(trial, figures, skip_if_finished=True)
             named = {name: attempt.figures[name] for name in self.sweep.objectives}
-            self._say(trial, f"{_listed(named)} after {attempt.seconds:.0f} s")
+            self._say(trial, f"{report.listed(named)} after {attempt.seconds:.0f} s")
             return
         pruned = attempt.how == "pruned"
         self.study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL, skip_if_finished=True)
@@ -318,14 +333,10 @@ class _Trials:
                 trials.tidy(FOLDER / self.sweep.study / str(first_number(trial)))
 
     def _say(self, trial: Any, text: str) -> None:
+        from prefect import get_run_logger
+
         print(f"sweep: {time.strftime('%H:%M:%S')} trial {trial.number} {text}", flush=True)
-
-
-def _listed(values: Mapping[str, Any]) -> str:
-    named = {name.removeprefix("pretrain."): value for name, value in values.items()}
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in named.items()
-    )
+        get_run_logger().info("trial %d %s", trial.number, redaction.redacted(text))
 
 
 def _report(study: optuna.Study, record: StudyRecord, whole: bool) -> None:

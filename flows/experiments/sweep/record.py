@@ -31,6 +31,11 @@ class StudyRecord(Recorder):
             super().__init__(client, "the study")
             self.run_id = self._known(run_id) or self._create(f"sweep {study}", params, {})
 
+    @property
+    def page(self) -> str:
+        """Of the study's run, below MLflow's address."""
+        return f"#/experiments/{self.experiment}/runs/{self.run_id}"
+
     def _known(self, run_id: str | None) -> str | None:
         try:
             if run_id:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -66,6 +66,14 @@ def reason(trial: FrozenTrial) -> str:
     if trial.state != TrialState.FAIL:
         return str(trial.user_attrs.get("reason", ""))
     return str(trial.user_attrs.get("reason", "its worker fell silent"))
+
+
+def listed(values: Mapping[str, Any]) -> str:
+    """Figures or parameters on one line."""
+    named = {name.removeprefix("pretrain."): value for name, value in values.items()}
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in named.items()
+    )
 
 
 def complete(study: optuna.Study) -> list[FrozenTrial]:
