@@ -18,7 +18,7 @@ from typing import Any
 
 from flows import parameters
 from flows.running.processes import die_with_parent, exit_on_error
-from flows.tracking import registry, store
+from flows.tracking import registered, registry, store
 from scriptsight import drift, files
 from scriptsight.drift import Report, page, span
 from scriptsight.errors import InputError
@@ -37,7 +37,7 @@ class Model:
 
 
 @contextmanager
-def found(client: Any, named: str | None, registered: str) -> Iterator[Model]:
+def found(client: Any, named: str | None, registry_name: str) -> Iterator[Model]:
     """The model that a person names: a folder, or a version or an alias of the registered model. None is the
     champion, or models/pretrained where there is none.
 
@@ -47,16 +47,16 @@ def found(client: Any, named: str | None, registered: str) -> Iterator[Model]:
     if named is not None and (Path(named) / "config.json").is_file():
         yield Model(named, Path(named))
         return
-    version = store.model_version(client, registered, named or registry.CHAMPION)
+    version = store.model_version(client, registry_name, named or registry.CHAMPION)
     if version is None and named is None:
         yield Model(f"{registry.BUNDLE} (there is no champion yet)", registry.BUNDLE)
         return
     if version is None:
         raise InputError(
-            f"{named!r} is no folder with a model, and no version or alias of the registered model {registered!r}: "
+            f"{named!r} is no folder with a model, and no version or alias of the registered model {registry_name!r}: "
             "the MLflow page (`scriptsight ui`) lists versions."
         )
-    name = f"version {version.version} of {registered}" + ("" if named else " (the champion)")
+    name = f"version {version.version} of {registry_name}" + ("" if named else " (the champion)")
     with ExitStack() as held:
         yield Model(name, _bundle(version, held), version)
 
@@ -85,7 +85,7 @@ def report(
     Raises:
         InputError: there is nothing to compare, or MLflow can't be used.
     """
-    with store.opened() as client, found(client, named, settings.registry.name) as model:
+    with store.opened() as client, found(client, named, registered.name_of(client, settings.registry.name)) as model:
         made = drift.compare(model.folder, SEGMENTS, settings.pretrain.collections, model=model.name, only=only)
         pictures = page.write(made, PLOTS)
         if model.version is not None and only is None:
@@ -124,7 +124,8 @@ def main() -> None:
         die_with_parent()
         settings = parameters.load()
         with store.opened() as client:
-            champion = store.model_version(client, settings.registry.name, registry.CHAMPION)
+            registry_name = registered.name_of(client, settings.registry.name)
+            champion = store.model_version(client, registry_name, registry.CHAMPION)
         made = report(settings, registry.CHAMPION) if champion is not None else None
         print(json.dumps(made and {"line": made.line, "verdict": made.verdict}), file=sys.stdout)
 

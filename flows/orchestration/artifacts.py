@@ -108,9 +108,7 @@ class RunPage:
             self._page.show(f"{self._prefix}-{name}", "table", json.dumps(_as_text(rows)), about)
 
 
-def report(
-    outcomes: Sequence[StageOutcome], decision: str = "", drift: str = "", unread: Sequence[str] = ()
-) -> str:
+def report(outcomes: Sequence[StageOutcome], decision: str = "", drift: str = "", unread: Sequence[str] = ()) -> str:
     """The run in Markdown: which stages did what, the last lines of a failure, files that can't be read, links."""
     lines = []
     for how in ("ran", "restored", "skipped", "failed", "cancelled"):

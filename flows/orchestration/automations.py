@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -131,7 +131,7 @@ def _of_runs(
     name: str,
     after: set[str],
     expect: set[str],
-    which: dict[str, str],
+    which: Mapping[str, str],
     seconds: float,
     becomes: tuple[Any, str],
     reactive: bool = False,
@@ -147,7 +147,7 @@ def _of_runs(
             after=after,
             expect=expect,
             match={"prefect.resource.id": ["prefect.flow-run.*"]},
-            match_related=which,
+            match_related=dict(which),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive if reactive else Posture.Proactive,
             threshold=1,
@@ -165,7 +165,7 @@ def _failure(block: UUID) -> AutomationCore:
         trigger=EventTrigger(
             expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=[{"prefect.resource.role": "flow", "prefect.resource.name": FLOWS}, OURS],
+            match_related=[{"prefect.resource.role": "flow", "prefect.resource.name": FLOWS}, dict(OURS)],
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from prefect import Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -27,7 +27,7 @@ ALL: list[StageName] = list(get_args(StageName))
 NETWORK_SECONDS = [10.0, 60.0, 300.0]  # before a remote that failed is tried again
 
 
-@flow(name="pipeline", persist_result=False, on_running=[runs.begun])
+@flow(name="pipeline", persist_result=False, on_running=[cast(Any, runs.begun)])
 def pipeline(
     stages: list[StageName] = ALL,
     workspace: str | None = None,
@@ -59,7 +59,7 @@ def pipeline(
     return states[0]
 
 
-@flow(name="sweep", persist_result=False, on_running=[runs.begun])
+@flow(name="sweep", persist_result=False, on_running=[cast(Any, runs.begun)])
 def sweep(workspace: str | None = None, when_busy: WhenBusy = "wait") -> Any:
     """Go on with the study that `sweep` in params.yaml describes, until it has all its trials.
 

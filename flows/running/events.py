@@ -44,7 +44,7 @@ class EventReporter(ConsoleReporter):
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         shown = super().progress(items, label, total)
-        known = total if total is not None or self._bar is None else self._bar.total
+        known = total if total is not None or self._bar is None else int(self._bar.total or 0) or None
         return self._counted(shown, label, known)
 
     def _counted(self, items: Iterator[T], label: str, total: int | None) -> Iterator[T]:

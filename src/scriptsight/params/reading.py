@@ -149,8 +149,7 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     merged = dict(base)
     for key, value in overrides.items():
         old = merged.get(key)
-        whole = is_whole(key, value) or not isinstance(old, dict)
-        merged[key] = value if whole else merge(old, value)
+        merged[key] = value if is_whole(key, value) or not isinstance(old, dict) else merge(old, value)
     return merged
 
 

@@ -72,8 +72,8 @@ def run(
         learned = [(source, Segments(segments, name, "train")) for name, source in params.collections.items()]
         training = [samplers.build(split, source, params) for source, split in learned]
         held_out, digests = _held_out(params, segments, reporter)
-        known = _learned_from(params, learned, reporter)
-        data = overlap.data_digest(zip(params.collections, (split for _, split in learned), strict=True))
+        named = [(name, split) for name, (_, split) in zip(params.collections, learned, strict=True)]
+        known, data = _learned_from(params, named, reporter), overlap.data_digest(named)
         overlapping = _overlap(params, segments, known, reporter)
         for name, sampler in zip(params.collections, training, strict=True):
             eligible, all_ = len(sampler.eligible), len(sampler.segments)
@@ -115,12 +115,10 @@ def run(
         if distributed.rank() == 0:
             _write(encoder, outcome, memory, state, bundle, best, plots, reporter)
             unseen = profile.held_out(segments, params.collections)
-            named = [(name, split) for name, (_, split) in zip(params.collections, learned, strict=True)]
             for folder in (bundle, best):
                 overlap.write(folder, known, data)
                 profile.write(folder, bundles.load(folder), named, unseen, reporter)
             _write_metrics(outcome, overlapping, metrics)
-            state.remove()
             state.remove()
     return Result(outcome.val, outcome.speed)
 
@@ -181,9 +179,9 @@ def _held_out(
     return batches, digests
 
 
-def _learned_from(params: PretrainParams, learned: Sequence[tuple[Source, Segments]], reporter: Reporter) -> pa.Table:
+def _learned_from(params: PretrainParams, named: Sequence[tuple[str, Segments]], reporter: Reporter) -> pa.Table:
     """The videos that the model will have learned from, those of the model that it starts from among them."""
-    own = overlap.videos((name, split) for name, (_, split) in zip(params.collections, learned, strict=True))
+    own = overlap.videos(named)
     before = None if params.start_from is None else overlap.known(params.start_from, reporter)
     return own if before is None else overlap.together([before, own])
 

@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
 from flows.orchestration import runs
+from flows.running import notes
 
 WORK = """
 from flows.orchestration import runs
@@ -92,8 +93,8 @@ def test_a_run_that_was_to_be_cancelled_is(client: Any) -> None:
 
 
 def test_a_note_of_runs_on_another_server_is_kept_for_some_days(client: Any) -> None:
-    runs.notes.Note(runs.NOTES, {"own_server": False, "since": 4e9}, "run-new").let_go()
-    runs.notes.Note(runs.NOTES, {"own_server": False, "since": 0}, "run-old").let_go()
+    notes.Note(runs.NOTES, {"own_server": False, "since": 4e9}, "run-new").let_go()
+    notes.Note(runs.NOTES, {"own_server": False, "since": 0}, "run-old").let_go()
     (runs.NOTES / "spoilt.json").write_text("{")
     runs.close_left()
     assert [path.stem for path in runs.NOTES.glob("*.json")] == ["run-new"]
