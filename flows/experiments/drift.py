@@ -53,8 +53,8 @@ def found(client: Any, named: str | None, registry_name: str) -> Iterator[Model]
         return
     if version is None:
         raise InputError(
-            f"{named!r} is no folder with a model, and no version or alias of the registered model {registry_name!r}: "
-            "the MLflow page (`scriptsight ui`) lists versions."
+            f"{named!r} is no folder with a model, and no version or alias of the registered model "
+            f"{registry_name!r}: the MLflow page (`scriptsight ui`) lists versions."
         )
     name = f"version {version.version} of {registry_name}" + ("" if named else " (the champion)")
     with ExitStack() as held:
