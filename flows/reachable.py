@@ -25,12 +25,13 @@ def answers(url: str, seconds: float = 3) -> bool:
         return False
 
 
-def shows(url: str, seconds: float = 3) -> bool:
+def shows(url: str, seconds: float = 10) -> bool:
     """Whether there is a page for people at this http(s) address, perhaps behind a password."""
     try:
         address = urllib.parse.urlsplit(url)
         address = address._replace(netloc=address.netloc.rpartition("@")[2])
-        with urllib.request.urlopen(address.geturl(), timeout=seconds) as page:  # noqa: S310 - configured
+        asked = urllib.request.Request(address.geturl(), headers={"Accept": "text/html"})  # noqa: S310 - configured
+        with urllib.request.urlopen(asked, timeout=seconds) as page:  # noqa: S310
             return str(page.headers.get_content_type()) == "text/html"
     except urllib.error.HTTPError as error:
         return error.code in (401, 403)

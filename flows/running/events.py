@@ -37,8 +37,8 @@ class EventReporter(ConsoleReporter):
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
-        path.unlink(missing_ok=True)  # whoever still reads the old one sees its end
-        self._file = path.open("ab", buffering=0)  # a line is one write, from whatever thread
+        path.unlink(missing_ok=True)
+        self._path = path
         self._status = ""
         self.event({"begun": time.time_ns()})
 
@@ -76,9 +76,10 @@ class EventReporter(ConsoleReporter):
     def event(self, values: Mapping[str, Any]) -> None:
         """Write one line. What can't be written is lost: the work is worth more than who watches it."""
         try:
-            self._file.write(json.dumps(values).encode() + b"\n")
+            with self._path.open("ab", buffering=0) as file:
+                file.write(json.dumps(values).encode() + b"\n")  # at once, from whatever thread
         except OSError as error:
-            super().message(f"WARNING: {self._file.name} can't be written, nobody can follow this: {error}")
+            super().message(f"WARNING: {self._path} can't be written, nobody can follow this: {error}")
 
 
 def following(path: Path, since: int = 0) -> Iterator[list[dict[str, Any]]]:

@@ -12,10 +12,11 @@ from flows import reachable
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers every request with the status that its path names: /404/health."""
+    """Answers every request with the status that its path names: /404/health; 200 is a page for who asks for one."""
 
     def do_GET(self) -> None:
         self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Type", self.headers["Accept"] or "application/json")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -44,3 +45,12 @@ def test_a_password_in_the_address_is_no_obstacle(address: str) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://someone:pw@127.0.0.1:9", "http://[", "http://a:b"])
 def test_a_dead_or_broken_address_does_not_answer(url: str) -> None:
     assert not reachable.answers(url)
+
+
+@pytest.mark.parametrize(("status", "there"), [(200, True), (401, True), (404, False), (500, False)])
+def test_a_page_is_there_or_not(address: str, status: int, there: bool) -> None:
+    assert reachable.shows(f"http://someone:p@ss@{address}/{status}/runs/flow-run/1") is there
+
+
+def test_a_server_without_pages_shows_none() -> None:
+    assert not reachable.shows("http://127.0.0.1:9/runs/flow-run/1")
