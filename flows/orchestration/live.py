@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import html
+import logging
 import math
 import re
 import threading
@@ -24,6 +25,8 @@ from httpx import HTTPStatusError
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
@@ -187,7 +190,7 @@ class _Stage:
     def __init__(self, name: str, since: int, tell: Callable[[Progress], None], opened: Callable[[], None]) -> None:
         self._name, self._tell, self._opened = name, tell, opened
         self._news = events.following(events.path_of(name).resolve(), since)
-        self._log = get_run_logger()
+        self._logs = _loggers()
         self._now = Progress(f"{name} starts")
 
     def look(self, page: Page) -> None:
@@ -207,16 +210,29 @@ class _Stage:
 
     def _link(self, page: Page, run: str) -> None:
         address = mlflow_address(run)
-        self._log.info("MLflow has this run at %s", address)
+        self._write(logging.INFO, f"MLflow has this run at {address}")
         page.show(f"{prefix()}-{self._name}-mlflow", "markdown", mlflow_link(run), "The run of the model in MLflow")
         self._opened()
 
     def _say(self, messages: Sequence[str]) -> None:
         for text in messages[:MOST_MESSAGES]:
-            log = self._log.warning if text.startswith("WARNING") else self._log.info
-            log("%s", redacted(text)[:LONGEST_MESSAGE])
+            level = logging.WARNING if text.startswith("WARNING") else logging.INFO
+            self._write(level, redacted(text)[:LONGEST_MESSAGE])
         if len(messages) > MOST_MESSAGES:
-            self._log.info("... and %d more lines, on the terminal", len(messages) - MOST_MESSAGES)
+            self._write(logging.INFO, f"... and {len(messages) - MOST_MESSAGES} more lines, on the terminal")
+
+    def _write(self, level: int, text: str) -> None:
+        for log in self._logs:
+            log.log(level, "%s", text)
+
+
+def _loggers() -> list[Any]:
+    """Those of the current flow run and, in a stage of the pipeline, of the pipeline's run: within a task
+    `get_run_logger` of Prefect writes to that alone."""
+    here = FlowRunContext.get()
+    assert here is not None and here.flow_run is not None
+    own = flow_run_logger(here.flow_run, here.flow)
+    return [own, get_run_logger()] if TaskRunContext.get() else [own]
 
 
 def progress_of(event: Mapping[str, Any]) -> Progress:
