@@ -75,10 +75,16 @@ class EventReporter(ConsoleReporter):
 
     def event(self, values: Mapping[str, Any]) -> None:
         """Write one line. What can't be written is lost: the work is worth more than who watches it."""
+        if self._file.closed:
+            return
         try:
             self._file.write(json.dumps(values).encode() + b"\n")
         except OSError as error:
             super().message(f"WARNING: {self._file.name} can't be written, nobody can follow this: {error}")
+
+    def close(self) -> None:
+        """Nobody follows any more; what is still said is on the console alone."""
+        self._file.close()
 
 
 def following(path: Path, since: int = 0) -> Iterator[list[dict[str, Any]]]:
