@@ -51,7 +51,8 @@ def test_each_private_name_that_the_code_reaches_for_is_listed() -> None:
 
 def private(tree: ast.Module) -> Iterator[str]:
     """Names with one leading underscore that a module takes from others: those that it does not define itself."""
-    own, reached = set(), set()
+    own: set[str] = set()
+    reached: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             own.add(node.name)
