@@ -14,6 +14,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
+from flows.running import notes
 from flows.tracking import store, unfinished
 from scriptsight.redaction import LONGEST_VALUE, redacted
 from scriptsight.reporting import ConsoleReporter
@@ -39,12 +40,12 @@ class Recorder:
         self._work = work
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Any]] = {}  # run -> its figures
-        self._notes: dict[str, unfinished.Note] = {}  # of runs that this process has open
+        self._notes: dict[str, notes.Note] = {}  # of runs that this process has open
         self._flushed = time.monotonic()
 
     def create(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         """Make a run -> its id. Passwords in parameters are left out."""
-        note = unfinished.Note()
+        note = unfinished.note()
         tags = {**tags, unfinished.RECORDER: note.name}
         run_id = str(self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id)
         self._notes[run_id] = note
@@ -61,7 +62,7 @@ class Recorder:
         """Go on with a run that has ended; `status` and `end_time` (ms since 1970) are what it has again if this
         process is killed."""
         if run_id not in self._notes:
-            self._notes[run_id] = unfinished.Note(run_id, status, end_time)
+            self._notes[run_id] = unfinished.note(run_id, status, end_time)
         self.client.update_run(run_id, status="RUNNING")
 
     def metrics(

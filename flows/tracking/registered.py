@@ -11,8 +11,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from flows.running import dvc_experiment
 from flows.tracking import store
+from scriptsight import files
 
 PROJECT_NAME = "scriptsight"
 OWNER = "workspace"  # tag of a registered model: whose it is, by `identity`
@@ -67,9 +70,9 @@ def identity() -> str:
     """Names this workspace, wherever it is moved: 32 hexadecimal digits, made when it is first asked for."""
     path = store.folder() / IDENTITY
     path.parent.mkdir(exist_ok=True)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(uuid.uuid4().hex)
-    except FileExistsError:
-        pass
+    if not path.is_file() or not path.stat().st_size:  # an earlier version, when killed, left it empty
+        with FileLock(path.with_suffix(".lock")):  # else two that begin at once would each have their own
+            if not path.is_file() or not path.stat().st_size:
+                with files.whole_file(path) as partial:
+                    partial.write_text(uuid.uuid4().hex, encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,18 @@ def test_a_workspace_has_a_registered_model_of_its_own(
     monkeypatch.chdir(moved)
     with store.opened() as client:
         assert registered.name_of(client, None) == "scriptsight-talks"
+
+
+def test_a_workspace_that_was_killed_while_it_got_its_identity_gets_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = store.folder() / registered.IDENTITY
+    path.parent.mkdir()
+    path.touch()
+    with ThreadPoolExecutor(8) as pool:  # that begin at once
+        (one,) = set(pool.map(lambda _: registered.identity(), range(8)))
+    assert one == path.read_text() and len(one) == 32
 
 
 def test_a_workspaces_own_store_goes_on_with_the_name_of_earlier_versions(settings: parameters.Params) -> None:
