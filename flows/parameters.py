@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from scriptsight.errors import InputError
 from scriptsight.params import reading
 from scriptsight.params.base import MACHINE, Count, Name, Positive, Section, Seed
 from scriptsight.params.ingest import IngestParams
@@ -216,8 +218,49 @@ def load(path: str | Path = "params.yaml") -> Params:
 
 
 def build(values: Mapping[str, Any], source: str = "params") -> Params:
-    """Build the typed parameters from plain values; `source` is named in errors."""
-    return reading.validate(Params, values, source)
+    """Build the typed parameters from plain values; `source` is named in errors.
+
+    What is written in which order counts for nothing: DVC does not see it, and would take other results for the same.
+    """
+    return reading.validate(Params, _in_order(values, source), source)
+
+
+def _in_order(values: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """The same, with the tables whose first entry has a meaning in the order of their names, and patterns of files
+    from the narrowest to the widest.
+
+    Raises:
+        InputError: a pattern stands behind a wider one, which a person who wrote it may mean to come first.
+    """
+    ordered = dict(values)
+    for section, key in (("pretrain", "collections"), ("probe", "tests")):
+        if isinstance(table := _within(values, section, key), Mapping):
+            ordered[section] = {**values[section], key: dict(sorted(table.items(), key=lambda one: str(one[0])))}
+    collections = _within(values, "ingest", "collections")
+    for name, collection in collections.items() if isinstance(collections, Mapping) else ():
+        patterns = _within({"": collection}, "", "splits")
+        if isinstance(patterns, Mapping):
+            named = [str(pattern) for pattern in patterns]
+            narrow = sorted(named, key=lambda pattern: (-_letters(pattern), pattern))
+            if [_letters(one) for one in named] != [_letters(one) for one in narrow]:
+                raise InputError(
+                    f"{source}: the patterns of ingest.collections.{name}.splits must go from the narrowest to the "
+                    f"widest, for DVC does not see their order: {', '.join(narrow)}."
+                )
+            own = {**collection, "splits": {pattern: patterns[pattern] for pattern in narrow if pattern in patterns}}
+            collections = {**collections, name: own}
+            ordered["ingest"] = {**values["ingest"], "collections": collections}
+    return ordered
+
+
+def _within(values: Mapping[str, Any], section: str, key: str) -> Any:
+    inner = values.get(section)
+    return inner.get(key) if isinstance(inner, Mapping) else None
+
+
+def _letters(pattern: str) -> int:
+    """How narrow a pattern of file names is: its characters that stand for themselves."""
+    return len(re.sub(r"\[[^]]*\]|[*?]", "", pattern))
 
 
 def of_results(section: type[Section], prefix: str) -> list[str]:

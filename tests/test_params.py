@@ -203,3 +203,26 @@ def test_a_preset_stands_for_a_shape_and_replaces_it(values: dict[str, Any]) -> 
     found = parameters.build(merged).pretrain.video
     assert found.shape == {"kind": "vit", "width": 768, "depth": 12, "heads": 12, "patch": 16, "tubelet": 2}
     assert VitParams(**found.model_dump()) == found
+
+
+def test_the_order_in_which_tables_are_written_counts_for_nothing(values: dict[str, Any]) -> None:
+    """DVC compares tables without their order: a meaning of it would bring back the results of another."""
+    test = values["probe"]["tests"]["actions"]
+    values["probe"]["tests"] = {"slow": test, "actions": test}
+    values["pretrain"]["collections"] = {"narrated": {"text": "script"}, "actions": {"text": "script"}}
+    built = parameters.build(values)
+    assert list(built.probe.tests) == ["actions", "slow"]
+    assert list(built.pretrain.collections) == ["actions", "narrated"]
+
+
+def test_patterns_of_files_go_from_the_narrowest_to_the_widest(values: dict[str, Any]) -> None:
+    folder: dict[str, Any] = {"kind": "folder", "path": "talks"}
+    values["ingest"]["collections"]["talks"] = {**folder, "splits": {"*_[ab]2*": "val", "*_1*": "test", "*": "train"}}
+    one = parameters.build(values).ingest.collections["talks"]
+    values["ingest"]["collections"]["talks"]["splits"] = {"*_1*": "test", "*_[ab]2*": "val", "*": "train"}
+    other = parameters.build(values).ingest.collections["talks"]
+    assert list(one.splits) == list(other.splits) == ["*_1*", "*_[ab]2*", "*"]
+    values["ingest"]["collections"]["talks"]["splits"] = {"*": "train", "*_1*": "test"}
+    assert "talks.splits must go from the narrowest to the widest" in message_of(values) and "*_1*, *" in message_of(
+        values
+    )

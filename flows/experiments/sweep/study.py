@@ -91,6 +91,8 @@ def open_study(settings: parameters.Params, segments: Path = Path("data/segments
             f"{ADDRESS} where it is set."
         ) from None
     before = json.loads(study.user_attrs.get("begun_with") or json.dumps(begun_with))
+    if isinstance(before.get("sweep.objectives"), dict):  # as an earlier version wrote them
+        before["sweep.objectives"] = [list(pair) for pair in before["sweep.objectives"].items()]
     if differing := sorted(key for key in before | begun_with if before.get(key) != begun_with.get(key)):
         raise InputError(
             f"The study {sweep.study!r} was begun with other values of {', '.join(differing[:5])}"
@@ -193,7 +195,7 @@ def _fixed(settings: parameters.Params, segments: Path) -> dict[str, Any]:
         for swept in [key for key in found if key == name or key.startswith(f"{name}.")]:
             del found[swept]
         found[f"sweep.space.{name}"] = given.model_dump(mode="json")
-    found["sweep.objectives"] = settings.sweep.objectives
+    found["sweep.objectives"] = list(settings.sweep.objectives.items())  # the first one has a meaning
     for name, bound in settings.sweep.constraints.items():
         found[f"sweep.constraints.{name}"] = bound.model_dump(mode="json")
     found["the segments"] = segments_digest(base, ("train", "val"), segments)
