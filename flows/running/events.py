@@ -75,17 +75,11 @@ class EventReporter(ConsoleReporter):
 
     def event(self, values: Mapping[str, Any]) -> None:
         """Write one line. What can't be written is lost: the work is worth more than who watches it."""
-        if self._file.closed:
-            return
         try:
             with self._path.open("ab", buffering=0) as file:
                 file.write(json.dumps(values).encode() + b"\n")  # at once, from whatever thread
         except OSError as error:
             super().message(f"WARNING: {self._path} can't be written, nobody can follow this: {error}")
-
-    def close(self) -> None:
-        """Nobody follows any more; what is still said is on the console alone."""
-        self._file.close()
 
 
 def following(path: Path, since: int = 0) -> Iterator[list[dict[str, Any]]]:

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 
 from scriptsight import files
 
+HELD = "inode"  # of the lock's file: in a copy of the folder, nobody holds the lock of a note
+
 
 class Note:
     """A note in a folder, held by this process until it is removed or let go, or the process ends."""
@@ -24,7 +26,7 @@ class Note:
         self._path = (folder / self.name).with_suffix(".json").absolute()
         self._lock = FileLock(self._path.with_suffix(".lock"))
         self._lock.acquire(timeout=0)
-        files.write_json(self._path, content)
+        files.write_json(self._path, {**content, HELD: _inode(self._path)})
 
     def remove(self) -> None:
         """What it tells of is closed."""
@@ -39,7 +41,7 @@ class Note:
 @contextmanager
 def left(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
     """The notes in a folder whose processes are gone, by name; they are held meanwhile, so that nobody else takes
-    them up. One that can't be read tells nothing, and is taken away."""
+    them up. One that can't be read tells nothing, and is taken away; so is a copy, for its process may live."""
     found: dict[str, dict[str, Any]] = {}
     held: list[FileLock] = []
     try:
@@ -57,7 +59,7 @@ def left(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
                 continue
             except (OSError, ValueError):
                 content = None
-            if isinstance(content, dict):
+            if isinstance(content, dict) and content.get(HELD) == _inode(path):
                 found[path.stem] = content
             else:
                 _remove(path)
@@ -65,6 +67,11 @@ def left(folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
     finally:
         for lock in held:
             lock.release()
+
+
+def _inode(path: Path) -> int:
+    """That of the lock's file of a note; it stays the same when the folder is moved, or the machine starts again."""
+    return path.with_suffix(".lock").stat().st_ino
 
 
 def remove(folder: Path, name: str) -> None:

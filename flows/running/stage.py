@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +175,7 @@ def _spread(name: str, section: Any) -> dict[str, Any]:
 def _reporter(name: str, settings: parameters.Params) -> Iterator[Reporter]:
     """The tracked reporter of a stage that has figures of a model; one without MLflow for the others."""
     if name in ("ingest", "segment"):
-        with closing(EventReporter(path_of(name))) as reporter:
-            yield reporter
+        yield EventReporter(path_of(name))
         origin.note(name, settings)
         return
     with tracked(name, settings) as reporter:

@@ -100,7 +100,6 @@ class MlflowReporter(EventReporter):
             subprocess.run([sys.executable, "-m", "flows.tracking.unfinished"], check=False)
         if self._opened and self._process.returncode:
             self.message("WARNING: MLflow lost figures of this run (see above); the stage's files are whole.")
-        self.close()
 
     def _open(self) -> None:
         """Wait until the run is open, so that a training whose record would be lost ends before it begins.

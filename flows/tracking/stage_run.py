@@ -15,6 +15,7 @@ from typing import IO, Any
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+from flows.running import dvc_experiment
 from flows.tracking import models, store, views
 from flows.tracking.origin import SEGMENTS
 from flows.tracking.recorder import Recorder, said_of
@@ -99,7 +100,7 @@ class StageRun(Recorder):
             name=described["name"],
             digest=described["digest"],
             source_type="local",
-            source=json.dumps({"uri": Path(SEGMENTS).resolve().as_uri()}),
+            source=json.dumps({"uri": ((dvc_experiment.home() or Path()) / SEGMENTS).resolve().as_uri()}),
             profile=None if described["rows"] is None else json.dumps({"segments": described["rows"]}),
         )
         context = InputTag("mlflow.data.context", described["context"])

@@ -68,9 +68,10 @@ def test_only_what_learned_something_is_registered_and_once(settings: parameters
     assert (version.run_id, version.tags["weights_digest"]) == (first, digest(WEIGHTS))
     with store.opened() as client:
         (data,) = [one.dataset.digest for one in client.get_run(first).inputs.dataset_inputs]
-        (model,) = client.search_logged_models(
+        found = client.search_logged_models(
             [client.get_run(first).info.experiment_id], "tags.weights_digest = " + repr(digest(WEIGHTS))
         )
+        (model,) = [one for one in found if one.source_run_id == first]
         assert version.tags["data_digest"] == data == overlap.trained_on(registry.BUNDLE)
         assert (model.source_run_id, "mlflow.model.isExternal" in model.tags) == (first, False)
         assert model.params and "probe/chance" in {figure.key for figure in model.metrics}
