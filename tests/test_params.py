@@ -218,9 +218,9 @@ def test_the_order_in_which_tables_are_written_counts_for_nothing(values: dict[s
 def test_patterns_of_files_go_from_the_narrowest_to_the_widest(values: dict[str, Any]) -> None:
     folder: dict[str, Any] = {"kind": "folder", "path": "talks"}
     values["ingest"]["collections"]["talks"] = {**folder, "splits": {"*_[ab]2*": "val", "*_1*": "test", "*": "train"}}
-    one = parameters.build(values).ingest.collections["talks"]
+    one: Any = parameters.build(values).ingest.collections["talks"]
     values["ingest"]["collections"]["talks"]["splits"] = {"*_1*": "test", "*_[ab]2*": "val", "*": "train"}
-    other = parameters.build(values).ingest.collections["talks"]
+    other: Any = parameters.build(values).ingest.collections["talks"]
     assert list(one.splits) == list(other.splits) == ["*_1*", "*_[ab]2*", "*"]
     values["ingest"]["collections"]["talks"]["splits"] = {"*": "train", "*_1*": "test"}
     assert "talks.splits must go from the narrowest to the widest" in message_of(values) and "*_1*, *" in message_of(
