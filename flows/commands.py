@@ -202,7 +202,7 @@ def mlflow(parser: argparse.ArgumentParser) -> None:
     """`scriptsight mlflow`."""
     describe(
         parser,
-        "After the project was moved or copied: have MLflow find its files here.",
+        "Have MLflow find its files after the project was moved.",
         "MLflow keeps whole addresses of files. `move`, in the folder that was moved, makes those of "
         "mlruns/mlflow.db name this folder, in a copy that takes the database's place; the old one is kept beside "
         "it. Nothing is written to the old place. Called again, it does nothing.",

@@ -6,7 +6,9 @@ in each corner, which say how it is turned. Films have 25 pictures a second unle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -83,7 +85,7 @@ def film(
     `turn` (degrees counter-clockwise, mirrored left to right, upside down) goes into the display matrix; `sound`, two
     times in seconds, is silence up to the second of them with a tone from the first.
     """
-    with av.open(str(path), "w") as container:
+    with _at_ordinary_priority(), av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=rate, options={"threads": "1"} | (options or {}))
         kind = _SOUND.get(path.suffix, "aac")
         heard: Any = container.add_stream(kind, rate=48_000, layout="mono") if sound else None
@@ -105,6 +107,17 @@ def film(
         for packet in made:
             container.mux(packet)
     return path
+
+
+@contextmanager
+def _at_ordinary_priority() -> Iterator[None]:
+    """libsvtav1 leaves a thread of root with the highest real-time priority, and what it starts later as well: such a
+    test would stop all others on the machine."""
+    try:
+        yield
+    finally:
+        if hasattr(os, "sched_setscheduler"):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 _SOUND = {".webm": "libopus", ".ts": "mp2", ".mpg": "mp2", ".vob": "mp2", ".flv": "aac"}

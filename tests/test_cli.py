@@ -122,7 +122,10 @@ def test_defaults_are_those_of_the_workspace(
 
 PROJECT = Path(__file__).resolve().parents[1]
 OWN = ("search", "embed")
-OF_THE_CHECKOUT = ("automations", "better", "compare", "language", "register", "run", "sweep", "ui")
+OF_THE_CHECKOUT = (
+    *("automations", "better", "compare", "drift", "language"),
+    *("mlflow", "register", "run", "sweep", "ui"),
+)
 HEAVY = ("torch", "numpy", "pydantic", "prefect", "mlflow", "dvc", "optuna", "matplotlib", "psutil", "yaml")
 
 
