@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,7 +102,7 @@ def serving(command: tuple[str, ...], path: str, environment: Mapping[str, str])
         stop(process)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[Any]) -> None:
     """End what runs in the session of a process that was started in one of its own."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
