@@ -105,7 +105,8 @@ def test_backups_can_be_made_again_and_hold_everything(workspace: Path) -> None:
         client.log_text(run, "red", "words.txt")
     optuna.create_study(study_name="weights", storage="sqlite:///mlruns/optuna.db").enqueue_trial({"k": 3})
     page = "docs/how-to/operations.md"
-    backup = [*lines(page, "mkdir"), *lines(page, ".venv/bin/python -c")[:1], *lines(page, "cp -r")]
+    saving, copying = lines(page, ".venv/bin/python -c")
+    backup = [*lines(page, "mkdir"), saving, *lines(page, "cp -r")]
     type_in(workspace, *backup)
     with store.opened() as client:
         client.set_tag(run, "later", "yes")
@@ -113,21 +114,25 @@ def test_backups_can_be_made_again_and_hold_everything(workspace: Path) -> None:
     with sqlite3.connect(workspace / "backup/mlflow.db") as saved:
         assert saved.execute("SELECT count(*) FROM runs").fetchone() == (1,)
         assert saved.execute("SELECT value FROM tags WHERE key = 'later'").fetchone() == ("yes",)
+    (workspace / "mlruns/mlflow.db").rename(workspace / "mlruns/moved.db")
+    with pytest.raises(AssertionError, match="unable to open database file"):  # it is no reason to empty the backup
+        type_in(workspace, saving)
+    assert (workspace / "backup/mlflow.db").stat().st_size > 100_000
     (words,) = (workspace / "backup/artifacts").rglob("words.txt")
     assert words.read_text() == "red"
     shutil.rmtree(workspace / "mlruns/artifacts")
-    copy = lines(page, ".venv/bin/python -c")[1].replace(
-        "postgresql+psycopg://optuna@HOST:5432/optuna", "sqlite:///c.db"
-    )
+    copy = copying.replace("postgresql+psycopg://optuna@HOST:5432/optuna", "sqlite:///c.db")
     type_in(workspace, copy)
     assert len(optuna.load_study(study_name="weights", storage="sqlite:///c.db").trials) == 1
 
 
 @pytest.mark.parametrize("time", ["first", "again"])
-def test_the_weekly_run_is_announced(time: str, prefect_server: str) -> None:
-    page = "docs/how-to/schedule.md"
+def test_the_weekly_run_is_announced(time: str, prefect_server: str, prefect_home: Path) -> None:
+    page, server = "docs/how-to/schedule.md", {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(prefect_home)}
     announced = [*lines(page, "prefect work-pool create"), *lines(page, "prefect deploy")]
-    type_in(PROJECT, *announced, lines(page, "scriptsight automations")[0], PREFECT_API_URL=prefect_server)
+    watched, told = lines(page, "scriptsight automations")
+    assert "--notify" in told and "--notify" not in watched
+    type_in(PROJECT, *announced, watched, **server)
     with temporary_settings({PREFECT_API_URL: prefect_server}), get_client(sync_client=True) as client:
         assert client.read_deployment_by_name("pipeline/weekly").work_pool_name == "local"
         names = [one.name for one in client.read_automations()]

@@ -18,7 +18,7 @@ from PIL import Image
 
 from flows import parameters
 from flows.experiments import comparison, named, outcomes, side_by_side
-from flows.tracking import registry, store
+from flows.tracking import registered, registry, store
 from flows.tracking.reporter import WEIGHTS, opening
 from flows.tracking.stage_run import StageRun
 from scriptsight import statistics
@@ -42,13 +42,14 @@ def folder(path: Path, share: float, **columns: Any) -> named.Source:
 def recorded(seed: int, right: np.ndarray, *, lr: float = 0.1, data: str = "aa", learned_from: int = 0) -> str:
     """A model, and the MLflow run of its training and its probe -> the id of the run."""
     small.tiny_bundle(registry.BUNDLE, seed=seed)
-    Path("dvc.lock").write_text(f"stages: {{segment: {{outs: [{{path: data/segments, md5: {data}.dir}}]}}}}\n")
     values = reading.read_yaml("params.yaml")
     values["pretrain"]["optimizer"]["lr"] = lr
     values["pretrain"]["cpd"]["noise"] = 17 + seed  # of an objective that it does not use
     write_probe(Path("plots/probe"), linear_top1=right)
     Image.new("RGB", (40, 30), (seed, 0, 0)).save("plots/probe/order.png")
-    run = StageRun(opening("probe", parameters.build(values)))  # as tracked() does, without a process
+    begun = opening("probe", parameters.build(values))
+    begun["tags"]["input/data/segments"] = data
+    run = StageRun(begun)  # as tracked() does, without a process
     for path in ("plots/probe/outcomes.csv", "plots/probe/order.png"):
         run.take({"artifact": path})
     for step in (10, 20):
@@ -124,7 +125,8 @@ def test_parameters_and_data_are_those_that_the_stages_ran_with(tmp_path: Path) 
         (tmp_path / name / "plots/pretrain").mkdir()
         (tmp_path / name / "plots/pretrain/training.csv").write_text("step,loss,lr\n1,2.5,\n2,2.0,0.1\n")
         (tmp_path / name / "metrics").mkdir()
-        (tmp_path / name / "metrics/pretrain.json").write_text('{"mfu": 0.5, "val": {"t2v_r1": 0.25}}')
+        (tmp_path / name / "metrics/pretrain.json").write_text('{"val": {"t2v_r1": 0.25}}')
+        (tmp_path / name / "metrics/speed.json").write_text('{"mfu": 0.5}')
         (tmp_path / name / "metrics/probe.json").write_text('{"chance": ')
         (tmp_path / name / "params.yaml").write_text("pretrain: {k: 9}\n")
         (tmp_path / name / "dvc.lock").write_text(
@@ -149,13 +151,13 @@ def test_parameters_and_data_are_those_that_the_stages_ran_with(tmp_path: Path) 
 
 def test_runs_of_mlflow_and_folders_on_one_page(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = recorded(1, hits(0.4))
-    registry_of = parameters.load().registry
     second = recorded(2, hits(0.6), lr=0.2, data="bb", learned_from=7)
     folder(Path(HOSTILE), 0.59)
     with store.opened() as client:
-        client.create_registered_model(registry_of.name)
-        client.create_model_version(registry_of.name, "none", run_id=second)
-        client.set_registered_model_alias(registry_of.name, "champion", "1")
+        name = registered.name_of(client, parameters.load().registry.name)
+        client.create_registered_model(name)
+        client.create_model_version(name, "none", run_id=second)
+        client.set_registered_model_alias(name, "champion", "1")
     assert main(["compare", first[:9], "champion", "1", HOSTILE, "--out", "docs"]) == 0
     said = capsys.readouterr().out
     assert Path("plots/compare/compare.md").read_text() in said
@@ -181,7 +183,7 @@ def test_runs_of_mlflow_and_folders_on_one_page(workspace: Path, capsys: pytest.
         HOSTILE,
         "the champion",
         "A is worse than B by linear_top1",
-        "data/segments has the digests A aa.dir, B bb.dir",
+        "data/segments has the digests A aa, B bb",
         f"60.0% {low:.1%} to {high:.1%}",
         "can't tell",
         "pretrain.optimizer.lr 0.1 0.2",
