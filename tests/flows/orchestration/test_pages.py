@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.orchestration.deployed import pipeline
 from flows.running import processes
+from flows.tracking import store, views
 from tests.conftest import MakeVideo
 from tests.flows import browser
 from tests.flows.conftest import FOLDER, serving
@@ -48,23 +49,32 @@ def test_prefect_shows_a_run_and_its_tables(
     assert_all(read, f"{pages}/artifacts/artifact/{ids['rejects']}", "<b>two.mp4")
 
 
-def test_mlflow_compares_two_models(read: Read, tmp_path: Path) -> None:
-    """Side by side, as benchmarks and sweeps leave them."""
-    from mlflow import MlflowClient
-
-    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    client = MlflowClient(store)
-    experiment = client.create_experiment("scriptsight")
-    runs = []
-    for name, value in (("first", 0.441), ("second", 0.562)):
-        run = client.create_run(experiment, run_name=f"{name} model").info.run_id
-        client.log_metric(run, "probe/linear_top1", value)
-        client.set_terminated(run)
-        runs.append(run)
+def test_mlflow_shows_what_models_are_worth(read: Read, workspace: Path) -> None:
+    """The table that the saved view opens, two runs side by side, a model with its figures, and the champion."""
+    ids, models = [], []
+    with store.opened() as client:
+        experiment = store.experiment(client)
+        for name, value in (("first", 0.441), ("second", 0.562)):
+            run = client.create_run(experiment, run_name=f"{name} <b>model</b>").info.run_id
+            logged = client.create_logged_model(experiment, name=f"{name}-weights", source_run_id=run)
+            client.log_metric(run, "probe/linear_top1", value, model_id=logged.model_id)
+            client.finalize_logged_model(logged.model_id, "READY")
+            client.set_terminated(run)
+            ids.append(run)
+            models.append(logged)
+        client.create_registered_model("scriptsight")
+        location = models[1].artifact_location
+        client.create_model_version("scriptsight", location, run_id=ids[1], model_id=models[1].model_id)
+        client.set_registered_model_alias("scriptsight", "champion", "1")
     command = ("mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port")
-    with serving(command, "", {"MLFLOW_BACKEND_STORE_URI": store}) as address:
-        page = f"{address}/#/compare-runs?runs={json.dumps(runs)}&experiments={json.dumps([experiment])}"
-        assert_all(read, page, "first model", "second model", "probe/linear_top1", "0.441", "0.562")
+    with serving(command, "", {"MLFLOW_BACKEND_STORE_URI": store.uri()}) as address:
+        names = ("first <b>model</b>", "second <b>model</b>")
+        side_by_side = f"{address}/#/compare-runs?runs={json.dumps(ids)}&experiments={json.dumps([experiment])}"
+        assert_all(read, side_by_side, *names, "probe/linear_top1", "0.441", "0.562")
+        assert_all(read, address + views.address(experiment), *names, "Compare models", "What it is worth")
+        model = f"{address}/#/experiments/{experiment}/models/{models[1].model_id}"
+        assert_all(read, model, "second-weights", "probe/linear_top1", "0.562", names[1])
+        assert_all(read, f"{address}/#/models/scriptsight", "Version 1", "champion")
 
 
 def assert_all(read: Read, address: str, *words: str) -> None:
