@@ -56,6 +56,7 @@ def make(title: str, waves: Iterable[list[Entry]], root: Path, workers: int) -> 
     threads: Any = ThreadPoolTaskRunner(max_workers=workers)
 
     @flow(name=title, task_runner=threads, persist_result=False)
+    @runs.untagged()
     def all_entries() -> None:
         for wave in waves:
             missing = [one for one in wave if runner.found(one.folder, one.settings) is None]

@@ -96,12 +96,14 @@ def _as_state() -> Iterator[list[Any]]:
 
 def _carry_out(run: PipelineRun, pull_from: str | None, push_to: str | None) -> Any:
     if pull_from:
-        state: Any = _pull(pull_from, return_state=True)
+        with runs.untagged():
+            state: Any = _pull(pull_from, return_state=True)
         if not state.is_completed():
             return state
     state = bring_up_to_date(run)
     if push_to and state.is_completed():
-        pushed: Any = _push(push_to, return_state=True)
+        with runs.untagged():
+            pushed: Any = _push(push_to, return_state=True)
         if not pushed.is_completed():
             return pushed
     return state

@@ -86,7 +86,8 @@ def bring_up_to_date(run: PipelineRun) -> Any:
         page.update()
         try:
             for name in run.names:
-                state: Any = attempt(name, run, page, return_state=True)
+                with runs.untagged():
+                    state: Any = attempt(name, run, page, return_state=True)
                 if not state.is_completed():
                     if not outcomes or outcomes[-1].how != "failed":
                         state.result()  # not the stage's failure but an error here: raise it
@@ -138,7 +139,8 @@ def _stage(name: str, run: PipelineRun, page: artifacts.RunPage) -> Any:
         return Completed(name="Skipped", message=f"{name} is up to date")
     page.update(name, why)
     try:
-        return _run_stage(name, why, run, page)(return_state=True)
+        with runs.tagged():
+            return _run_stage(name, why, run, page)(return_state=True)
     finally:
         page.update()
 

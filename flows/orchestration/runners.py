@@ -44,7 +44,8 @@ def mapper(name: str, params: Spread) -> Mapper:
             while bundle := list(islice(todo.value, ceil(total / MOST_TASKS))):
                 if len(running) == AHEAD * params.workers:
                     yield _finished(running, done.get())
-                future = _task().submit(work, bundle)
+                with runs.untagged():
+                    future = _task().submit(work, bundle)
                 running[future] = len(bundle)
                 future.add_done_callback(done.put)
             while running:

@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,10 @@ def token() -> str:
 def recorded() -> Iterator[None]:
     """Flow runs that are made within are ours, and are closed by the next process in this folder if this one is
     killed. It closes those that earlier ones left."""
-    from prefect import tags
-
     close_left()
     note = _note(Path())
     try:
-        with tags(OURS, token()):
+        with tagged():
             yield
     except BaseException:
         if note:
@@ -61,6 +59,23 @@ def recorded() -> Iterator[None]:
         raise
     if note:
         note.remove()
+
+
+def tagged() -> AbstractContextManager[Any]:
+    """Flow runs that are made within get our tag and this process's token."""
+    from prefect import tags
+
+    return tags(OURS, token())
+
+
+@contextmanager
+def untagged() -> Iterator[None]:
+    """Task runs that are made within get no tags: before a task with tags Prefect asks its server for a slot of each,
+    and a server that is away for that moment would fail the run."""
+    from prefect.context import TagsContext
+
+    with TagsContext():
+        yield
 
 
 def begun(_flow: Any, run: Any, _state: Any) -> None:

@@ -78,6 +78,15 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture
+def new_events() -> None:
+    """Prefect's one sender of events in this process is made anew: the last one still sends to the server that an
+    earlier test used, which may be gone."""
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.drain_all(timeout=10, at_exit=False)
+
+
 @contextmanager
 def serving(command: tuple[str, ...], path: str, environment: Mapping[str, str]) -> Iterator[str]:
     """Start a server whose last argument is a free port, `{port}` in `environment`; wait until it answers -> its

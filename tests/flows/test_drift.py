@@ -88,6 +88,7 @@ def _options(*words: str) -> Any:
     return parser.parse_args(words)
 
 
+@pytest.mark.usefixtures("new_events")
 def test_the_pipeline_tells_and_goes_on(champion: parameters.Params, prefect_server: str) -> None:
     """An event and a line for the page where something differs; a champion that can't be asked is a line, too."""
     talks(drift.SEGMENTS, "test", range(50, 62), collection="narrated", dark=True)

@@ -161,7 +161,9 @@ class _Trials:
         self.above = [flow_run.id] if flow_run.id else []  # of a deployed sweep
         threads: Any = ThreadPoolTaskRunner(max_workers=self.sweep.workers)
         name = f"study {self.sweep.study}"
-        study = flow(name="study", flow_run_name=name, task_runner=threads, persist_result=False)(self._flow)
+        study = flow(name="study", flow_run_name=name, task_runner=threads, persist_result=False)(
+            runs.untagged()(self._flow)
+        )
         with runs.recorded():
             state: Any = study(return_state=True)
         if self.errors:
