@@ -169,5 +169,3 @@ def _columns(path: Path) -> list[str]:
 
 def _delimiter(line: str) -> str:
     return max(",;\t|", key=line.count)
-
-
