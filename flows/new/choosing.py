@@ -1,4 +1,4 @@
-"""From what was seen of a folder to settings that fit it, and to what will not work with them. Nothing is read here."""
+"""From what was seen of a folder to settings that fit it, and to what will not work. Nothing is read here."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from flows.new.moments import Cut
 from flows.new.splitting import Splits
 from scriptsight.params.probe import TAKEN
 from scriptsight.params.segment import SegmentParams
+from scriptsight.segment.cut import stretches
 from scriptsight.segments import is_transcript
 from scriptsight.spreading import evenly
 
@@ -59,7 +60,7 @@ class Chosen:
     Attributes:
         splits: collection -> how it is split.
         learned: collection that is learned from -> which of its texts.
-        main: the collection that retrieval is measured on; the first of those that are learned from, by name.
+        main: the collection that retrieval is measured on.
         measured: the split that retrieval is measured on.
         tests: collections with labels, that the probe measures on.
         demoted: collections whose folders' names are no classes after all.
@@ -101,7 +102,7 @@ def choose(look: Look, machine: Machine, base: SegmentParams) -> Chosen:
     splits = {group.place.name: _splits(group, texts, names, usable) for group in look.groups}
     tests = tuple(group.place.name for group in labelled if _measurable(group, splits[group.place.name]))
     learned = _learned(texts, splits)
-    main = next(iter(sorted(learned)), look.groups[0].place.name)
+    main = _main(look, learned, splits, usable)
     measured = next((split for split in ("test", "val") if split in splits[main].names), "train")
     eligible = sum(
         usable[name][video][0]
@@ -191,8 +192,24 @@ def _learned(texts: dict[str, Text], splits: dict[str, Splits]) -> dict[str, Tex
     """Collections that something is learned from: those that also hold something out, where there are any; scripts
     before captions, as one objective is for all."""
     held = {name: text for name, text in texts.items() if {"train", "val"} <= set(splits[name].names)}
-    scripts = {name: text for name, text in held.items() if text != "caption"}
+    scripts: dict[str, Text] = {name: text for name, text in held.items() if text != "caption"}
     return scripts or held or dict(sorted(texts.items())[:1])
+
+
+def _main(
+    look: Look,
+    learned: dict[str, Text],
+    splits: dict[str, Splits],
+    usable: dict[str, dict[str, tuple[int, int]]],
+) -> str:
+    """The collection with the most held-out moments that words can look for; the largest where there is none."""
+
+    def held(name: str) -> int:
+        return sum(usable[name][video][1] for video, split in splits[name].of_videos.items() if split != "train")
+
+    if learned:
+        return max(sorted(learned), key=held)
+    return max(look.groups, key=lambda group: len(group.videos)).place.name
 
 
 # -------------------------------------------------------------------------------------------------- figures
@@ -261,7 +278,7 @@ def _moments(look: Look, cut: Cut, base: SegmentParams) -> int:
     tried = [look.videos[number] for number in evenly(len(look.videos), moments.TRIED)]
     if not tried:
         return 0
-    found = sum(len(moments.stretches(video.cues, video.duration, params)) for video in tried)
+    found = sum(len(stretches(video.cues, video.duration, params)) for video in tried)
     return round(found * len(look.videos) / len(tried))
 
 
@@ -330,8 +347,7 @@ def _too_few(look: Look, learned: dict[str, Text], splits: dict[str, Splits], el
     )
     seconds = sum(video.duration for video in spoken)
     how_many = f"{recordings} video{'' if recordings == 1 else 's'} with words, {seconds / 60:.0f} minutes"
-    main = min(learned)
-    if not {"train", "val"} <= set(splits[main].names):
+    if not all({"train", "val"} <= set(splits[name].names) for name in learned):
         yield Problem(
             f"{how_many}: of one recording nothing can be held out to see whether anything was learned",
             f"add videos, three at least; or {TRAINED}",
@@ -409,7 +425,7 @@ def _copies(look: Look) -> Iterator[Problem]:
     copies = [uris for uris in same.values() if len(uris) > 1]
     if copies:
         yield Problem(
-            f"{sum(map(len, copies)) - len(copies)} files are copies of others, such as {' and '.join(copies[0][:2])}",
+            f"{sum(map(len, copies)) - len(copies)} files are copies of others: {' and '.join(copies[0][:2])}",
             "copies in one collection stay in one split; remove them to find each video once",
         )
 

@@ -17,7 +17,7 @@ from flows.new.choosing import Chosen
 from flows.new.looking import Look, look
 from flows.new.machine import Machine, Speed
 from flows.new.planning import Plan
-from flows.new.saying import Made, Outcome
+from flows.new.saying import Made, Outcome, State
 from scriptsight.catalogue import Video
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
@@ -70,8 +70,8 @@ def _checked(videos: str, folder: Path) -> Path:
     """
     if "://" in videos:
         raise InputError(
-            f"{writing.plain(videos)} is an address, and `scriptsight new` looks at folders of this machine alone. Copy the "
-            "videos here, or write an overrides.yaml by hand (docs/how-to/datasets.md)."
+            f"{writing.plain(videos)} is an address, and `scriptsight new` looks at folders of this machine alone. "
+            "Copy the videos here, or write an overrides.yaml by hand (docs/how-to/datasets.md)."
         )
     root = Path(videos).absolute()
     if not root.is_dir():
@@ -161,7 +161,8 @@ def _write(folder: Path, found: Look, made: Made, before: record.Record | None, 
         record.write(folder, fresh)
         return Outcome("unchanged", path, changes)
     if old is None:
-        target, state, difference = path, "written", []
+        target, difference = path, list[str]()
+        state: State = "written"
     else:
         lines = (old.splitlines(), made.text.splitlines())
         difference = list(difflib.unified_diff(*lines, "overrides.yaml", "new", lineterm="", n=1))

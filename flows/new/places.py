@@ -109,7 +109,7 @@ def _are_splits(videos: Sequence[str]) -> bool:
 
 
 def _named(found: Sequence[Place]) -> Iterator[Place]:
-    """The same with names that can be one: of letters, digits, `_` and `-`, each once, whatever folders are called."""
+    """The same with names of letters, digits, `_` and `-`, each once, whatever the folders are called."""
     taken: set[str] = set()
     for place in found:
         base = safe(place.name)

@@ -30,7 +30,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Record:
-    """Videos by their address, the videos' folder, and how fast the machine was with the settings that were chosen."""
+    """Videos by their address, their folder, and how fast the machine was with the settings that were chosen."""
 
     root: str
     videos: dict[str, Seen]

@@ -19,6 +19,7 @@ from scriptsight.catalogue import Video
 from scriptsight.ingest.datasets.pairing import suffix
 
 State = Literal["written", "renewed", "unchanged", "kept", "beside"]
+State = Literal["written", "renewed", "unchanged", "kept", "beside"]
 SHOWN = 60  # lines of a difference
 
 
@@ -95,7 +96,7 @@ def _found(group: Group) -> str:
         f"{seconds / 60:.1f} minutes",
         f"{sum(video.size for video in videos) / 1e6:.0f} MB",
         f"{heights[0]}{f' and {len(heights) - 1} other sizes' if len(heights) > 1 else ''}",
-        f"{_middle([video.fps for video in videos]):.3g} pictures a second",
+        f"{_middle([video.fps for video in videos]):.0f} pictures a second",
         f"{sum(video.has_audio for video in videos)} with sound",
     ]
     words = ", ".join(f"{count} from {source}" for source, count in group.words_from.most_common())
@@ -124,7 +125,7 @@ def said(folder: Path, made: Made, outcome: Outcome) -> Iterator[str]:
     if chosen.learned:
         learned = ", ".join(sorted(chosen.learned))
         order = f"puts {chosen.cut.k} captions in order" if chosen.cut.k else "pairs texts with their videos"
-        yield f"Learns from {learned} ({chosen.eligible} moments): {order}, {plan.steps} steps of {chosen.size.batch}."
+        yield f"Learns from {learned} ({chosen.eligible} moments): {order}, in {plan.steps} steps."
     yield (
         f"About {chosen.moments} moments of at most {chosen.cut.max_seconds:g} s can be found, "
         f"{chosen.fps:g} stored pictures a second of {chosen.size.image} pixels."

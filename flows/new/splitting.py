@@ -39,7 +39,7 @@ class Splits:
     def names(self) -> list[Split]:
         """The splits that have a video."""
         present = set(self.of_videos.values())
-        return [split for split in ("train", "val", "test") if split in present]  # type: ignore[misc]
+        return [split for split in ("train", "val", "test") if split in present]
 
 
 def recordings(videos: Sequence[Video]) -> list[list[Video]]:
@@ -98,8 +98,9 @@ def of_words(group: Group, usable: Mapping[str, tuple[int, int]]) -> Splits:
 
 
 def _by_shares(group: Group, usable: Mapping[str, tuple[int, int]]) -> Splits:
-    """The smallest share with which every split has something, drawn by name: new videos get theirs by themselves."""
-    for share, splits in group.shares.items():
+    """The smallest share with which every split has something; new videos get theirs by their names."""
+    share, splits = 0.0, dict[str, str]()
+    for share, splits in group.shares.items():  # noqa: B007 - the one at which it stops
         moments = dict.fromkeys(("train", "val", "test"), 0)
         for video in group.videos:
             moments[splits[video.video_id]] += usable[video.video_id][0]

@@ -33,8 +33,8 @@ def text_of(
     """
     lines = [
         *_comment(
-            f"What differs from {PROJECT / 'params.yaml'}, chosen by `scriptsight new` for the videos in {look.root}: "
-            "edit what you like. docs/reference/parameters.md says what every key means."
+            f"What differs from {PROJECT / 'params.yaml'}, chosen by `scriptsight new` for the videos in {look.root}."
+            " Edit what you like: docs/reference/parameters.md says what every key means."
         ),
         *_comment(
             f"A whole run takes about {minutes(plan.total)}, {plan.memory / 1e9:.1f} GB of memory and "
@@ -183,17 +183,18 @@ def _pretrain(chosen: Chosen, plan: Plan, machine: Machine, start: Path | None) 
 
 
 def _probe(look: Look, chosen: Chosen) -> Iterator[str]:
-    tests = {name_of_test(name): {"collections": [name]} for name in chosen.tests}
+    tests: dict[str, dict[str, Any]] = {name_of_test(name): {"collections": [name]} for name in chosen.tests}
     yield "probe:"
     if not tests:
         yield from _said("tests", {}, "no labelled clips: nothing to measure the encoder on", "  ")
         return
     groups = {group.place.name: group for group in look.groups}
-    for test, values in tests.items():
-        labels = sorted({video.label for video in groups[values["collections"][0]].videos if video.label})
+    for name in chosen.tests:
+        test = name_of_test(name)
+        labels = sorted({video.label for video in groups[name].videos if video.label})
         texts = {label: " ".join(label.split("_")) for label in labels if "_" in label and label.strip("_")}
         if texts:
-            values["texts"] = {label: text for label, text in texts.items() if label not in parameters.UNSEEN}
+            tests[test]["texts"] = {label: text for label, text in texts.items() if label not in parameters.UNSEEN}
         yield from _comment(f"{test}: {len(labels)} classes", "  ")
     yield from _said("tests", tests, "", "  ")
     protocols = ["linear", "knn", "zero_shot", "video_to_video"]
@@ -208,8 +209,7 @@ def _retrieve(look: Look, chosen: Chosen) -> Iterator[str]:
     yield from _said("split", chosen.measured, "", "  ")
     if captions:
         yield from _said("protocol", "captions", "", "  ")
-    splits = chosen.splits[chosen.main].names
-    yield from _said("index_splits", splits, "every video can be found", "  ")
+    yield from _said("index_splits", ["train", "val", "test"], "every video can be found", "  ")
     yield from _said("more_collections", others, "videos without words are found by their picture", "  ")
     yield from _said("queries", list(chosen.queries), "examples, out of the captions", "  ")
     if not chosen.tests:
