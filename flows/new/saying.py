@@ -19,7 +19,6 @@ from scriptsight.catalogue import Video
 from scriptsight.ingest.datasets.pairing import suffix
 
 State = Literal["written", "renewed", "unchanged", "kept", "beside"]
-State = Literal["written", "renewed", "unchanged", "kept", "beside"]
 SHOWN = 60  # lines of a difference
 
 
