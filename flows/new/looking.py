@@ -63,7 +63,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Look:
-    """What a folder holds, and how many seconds it took to open all of it."""
+    """What a folder holds, and how many seconds of a core it took to open all of it."""
 
     root: Path
     groups: tuple[Group, ...]
@@ -82,6 +82,7 @@ class _Seen:
     video: Video | None
     words_from: str | None
     rejects: tuple[Reject, ...]
+    seconds: float = 0.0  # of a core
 
 
 def look(
@@ -100,7 +101,6 @@ def look(
     Raises:
         InputError: a table or an annotation file of a collection can't be read.
     """
-    began = time.perf_counter()
     lists = {place.name: _listed(place) for place in places}
     entries = [(place.name, entry) for place in places for entry in lists[place.name].entries()]
     first = set(evenly(len(entries), SAMPLE))
@@ -124,7 +124,7 @@ def look(
             )
         )
         listed.close()
-    return Look(root, tuple(groups), time.perf_counter() - began)
+    return Look(root, tuple(groups), sum(one.seconds for one in seen))
 
 
 def _listed(place: Place, **shares: float) -> Listed:
@@ -171,11 +171,11 @@ def _look_at(items: Sequence[tuple[str, Entry]], *, params: IngestParams) -> lis
     """In a worker."""
     found = []
     for name, entry in items:
-        notes = Notes(name)
+        notes, began = Notes(name), time.process_time()
         video = describe.describe(entry, params, notes)
         if video is not None:
             video = replace(video, cues=tuple(replace(cue, words=None, raw=None) for cue in video.cues))
-        found.append(_Seen(name, video, _words_from(entry, video), tuple(notes.rejects)))
+        found.append(_Seen(name, video, _words_from(entry, video), tuple(notes.rejects), time.process_time() - began))
     return found
 
 

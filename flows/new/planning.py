@@ -57,7 +57,7 @@ def plan(
     frames = seconds_of_video * chosen.fps * speed.frame_bytes
     seconds = {
         "start": START,
-        "ingest": STAGE + look.seconds,
+        "ingest": STAGE + look.seconds / machine.cores,
         "segment": STAGE + seconds_of_video * speed.decode / machine.cores,
         "pretrain": STAGE + steps * speed.step * BESIDE,
         "probe": STAGE + (4 * embedding if chosen.tests else 0.0),
