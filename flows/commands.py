@@ -16,6 +16,35 @@ from scriptsight.cli import describe
 from scriptsight.errors import InputError
 
 
+def new(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight new`."""
+    describe(
+        parser,
+        "Look at a folder of videos, and write a workspace that fits them.",
+        "All videos are opened once, as the stage ingest opens them: their captions, labels, lengths, and what is "
+        "broken. FOLDER/overrides.yaml then says, with the reason of each value, what to learn from, what to hold "
+        "out, how long moments are, and how large a model and how many steps suit this machine. What will not work "
+        "is said at once; the exit status is then 3. Called again, it says what changed, and writes nothing over "
+        "what a person edited.",
+        [
+            "scriptsight new my-videos --videos /videos/talks",
+            "scriptsight new my-videos --videos /videos/talks --renew    # after videos came or went",
+        ],
+        _late(parser, "flows.new.command"),
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the workspace; it is made where it is not there")
+    parser.add_argument("--videos", required=True, metavar="PATH", help="the folder of the videos")
+    parser.add_argument(
+        "--minutes", type=_minutes, metavar="N", help="of training (default: by how much there is to learn from)"
+    )
+    parser.add_argument(
+        "--renew",
+        action="store_true",
+        help="write overrides.yaml anew; where a person edited it, overrides.yaml.new beside it",
+    )
+    parser.add_argument("--json", action="store_true", help="print what was found and chosen as JSON, and no lines")
+
+
 def run(parser: argparse.ArgumentParser) -> None:
     """`scriptsight run`."""
     describe(
@@ -239,6 +268,21 @@ def automations(parser: argparse.ArgumentParser) -> None:
         metavar="TYPE/NAME",
         help="notify of failures, worse models and unlike videos by this block of the server: slack-webhook/team",
     )
+
+
+def _minutes(text: str) -> float:
+    """A time in minutes.
+
+    Raises:
+        ArgumentTypeError: it is none, or not above 0.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes: name one above 0")
+    return found
 
 
 def _count(text: str) -> int:
