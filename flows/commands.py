@@ -32,6 +32,27 @@ def run(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def doctor(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight doctor`."""
+    describe(
+        parser,
+        "See what is well and what is not: machine, servers, files, stages.",
+        "Each line is ok, a note or a problem, with its remedy: the machine and what is installed, servers, "
+        "parameters and videos, locks, what killed processes left, databases, what is stale and why, the model and "
+        "the index. Nothing is changed, no server is started. The exit status is 1 if there is a problem.",
+        ["scriptsight doctor", "scriptsight doctor my-videos", "scriptsight doctor my-videos --json"],
+        _late(parser, "flows.doctor.command"),
+    )
+    parser.add_argument(
+        "workspace",
+        nargs="?",
+        type=Path,
+        metavar="WORKSPACE",
+        help="the folder to look at (default: the current one)",
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
 def sweep(parser: argparse.ArgumentParser) -> None:
     """`scriptsight sweep`."""
     describe(
