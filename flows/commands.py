@@ -22,14 +22,16 @@ def run(parser: argparse.ArgumentParser) -> None:
         parser,
         "Bring all stages up to date, and print the headline figures.",
         "The stages are ingest, segment, pretrain, probe and retrieve. DVC decides what is stale, and every stage "
-        "is a Prefect flow. In the current folder, unless --workspace names another: a folder with an "
-        "overrides.yaml that says what differs from the project's params.yaml.",
-        ["scriptsight run", "scriptsight run --workspace my-videos"],
+        "is a Prefect flow. In the current folder, unless another is named: a folder with an overrides.yaml that "
+        "says what differs from the project's params.yaml. It begins with what each stage will do, why, and how long "
+        "that took here before, and ends with what to look at next.",
+        ["scriptsight run", "scriptsight run my-videos"],
         _late(parser, "flows.pipeline"),
     )
     parser.add_argument(
-        "--workspace", type=Path, metavar="DIR", help="run the pipeline of DIR, which holds an overrides.yaml"
+        "folder", nargs="?", type=Path, metavar="WORKSPACE", help="the folder, which holds an overrides.yaml"
     )
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help="the same, by name")
 
 
 def doctor(parser: argparse.ArgumentParser) -> None:

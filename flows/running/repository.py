@@ -80,6 +80,19 @@ def status(name: str | None = None) -> dict[str, str]:
     return {found: _why(entries, found in earlier) for found, entries in changes.items()}
 
 
+def restorable(name: str) -> bool:
+    """Whether DVC's cache has what a stage makes of its inputs as they are now; `reproduce` brings it back then."""
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # it would say that it skips a run
+    with Repo(_wait_for_lock=True) as repo:
+        one = repo.stage.load_one(name=name)
+        try:
+            one.save_deps()  # their digests, in memory
+            repo.stage_cache.restore(one, dry=True)
+        except DvcException:  # it has not, or an input is missing
+            return False
+    return True
+
+
 def _watched_otherwise(one: Any) -> bool:
     """Whether dvc.lock has the stage, but with none of the parameters that dvc.yaml names."""
     named = [dep.hash_info.value for dep in one.deps if isinstance(dep, ParamsDependency) and dep.params]
