@@ -94,8 +94,10 @@ def lines(planned: Sequence[Planned], width: int | None = None) -> Iterator[str]
         yield f"  {text}{why}".rstrip()
     times = expected(planned).values()
     known = [seconds for seconds in times if seconds is not None]
+    total = estimate.span(sum(known))
     if len(known) == len(times):
-        yield f"pipeline: about {estimate.span(sum(known))} in all, by earlier runs on this machine"
+        yield f"pipeline: about {total} in all, by earlier runs on this machine"
+    elif known:
+        yield f"pipeline: more than {total} in all; {UNKNOWN} has not run on this machine yet"
     else:
-        least = f"more than {estimate.span(sum(known))} in all; " if known else ""
-        yield f"pipeline: {least}{UNKNOWN}: nothing like it has run on this machine yet"
+        yield "pipeline: how long is not known: nothing like it has run on this machine yet"
