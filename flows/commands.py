@@ -51,14 +51,37 @@ def run(parser: argparse.ArgumentParser) -> None:
         parser,
         "Bring all stages up to date, and print the headline figures.",
         "The stages are ingest, segment, pretrain, probe and retrieve. DVC decides what is stale, and every stage "
-        "is a Prefect flow. In the current folder, unless --workspace names another: a folder with an "
-        "overrides.yaml that says what differs from the project's params.yaml.",
-        ["scriptsight run", "scriptsight run --workspace my-videos"],
+        "is a Prefect flow. In the current folder, unless another is named: a folder with an overrides.yaml that "
+        "says what differs from the project's params.yaml. It begins with what each stage will do, why, and how long "
+        "that took here before, and ends with what to look at next.",
+        ["scriptsight run", "scriptsight run my-videos"],
         _late(parser, "flows.pipeline"),
     )
     parser.add_argument(
-        "--workspace", type=Path, metavar="DIR", help="run the pipeline of DIR, which holds an overrides.yaml"
+        "folder", nargs="?", type=Path, metavar="WORKSPACE", help="the folder, which holds an overrides.yaml"
     )
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help="the same, by name")
+
+
+def doctor(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight doctor`."""
+    describe(
+        parser,
+        "See what is well and what is not: machine, servers, files, stages.",
+        "Each line is ok, a note or a problem, with its remedy: the machine and what is installed, servers, "
+        "parameters and videos, locks, what killed processes left, databases, what is stale and why, the model and "
+        "the index. Nothing is changed, no server is started. The exit status is 1 if there is a problem.",
+        ["scriptsight doctor", "scriptsight doctor my-videos", "scriptsight doctor my-videos --json"],
+        _late(parser, "flows.doctor.command"),
+    )
+    parser.add_argument(
+        "workspace",
+        nargs="?",
+        type=Path,
+        metavar="WORKSPACE",
+        help="the folder to look at (default: the current one)",
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def sweep(parser: argparse.ArgumentParser) -> None:
