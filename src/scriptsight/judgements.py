@@ -49,8 +49,10 @@ CREATE TABLE judgements (
 )
 """
 INDEX = "CREATE INDEX of_query ON judgements (key)"
-COLUMNS = ("at", "who", "verdict", "asked", "query", "collection", "uri", "start", "end")
-COLUMNS += ("segment_id", "model", "weights", "rank", "score")  # of the CSV
+COLUMNS = (
+    *("at", "who", "verdict", "asked", "query", "collection", "uri", "start", "end"),
+    *("segment_id", "model", "weights", "rank", "score"),
+)  # of the CSV
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # what a spreadsheet would compute, and the sign that hides it
 
 
@@ -133,9 +135,8 @@ class Query:
             values: dict[str, Any] = json.loads(text)
             if like := values.pop("like", None):
                 values["like"] = Stretch(**like)
-            query = cls(
-                **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-            )
+            given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            query = cls(**given)
             query.check()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"{text[:200]!r} is no query: {error}.") from error
@@ -318,6 +319,10 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 def _create(path: Path) -> None:
     """Make the file, whole, unless another process was faster."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not (path.parent / ".gitignore").exists():
+        (path.parent / ".gitignore").write_text(
+            "*\n", encoding="utf-8"
+        )  # git can't merge it: a CSV is what is shared
     partial = files.partial_path(path)
     try:
         with closing(sqlite3.connect(partial, isolation_level=None)) as database:
