@@ -36,7 +36,7 @@ PATIENCE = 10.0  # seconds that a writer waits for another
 UP, DOWN, BACK = 1, -1, 0
 VERDICTS = {UP: "up", DOWN: "down", BACK: "taken back"}
 BYS = ("picture", "words", "both")
-LONGEST_NAME, LONGEST_QUERY = 80, 2000  # characters
+LONGEST_NAME, LONGEST_QUERY = 80, 10_000  # characters
 NOBODY = "somebody"  # who gives no name
 OVERLAP = 0.5  # intersection over union from which two stretches are one
 TABLE = """
@@ -345,7 +345,7 @@ def _readable(path: Path) -> Iterator[None]:
     """What SQLite says of the file becomes words for people; a full disk is left to `files.room`."""
     try:
         yield
-    except (sqlite3.Error, PermissionError, NotADirectoryError) as error:
+    except (sqlite3.Error, PermissionError, FileExistsError, NotADirectoryError) as error:
         name = getattr(error, "sqlite_errorname", "SQLITE_CANTOPEN")
         if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
             raise
@@ -363,7 +363,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, what: object) -> str:
     return (
-        f"{path} is damaged: {what}. Nothing was changed. Bring it back from a copy, or move it away and import a "
+        f"{path} is damaged: {' '.join(str(what).split())}. Nothing was changed. Bring it back from a copy, or move it away and import a "
         "CSV that was exported before: scriptsight judgements --import FILE."
     )
 
@@ -430,7 +430,7 @@ def to_csv(judgements: Iterable[Judgement]) -> str:
         cells: list[object] = [one.at, one.who, VERDICTS[one.verdict], str(one.query), one.query.as_json()]
         cells += [stretch.collection, stretch.uri, stretch.start, stretch.end]
         cells += [one.segment_id, one.model, one.weights, one.rank, one.score]
-        table.writerow([_safe(cell) for cell in cells])
+        table.writerow([safe_cell(cell) for cell in cells])
     return out.getvalue()
 
 
@@ -452,7 +452,7 @@ def from_csv(text: str, name: str) -> list[Judgement]:
         for row in table:
             if None in row or None in row.values():
                 raise ValueError("it has too many cells, or too few")
-            cells = {column: _unsafe(cell) for column, cell in row.items()}
+            cells = {column: _without_sign(cell) for column, cell in row.items()}
             one = _judgement(
                 {
                     **cells,
@@ -469,9 +469,10 @@ def from_csv(text: str, name: str) -> list[Judgement]:
     return found
 
 
-def _safe(cell: object) -> object:
+def safe_cell(cell: object) -> object:
+    """What a cell of a table becomes that a spreadsheet would take for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
-def _unsafe(cell: str) -> str:
+def _without_sign(cell: str) -> str:
     return cell[1:] if cell.startswith("'") else cell

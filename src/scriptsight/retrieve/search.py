@@ -111,7 +111,28 @@ class Searcher:
             InputError: a query without words, a file that can't be decoded, an unknown segment id or filter,
                 `top` under 1, or a video or an example with `by` other than "picture".
         """
-        wanted = filters or Filters()
+        vectors, allowed = self._prepared(queries, top, by, filters or Filters())
+        return [
+            self._moments(query, vector[None], top, by, allowed)
+            for query, vector in zip(queries, vectors, strict=True)
+        ]
+
+    def ranking(self, query: Query, *, top: int, by: By = "picture", filters: Filters | None = None) -> np.ndarray:
+        """The rows of the index that answer a query, int64, the best first, `top` at most: segments one by one, not
+        merged to moments, and without the example itself.
+
+        Raises:
+            InputError: see `search`.
+        """
+        vectors, allowed = self._prepared([query], top, by, filters or Filters())
+        rows, _ = self._hits(query, vectors, top + 1, by, allowed)
+        own = self.index.row_of(query.segment_id) if isinstance(query, Like) else -1
+        return rows[rows != own][:top]
+
+    def _prepared(
+        self, queries: Sequence[Query], top: int, by: By, wanted: Filters
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Vectors of queries that may be asked, [Q, E], and the rows that may answer."""
         _check(queries, top, by, wanted.said)
         allowed = self.index.allowed(
             wanted.collections, wanted.labels, wanted.languages, wanted.said, splits=wanted.splits
@@ -120,10 +141,7 @@ class Searcher:
         if by != "words":
             for query, vector in zip(queries, vectors, strict=True):
                 self._require_to_tell(query, vector)
-        return [
-            self._moments(query, vector[None], top, by, allowed)
-            for query, vector in zip(queries, vectors, strict=True)
-        ]
+        return vectors, allowed
 
     def vectors(self, queries: Sequence[Query]) -> np.ndarray:
         """Queries as unit vectors float32 [Q, E]."""
