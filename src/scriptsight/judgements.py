@@ -29,7 +29,6 @@ from scriptsight.errors import InputError
 
 FOLDER = Path("judgements")  # of a workspace
 FILE = FOLDER / "judgements.db"
-CLIPS = FOLDER / "clips"  # of queries that are a clip, each named by its digest
 APPLICATION = 0x53735468  # "SsTh": tells the file from other databases
 FORMAT = 1  # of the file; raised when an older reader could not read a newer one
 PATIENCE = 10.0  # seconds that a writer waits for another
@@ -198,15 +197,20 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What people think of one stretch, asked one query: who -> UP or DOWN."""
+    """What people think of one stretch, asked one query."""
 
     stretch: Stretch
-    votes: dict[str, int]
+    latest: dict[str, Judgement]  # who -> the judgement that counts
+
+    @property
+    def votes(self) -> dict[str, int]:
+        """Who -> UP or DOWN."""
+        return {who: one.verdict for who, one in self.latest.items()}
 
     @property
     def gain(self) -> float:
         """The share of these people who say that it is right."""
-        return sum(vote == UP for vote in self.votes.values()) / len(self.votes)
+        return sum(vote == UP for vote in self.votes.values()) / len(self.latest)
 
 
 def opinions(judgements: Iterable[Judgement]) -> list[Opinion]:
@@ -221,10 +225,10 @@ def opinions(judgements: Iterable[Judgement]) -> list[Opinion]:
         if near is None or near.stretch.overlap(one.stretch) < OVERLAP:
             near = Opinion(one.stretch, {})
             found.append(near)
-        near.votes.pop(one.who, None)
+        near.latest.pop(one.who, None)
         if one.verdict != BACK:
-            near.votes[one.who] = one.verdict
-    return [opinion for opinion in found if opinion.votes]
+            near.latest[one.who] = one
+    return [opinion for opinion in found if opinion.latest]
 
 
 def opinion_on(stretch: Stretch, known: Sequence[Opinion]) -> Opinion | None:
@@ -363,8 +367,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, what: object) -> str:
     return (
-        f"{path} is damaged: {' '.join(str(what).split())}. Nothing was changed. Bring it back from a copy, or move it away and import a "
-        "CSV that was exported before: scriptsight judgements --import FILE."
+        f"{path} is damaged: {' '.join(str(what).split())}. Nothing was changed. Bring it back from a copy, or move it "
+        "away and import a CSV that was exported before: scriptsight judgements --import FILE."
     )
 
 

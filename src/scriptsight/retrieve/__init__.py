@@ -15,7 +15,7 @@ from scriptsight import catalogue as catalogue_files
 from scriptsight import features, overlap
 from scriptsight.files import write_csv, write_json
 from scriptsight.films import Film, embed
-from scriptsight.judgements import CLIPS, FILE, Store
+from scriptsight.judgements import FILE, Store
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.params.retrieve import RetrieveParams
@@ -235,7 +235,7 @@ def _judged(judgements: Path, index: Path, bundle: Path, reporter: Reporter) -> 
     given = Store(judgements).read()
     if not given:
         return None
-    found = judging.measure(Searcher(index, bundle), given, judgements.parent / CLIPS.name)
+    found = judging.measure(Searcher(index, bundle), given)
     for line in found.says:
         reporter.message(line)
     return found

@@ -23,6 +23,7 @@ from scriptsight import files, statistics
 from scriptsight import judgements as kept
 from scriptsight.errors import InputError
 from scriptsight.judgements import Judgement, Opinion, Stretch
+from scriptsight.retrieve.index import Index
 from scriptsight.retrieve.search import By, Filters, Like, Query, Searcher, Undecided
 
 FIRST, RANKED = 5, 10  # of precision and of nDCG
@@ -78,13 +79,10 @@ class Judged:
         return [*told, line]
 
 
-def measure(searcher: Searcher, judgements: Sequence[Judgement], clips: Path = kept.CLIPS) -> Judged:
+def measure(searcher: Searcher, judgements: Sequence[Judgement]) -> Judged:
     """Ask an index all judged queries again, by what and with what filters they were asked.
 
-    Args:
-        clips: has the files of queries that are a clip, each named by its digest.
-
-    Queries are left out that can't be asked any more (a clip or an example that is gone, a filter that the index does
+    Queries are left out that can't be asked any more (a clip, an example that is gone, a filter that the index does
     not know), and those of whose judged moments the index has no video. A model that can't tell moments apart by a
     query, so that a search shows nothing, is worth nothing to who asks it.
     """
@@ -99,7 +97,7 @@ def measure(searcher: Searcher, judgements: Sequence[Judgement], clips: Path = k
             left_out.append(f"{str(query)!r}: the index has no video of its judged moments")
             continue
         try:
-            asked.append(_ask(searcher, query, known, clips))
+            asked.append(_ask(searcher, query, known))
         except InputError as error:
             left_out.append(f"{str(query)!r}: {error}")
             continue
@@ -110,8 +108,8 @@ def measure(searcher: Searcher, judgements: Sequence[Judgement], clips: Path = k
     return Judged({**counts, "left_out": len(left_out), "gone": gone, **figures}, asked, left_out)
 
 
-def _ask(searcher: Searcher, query: kept.Query, opinions: list[Opinion], clips: Path) -> Asked:
-    found = _query(searcher, query, clips)
+def _ask(searcher: Searcher, query: kept.Query, opinions: list[Opinion]) -> Asked:
+    found = _query(searcher, query)
     by, filters = (
         cast(By, query.by),
         Filters(query.collections, query.labels, query.languages, query.said, query.splits),
@@ -172,26 +170,31 @@ def _gains(stretches: Sequence[Stretch], opinions: Sequence[Opinion]) -> list[fl
     return found
 
 
-def _query(searcher: Searcher, query: kept.Query, clips: Path) -> Query:
+def _query(searcher: Searcher, query: kept.Query) -> Query:
     """A query as this index takes it.
 
     Raises:
-        InputError: its clip is gone, or no segment shows its example.
+        InputError: it is a clip, or no segment shows its example.
     """
     if query.clip:
-        if not (clips / query.clip).is_file():
-            raise InputError(f"its clip is not in {clips} any more")
-        return clips / query.clip
-    if query.like is None:
-        return query.words
-    moments = searcher.index.moments
-    own = pc.and_(pc.equal(moments["collection"], query.like.collection), pc.equal(moments["uri"], query.like.uri))
+        raise InputError("a clip that was dropped on the page is not kept")
+    return query.words if query.like is None else Like(segment_like(searcher.index, query.like))
+
+
+def segment_like(index: Index, stretch: Stretch) -> str:
+    """The id of the segment that shows a stretch best.
+
+    Raises:
+        InputError: none overlaps it by half of what both cover.
+    """
+    moments = index.moments
+    own = pc.and_(pc.equal(moments["collection"], stretch.collection), pc.equal(moments["uri"], stretch.uri))
     rows = moments.select(["collection", "uri", "start", "end", "segment_id"]).filter(own).to_pylist()
-    overlaps = {row.pop("segment_id"): Stretch(**row).overlap(query.like) for row in rows}
+    overlaps = {row.pop("segment_id"): Stretch(**row).overlap(stretch) for row in rows}
     best = max(overlaps, key=lambda segment_id: overlaps[segment_id], default="")
     if overlaps.get(best, 0.0) < kept.OVERLAP:
         raise InputError("no segment of the index shows its example")
-    return Like(best)
+    return best
 
 
 def _digest(opinions: Sequence[Opinion]) -> str:
