@@ -374,10 +374,9 @@ def _judgements(options: argparse.Namespace) -> None:
         print("Nobody has judged a moment yet: `scriptsight page` has thumbs.")
         return
     ups, people = sum(verdict == judgements.UP for _, verdict in votes), len({who for who, _ in votes})
-    print(
-        f"{len(votes):,} judgements that count, {ups:,} of them up: {len(queries):,} queries, {people:,} people, the last "
-        f"of {max(one.at for one in rows)[:19]} UTC"
-    )
+    last = max(one.at for one in rows)[:19]
+    print(f"{len(votes):,} judgements count, {ups:,} of them up: {len(queries):,} queries, {people:,} people")
+    print(f"the last one is of {last} UTC")
 
 
 def _table(moments: Sequence[Moment]) -> str:

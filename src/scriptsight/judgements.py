@@ -367,8 +367,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, what: object) -> str:
     return (
-        f"{path} is damaged: {' '.join(str(what).split())}. Nothing was changed. Bring it back from a copy, or move it "
-        "away and import a CSV that was exported before: scriptsight judgements --import FILE."
+        f"{path} is damaged: {' '.join(str(what).split())}. Nothing was changed. Bring it back from a copy, or move "
+        "it away and import a CSV that was exported before: scriptsight judgements --import FILE."
     )
 
 
