@@ -25,17 +25,8 @@ from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import judged as judging
 from scriptsight.retrieve import layout as layouts
 from scriptsight.retrieve import pictures, scan
-        found = _measured(encoder, params, shelf, made.vectors, bundle, plots, reporter)
-        people = _judged(judgements, index, bundle, reporter)
-        figures = (found.figures if found else {}) | ({"judged": people.figures} if people else {})
-        write_json(metrics, figures)
-        artifacts = _answers(encoder, params, shelf, made.vectors, found, plots, reporter)
-        if found:
-            artifacts += _failures(found, plots)
-        if people:
-            artifacts.append(judging.table(people, plots / "judged.csv"))
-        if found or (people and people.asked):
-            artifacts.append(_outcomes(found, people, plots / "outcomes.csv"))
+from scriptsight.retrieve.judged import Judged
+from scriptsight.retrieve.measuring import Measured, TooFew, encode, measured
 from scriptsight.retrieve.search import Filters, Like, Moment, Searcher, Undecided, search
 from scriptsight.segments import Segment, Segments
 from scriptsight.spreading import evenly
@@ -165,28 +156,17 @@ def run(
         ]
         indexes.write(index, made.vectors[:indexed], rows, weights, params.search)
         indexes.keep(index, kept)
-<<<<<<< HEAD
-        part, first = shelf.parts[params.collection, params.split], shelf.start(params.collection, params.split)
-        seen = _overlap(params, part, bundle, reporter)
-        people = _judged(judgements, index, bundle, reporter)
-        seen |= {} if people is None else {"judged": people.figures}
-        found = measured(encoder, params, part, made.vectors[first : first + len(part)], reporter)
-        found = replace(found, figures=found.figures | seen)
-        write_json(metrics, found.figures)
-        artifacts = [
-            *_answers(encoder, params, shelf, made.vectors[:indexed], found, plots, reporter),
-            *_failures(found, plots),
-            _outcomes(found, people, plots / "outcomes.csv"),
-            *([] if people is None else [judging.table(people, plots / "judged.csv")]),
-        ]
-=======
         found = _measured(encoder, params, shelf, made.vectors, bundle, plots, reporter)
-        figures = found.figures if found else {}
+        people = _judged(judgements, index, bundle, reporter)
+        figures = (found.figures if found else {}) | ({"judged": people.figures} if people else {})
         write_json(metrics, figures)
         artifacts = _answers(encoder, params, shelf, made.vectors, found, plots, reporter)
         if found:
-            artifacts += [*_failures(found, plots), _outcomes(found, plots / "outcomes.csv")]
->>>>>>> h/quiet
+            artifacts += _failures(found, plots)
+        if people:
+            artifacts.append(judging.table(people, plots / "judged.csv"))
+        if found or (people and people.asked):
+            artifacts.append(_outcomes(found, people, plots / "outcomes.csv"))
         points = None if layout is None else layout.points()
         if points is not None:
             artifacts.append(plots / "map.png")
@@ -377,9 +357,9 @@ def _failures(found: Measured, plots: Path) -> list[Path]:
 
 
 def _outcomes(found: Measured | None, people: Judged | None, path: Path) -> Path:
-    """What two models are compared by, query by query: a `rank`, or for queries that people judged a `value` from 0 to
-    1. `recording` has what a query and its answer were cut from, if it is known; queries of people that look for the
-    same have one.
+    """What two models are compared by, query by query: a `rank`, or for queries that people judged a `value` from 0
+    to 1. `recording` has what a query and its answer were cut from, if it is known; queries of people that look for
+    the same have one.
     """
     rows = [[*row, None] for row in _ranks(found)] if found else []
     for one in people.asked if people else ():
