@@ -17,11 +17,14 @@ from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve.index import Index
+from scriptsight.spreading import evenly
 
 By = Literal["picture", "words", "both"]
 GAP = 1.0  # seconds: hits of one video that are no further apart are one moment
 FUSED = 60  # k of reciprocal rank fusion, as published
 DEPTH = 200  # hits of each ranking that are fused, or more where more moments are asked for
+ALIKE = 0.02  # cosines of one query that all lie within so little tell nothing; see `Searcher.tells`
+SAMPLE = 1024  # moments whose scores are looked at first to see that they differ
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,14 @@ class Filters:
     labels: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     said: str = ""  # words that are all spoken in it
+    splits: tuple[str, ...] = ()  # train, val, test
+
+    def __str__(self) -> str:
+        """As they are typed: `language en, said 'a circle'`; empty where nothing is filtered."""
+        kinds = ("collection", "label", "language", "split")
+        named = zip(kinds, (self.collections, self.labels, self.languages, self.splits), strict=True)
+        parts = [f"{kind} {' or '.join(values)}" for kind, values in named if values]
+        return ", ".join([*parts, *([f"said {self.said!r}"] if self.said else [])])
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,39 @@ class Moment:
     cue: str  # of the best hit, the one with most words of the query, else in its middle; "" where none is spoken
     text: str
     segment_id: str
+    collection: str
+    split: str  # "train": the model learned from it
+    label: str | None  # where there is one
+    language: str | None
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A query that was embedded."""
+
+    vector: np.ndarray  # unit vector float32 [E]; not looked at in a search by words
+    words: str = ""
+    own: int = -1  # the row that is the example itself, and so no answer
+
+
+@dataclass(frozen=True)
+class Found:
+    """A moment as rows of the index: the hits that it consists of, the best first, and the score of that."""
+
+    rows: tuple[int, ...]
+    score: float
+
+
+class Undecided(InputError):
+    """All moments score alike for a query: to rank them would be to roll dice. The message is what was `found` and
+    the `remedy`."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found} {remedy}")
+        self.found, self.remedy = found, remedy
+
+    def __reduce__(self) -> tuple[type[Undecided], tuple[str, str]]:  # else it would not pickle
+        return type(self), (self.found, self.remedy)
 
 
 class Searcher:
@@ -68,6 +112,7 @@ class Searcher:
     def __init__(self, index: str | Path = Path("models/index"), bundle: str | Path = Path("models/pretrained")):
         self.encoder: Encoder = bundles.load(bundle)
         self.index: Index = indexes.read(index, bundles.weights_digest(bundle), bundle)
+        self._sample = np.array(self.index.embeddings[evenly(len(self.index), SAMPLE)])
 
     def search(
         self, queries: Sequence[Query], *, top: int = 5, by: By = "picture", filters: Filters | None = None
@@ -79,17 +124,43 @@ class Searcher:
                 reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009). Words can only be asked for in words.
 
         Raises:
+            Undecided: the model can't tell the moments apart by a query; by "words" there is no such question.
             InputError: a query without words, a file that can't be decoded, an unknown segment id or filter,
                 `top` under 1, or a video or an example with `by` other than "picture".
         """
         wanted = filters or Filters()
         _check(queries, top, by, wanted.said)
-        allowed = self.index.allowed(wanted.collections, wanted.labels, wanted.languages, wanted.said)
+        allowed = self.index.allowed(
+            wanted.collections, wanted.labels, wanted.languages, wanted.said, splits=wanted.splits
+        )
         vectors = self.vectors(queries) if by != "words" else np.empty((len(queries), 0), dtype=np.float32)
+        if by != "words":
+            for query, vector in zip(queries, vectors, strict=True):
+                self._require_to_tell(query, vector)
+        sought = [self._sought(query, vector) for query, vector in zip(queries, vectors, strict=True)]
         return [
-            self._moments(query, vector[None], top, by, allowed)
-            for query, vector in zip(queries, vectors, strict=True)
+            [self._moment(one, query) for one in found]
+            for query, found in zip(queries, self.find(sought, top, by, allowed), strict=True)
         ]
+
+    def find(self, sought: Sequence[Sought], top: int, by: By, allowed: np.ndarray | None) -> list[list[Found]]:
+        """What `search` finds, as rows of the index; all queries share one scan.
+
+        Args:
+            allowed: bool [N], the rows that may be found; None allows all.
+        """
+        answers: list[list[Found]] = [[] for _ in sought]
+        waiting, count = list(range(len(sought))), 4 * top
+        while waiting:
+            hits = self._hits([sought[number] for number in waiting], count, by, allowed)
+            short = []
+            for number, (rows, scores) in zip(waiting, hits, strict=True):
+                others = rows != sought[number].own
+                answers[number] = self._merged(rows[others], scores[others], top)
+                if len(answers[number]) < top and len(rows) == count:
+                    short.append(number)  # merging left too few
+            waiting, count = short, 4 * count
+        return answers
 
     def vectors(self, queries: Sequence[Query]) -> np.ndarray:
         """Queries as unit vectors float32 [Q, E]."""
@@ -105,53 +176,74 @@ class Searcher:
         finite.check(found, "the model's vectors of the queries")
         return found
 
-    def _moments(
-        self, query: Query, vector: np.ndarray, top: int, by: By, allowed: np.ndarray | None
-    ) -> list[Moment]:
-        """Hits, merged; more hits are fetched while merging leaves too few."""
-        own = self.index.row_of(query.segment_id) if isinstance(query, Like) else -1
-        count = 4 * top
-        while True:
-            rows, scores = self._hits(query, vector, count, by, allowed)
-            hits = [hit for hit in zip(rows, scores, strict=True) if hit[0] != own]
-            merged = self._merge(query, hits, top)
-            if len(merged) >= top or len(rows) < count:
-                return merged
-            count *= 4
+    def tells(self, vector: np.ndarray) -> bool:
+        """Whether the scores of a query, a unit vector [E], tell the moments of the whole index apart.
+
+        A collapsed model, as a handful of videos makes, has one place for everything: every query scores the same
+        everywhere, and what comes first is noise. Scores that all lie within `ALIKE` count as the same.
+        """
+        if len(self.index) < 2 or np.ptp(self._sample @ vector) >= ALIKE:
+            return True
+        low, high = self.extremes(vector)
+        return high - low >= ALIKE
+
+    def extremes(self, vector: np.ndarray) -> tuple[float, float]:
+        """The lowest and the highest score of a query, a unit vector [E], among all moments."""
+        (_, highest), (_, lowest) = (self.index.nearest(sign * vector[None], 1, exact=True) for sign in (1, -1))
+        return -float(lowest[0, 0]), float(highest[0, 0])
+
+    def _require_to_tell(self, query: Query, vector: np.ndarray) -> None:
+        if self.tells(vector):
+            return
+        low, high = self.extremes(vector)
+        said = ' By words works: --by words (Python: by="words").' if isinstance(query, str) else ""
+        raise Undecided(
+            f"All {len(self.index):,} moments score alike ({low:.3f} to {high:.3f}): this model can't tell them "
+            "apart.",
+            f"Train longer, or on more videos.{said}",
+        )
+
+    def _sought(self, query: Query, vector: np.ndarray) -> Sought:
+        if isinstance(query, Like):
+            return Sought(vector, own=self.index.row_of(query.segment_id))
+        return Sought(vector, query if isinstance(query, str) else "")
 
     def _hits(
-        self, query: Query, vector: np.ndarray, count: int, by: By, allowed: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and scores of one query, the best first; under `count` of them only if there are no more."""
+        self, sought: Sequence[Sought], count: int, by: By, allowed: np.ndarray | None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows and scores of each query, the best first; under `count` of them only if there are no more."""
+        depth = count if by == "picture" else max(DEPTH, count)
+        said = [] if by == "picture" else [self._said(one.words, depth, allowed) for one in sought]
+        if by == "words":
+            return [_fused([rows], count) for rows in said]
+        graphed = self.index.graph is not None
+        rows, scores = self.index.nearest(np.stack([one.vector for one in sought]), depth, allowed, not graphed)
         if by == "picture":
-            rows, scores = self.index.nearest(vector, count, allowed)
-            return rows[0], scores[0]
-        depth = max(DEPTH, count)
-        rankings = [self._said(str(query), depth, allowed)]
-        if by == "both":
-            rankings.append(self.index.nearest(vector, depth, allowed)[0][0])
-        return _fused(rankings, count)
+            return list(zip(rows, scores, strict=True))
+        return [_fused(list(rankings), count) for rankings in zip(said, rows, strict=True)]
 
     def _said(self, query: str, depth: int, allowed: np.ndarray | None) -> np.ndarray:
         """Rows in which words of the query are said, the best first, `depth` at most."""
         rows = self.index.words.best(query, depth if allowed is None else len(self.index))
         return rows if allowed is None else rows[allowed[rows]][:depth]
 
-    def _merge(self, query: Query, hits: Sequence[tuple[int, float]], top: int) -> list[Moment]:
+    def _merged(self, rows: np.ndarray, scores: np.ndarray, top: int) -> list[Found]:
         """Go through hits, the best first: one beside a moment of the same video joins it, another is a new one."""
-        moments: list[list[dict[str, Any]]] = []  # the hits of each, the best first
-        scores = []
-        for number, score in hits:
-            hit = self.index.moments.slice(int(number), 1).to_pylist()[0]
-            near = next((moment for moment in moments if _beside(hit, moment)), None)
+        hits = self.index.moments.select(["collection", "uri", "start", "end"]).take(rows).to_pylist()
+        moments: list[list[int]] = []  # the hits of each, the best first
+        for number, hit in enumerate(hits):
+            near = next((moment for moment in moments if _beside(hit, [hits[one] for one in moment])), None)
             if near is not None:
-                near.append(hit)
+                near.append(number)
             elif len(moments) < top:
-                moments.append([hit])
-                scores.append(float(score))
+                moments.append([number])
             else:
                 break
-        return [_moment(parts, score, query) for parts, score in zip(moments, scores, strict=True)]
+        return [Found(tuple(rows[moment].tolist()), float(scores[moment[0]])) for moment in moments]
+
+    def _moment(self, found: Found, query: Query) -> Moment:
+        parts = self.index.moments.take(found.rows).to_pylist()
+        return _moment(parts, found.score, query)
 
 
 def search(
@@ -166,6 +258,7 @@ def search(
     """The `top` moments that answer each query best; see `Searcher.search`, which is for many calls.
 
     Raises:
+        Undecided: see `Searcher.search`.
         InputError: what `Searcher.search` raises, a missing or damaged index or model, or an index that
             another model made.
     """
@@ -214,7 +307,7 @@ def _moment(parts: Sequence[dict[str, Any]], score: float, query: Query) -> Mome
         score=score,
         cue=_cue(best, query),
         text=" / ".join(part["text"] for part in in_time if part["text"]),
-        segment_id=best["segment_id"],
+        **{name: best[name] for name in ("segment_id", "collection", "split", "label", "language")},
     )
 
 
