@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -154,6 +156,57 @@ class Opened:
             raise Missing("There is no such moment in this index.") from error
 
 
+@dataclass(frozen=True)
+class Clip:
+    """A clip that somebody dropped on the page, after it was embedded: the file itself is gone."""
+
+    name: str  # as its owner calls it; for display alone
+    digest: str  # SHA-256 of the file
+    seconds: float
+    vectors: Mapping[str, np.ndarray]  # digest of a model's weights -> unit vector float32 [E]
+
+
+class Clips:
+    """The clips of late, by random ids: the newest `most`, in memory alone."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self._kept: OrderedDict[str, Clip] = OrderedDict()
+        self._most = most
+        self._lock = threading.Lock()
+
+    def add(self, clip: Clip) -> str:
+        """Keep a clip; returns its id, which can't be guessed."""
+        name = secrets.token_urlsafe(16)
+        with self._lock:
+            self._kept[name] = clip
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return name
+
+    def get(self, name: str) -> Clip:
+        """The clip with this id.
+
+        Raises:
+            Missing: it is not kept, or no longer.
+        """
+        with self._lock:
+            clip = self._kept.get(name)
+        if clip is None:
+            raise Missing("This clip is no longer here: drop it again.")
+        return clip
+
+    def vector(self, name: str, weights: str) -> np.ndarray:
+        """A clip as the model with these weights sees it, float32 [E].
+
+        Raises:
+            Missing: the clip is not kept, or was seen by other models only.
+        """
+        vector = self.get(name).vectors.get(weights)
+        if vector is None:
+            raise Missing("This clip was dropped before this model was there: drop it again.")
+        return vector
+
+
 @dataclass
 class _Place:
     """Where a model and its index lie, and what was found there last."""
@@ -184,6 +237,7 @@ class Shelf:
             name: _Place(name, folder, folder / MODEL, folder / INDEX) for name, folder in folders.items()
         }
         self.names = list(self._places)
+        self.clips = Clips()
 
     def open(self, name: str | None = None) -> Opened:
         """The model with this name, or the workspace's own, and its index as they are now.
