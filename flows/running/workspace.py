@@ -78,7 +78,7 @@ def prepare(folder: Path) -> None:
 
 
 def _merged(overrides: Path) -> dict[str, Any]:
-    return reading.merge(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
+    return parameters.laid_over(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
 
 
 def _heed_experiments(folder: Path) -> None:

@@ -140,7 +140,7 @@ def run(
     result = merge(params, job, chunks, catalogue)
     write_json(metrics, asdict(result))
     if as_before := sum(part.as_before for part in job.parts(chunks)):
-        reporter.message(f"ingest: {as_before:,} of {chunks.items:,} videos are as in the last run; they were not opened")
+        reporter.message(f"ingest: {as_before:,} of {chunks.items:,} videos are as in the last run, and not opened")
     parts.keep(folder, _said(job, chunks))
     rendered.remove()
     parts.remove(folder)

@@ -19,6 +19,7 @@ from scriptsight.files import check_sealed, digest, seal, whole_file, write_json
 from scriptsight.models import bundle as bundles
 from scriptsight.overlap import Overlap
 from scriptsight.params.models import HuggingFaceText, VectorText
+from scriptsight.params.objectives import AtPlateau
 from scriptsight.params.pretrain import Engine, PretrainParams, Source
 from scriptsight.pictures import drawable
 from scriptsight.pretrain import encoders, pictures, samplers
@@ -55,9 +56,10 @@ def run(
 ) -> Result:
     """Train `params.objective` on the training splits of some collections, and save the encoder.
 
-    `bundle` gets the last weights, `best` those that did best on the validation split. A killed run
-    goes on from its last checkpoint, with the same result as an uninterrupted one; where the last training here was of
-    the same segments with the same parameters, its result is taken over. `metrics` gets the figures of the
+    `bundle` gets the last weights, `best` those that did best on the validation split of the first collection, or the
+    last as well where there is none. A killed run goes on from its last checkpoint, with the same result as an
+    uninterrupted one; where the last training here was of the same segments with the same parameters, what it came to
+    is taken over. `metrics` gets the figures of the
     model, and speed.json beside it how fast the training went. Under torchrun the processes share each batch, and
     the first one writes.
 
@@ -95,12 +97,12 @@ def run(
         before = state.finished()
         if before is None:
             outcome = _train(objective, params, training, learned, held_out, machine, state, reporter)
-            best_weights, memory = state.load_best(), objective.memory()
+            memory = objective.memory()
         else:
-            reporter.message("pretrain: what it learns from is what the last training here had: its model is taken over")
-            outcome = _taken(before, reporter)
-            best_weights, memory = before["best"], before["memory"]
+            reporter.message("pretrain: it learns from what the last training here had: its model is taken over")
+            outcome, memory = _taken_from(before, reporter), before["memory"]
         if distributed.rank() == 0:
+            best_weights = state.load_best() if before is None else before["best"]
             _write(encoder, outcome, memory, best_weights, bundle, best, plots, reporter)
             unseen = profile.held_out(segments, params.collections)
             for folder in (bundle, best):
@@ -108,11 +110,7 @@ def run(
                 profile.write(folder, bundles.load(folder), named, unseen, reporter)
             _write_metrics(outcome, overlapping, metrics)
             if before is None:
-                curves = asdict(outcome.history)
-                state.finish(
-                    {**curves, "val": outcome.val, "weights": outcome.weights, "speed": outcome.speed}
-                    | {"best": best_weights, "memory": memory}
-                )
+                state.finish(_kept(outcome, memory, best_weights))
     return Result(outcome.val, outcome.speed)
 
 
@@ -148,14 +146,17 @@ def _train(
     )
 
 
-def _taken(before: dict[str, Any], reporter: Reporter) -> Trained:
-    """What an earlier training of the same came to, with its curves for who records this run."""
+def _kept(outcome: Trained, memory: dict[str, Tensor], best: dict[str, Tensor]) -> dict[str, Any]:
+    """What a training came to, for a later one of the same."""
+    made = {"model": outcome.weights, "best": best, "memory": memory}
+    return {**made, **asdict(outcome.history), "val": outcome.val, "speed": outcome.speed}
+
+
+def _taken_from(before: dict[str, Any], reporter: Reporter) -> Trained:
+    """What an earlier training of the same came to; its curves are told again to what records this run."""
     history = History(before["training"], before["validation"])
-    for name, curve in (("train", history.training), ("val", history.validation)):
-        for point in curve:
-            figures = {f"{name}/{key}": point[key] for key in point if key != "step"}
-            reporter.metrics(figures, int(point["step"]))
-    return Trained(history, before["val"], before["weights"], before["speed"])
+    history.tell(reporter)
+    return Trained(history, before["val"], before["model"], before["speed"])
 
 
 def _new(params: PretrainParams, learned: Sequence[tuple[Source, Segments]], reporter: Reporter) -> bundles.Encoder:
@@ -197,16 +198,28 @@ def _held_out(
 ) -> tuple[dict[str, Sequence[Batch]], list[str]]:
     """Validation batches by the prefix of their figures, and the digests of what they come from.
 
-    The first collection must have a validation split: it says which weights are best.
+    A collection without a validation split, or with none of its segments fit for a sample, has no figures.
+
+    Raises:
+        InputError: the training waits for the figures of the first collection, which has none.
     """
     batches: dict[str, Sequence[Batch]] = {}
     digests = []
     for number, (name, source) in enumerate(params.collections.items()):
-        if number and not (segments / name / "val").is_dir():
-            reporter.message(f"{name} has no validation split: no figures of it")
+        try:
+            if not (segments / name / "val").is_dir():
+                raise samplers.NoSample(f"{name} has no validation split.")
+            split = Segments(segments, name, "val")
+            sampler = samplers.build(split, source, params)
+        except samplers.NoSample as error:
+            if not number and "cpd" in params.objectives and isinstance(params.cpd.joint_from, AtPlateau):
+                raise InputError(
+                    f"pretrain.cpd.joint_from waits for validation figures of {name}, and there are none: {error} "
+                    "Name a step there: {kind: step, step: 0}."
+                ) from error
+            best = "" if number else " models/best gets the last weights."
+            reporter.message(f"No validation figures of {name}: {error}{best}")
             continue
-        split = Segments(segments, name, "val")
-        sampler = samplers.build(split, source, params)
         batches[name if number else ""] = ValidationBatches(
             sampler, batch=params.batch, samples=params.validation_samples, seed=params.seed
         )

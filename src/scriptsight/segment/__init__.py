@@ -75,8 +75,9 @@ class _Item:
 
 @dataclass(frozen=True)
 class _Cut:
-    """What became of a video: how many segments, and why it, or its end, was refused. In what is kept for the next run
-    `first` is the row of the first of them among those of its collection and split."""
+    """What became of a video: how many segments, and why it, or its end, was refused.
+
+    In what is kept for the next run `first` is the row of the first of them among those of its collection and split."""
 
     segments: int
     rejects: tuple[Reject, ...]
@@ -131,7 +132,9 @@ def run(
     write_json(metrics, asdict(result))
     _show(plots / "report.html", catalogue, segments, ingest_metrics, reporter)
     if as_before := sum(part.as_before for part in job.parts(chunks)):
-        reporter.message(f"segment: {as_before:,} of {chunks.items:,} videos are as in the last run; not decoded again")
+        reporter.message(
+            f"segment: {as_before:,} of {chunks.items:,} videos are as in the last run; not decoded again"
+        )
     try:
         parts.keep(folder, _said(job, chunks), segments)
     except OSError as error:

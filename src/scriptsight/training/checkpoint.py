@@ -65,8 +65,8 @@ class Checkpoints:
         return _load(self.best)
 
     def finish(self, came_to: dict[str, Any]) -> None:
-        """The run has ended well: keep what it came to (tensors and plain values), in the place of what the run before
-        it did, and nothing else of it."""
+        """The run has ended well: keep what it came to (tensors and plain values) in the place of what the last one
+        did, and nothing else of it."""
         _save(self._finished, {"key": self.folder.name, **came_to})
         self.remove()
 
