@@ -55,7 +55,7 @@ from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve.search import Filters, Searcher
 
 WIDTH, LATENT, NOISE = 64, 32, 0.1  # of the vectors
-VOCABULARY, SENTENCES, EACH = 8000, 20_000, 5  # words, different sentences, sentences of a moment
+VOCABULARY, SENTENCES, EACH = 8000, 20_000, 2  # words, different sentences, sentences of a moment
 VIDEO = 20  # moments of a video
 COLLECTIONS = 4
 KEY, PAUSE, READING = (0.12, 0.25), 0.18, (1.0, 3.0)  # seconds
@@ -112,9 +112,10 @@ def make(folder: Path, count: int) -> None:
 def vectors(count: int) -> np.ndarray:
     """Unit vectors that vary in few directions, and a little in all, float32 [count, WIDTH]."""
     rng = np.random.default_rng(0)
-    basis = rng.standard_normal((LATENT, WIDTH), dtype=np.float32) / np.sqrt(LATENT)
+    basis = rng.standard_normal((LATENT, WIDTH), dtype=np.float32)
+    basis /= LATENT**0.5
     found = rng.standard_normal((count, LATENT), dtype=np.float32) @ basis
-    found += NOISE * rng.standard_normal((count, WIDTH), dtype=np.float32)
+    found += np.float32(NOISE) * rng.standard_normal((count, WIDTH), dtype=np.float32)
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     return found
 
@@ -132,7 +133,7 @@ def sentences() -> list[str]:
 
 
 def moments(count: int, said: list[str]) -> Iterator[dict[str, object]]:
-    """Rows as the retrieve stage writes them: five cues in 25 seconds."""
+    """Rows as the retrieve stage writes them: two cues in ten seconds."""
     rng = np.random.default_rng(2)
     for row in range(count):
         texts = [said[number] for number in rng.integers(0, len(said), EACH)]
@@ -142,11 +143,11 @@ def moments(count: int, said: list[str]) -> Iterator[dict[str, object]]:
             "collection": f"talks{number % COLLECTIONS}",
             "split": "train",
             "segment_id": f"talks{number % COLLECTIONS}/{number}/{place}",
-            "start": 30.0 * place,
-            "end": 30.0 * place + 25,
+            "start": 12.0 * place,
+            "end": 12.0 * place + 10,
             "text": " / ".join(texts),
             "cues": [
-                {"start": 30.0 * place + 5 * k, "end": 30.0 * place + 5 * k + 4, "text": text}
+                {"start": 12.0 * place + 5 * k, "end": 12.0 * place + 5 * k + 4, "text": text}
                 for k, text in enumerate(texts)
             ],
             "label": None,
