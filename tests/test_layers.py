@@ -14,7 +14,8 @@ from scriptsight.params import reading
 PROJECT = Path(__file__).resolve().parents[1]
 STAGES = tuple(reading.read_yaml(PROJECT / "dvc.yaml")["stages"])
 GROUND = ("captions", "catalogue", "errors", "files", "params", "redaction", "segments")
-TOP = ("__main__", "cli", "language", "scriptsight")  # what uses stages; `scriptsight` is the package's own face
+# What uses stages; `scriptsight` is the package's own face.
+TOP = ("__main__", "cli", "language", "page", "scriptsight")
 ORCHESTRATORS = ("dask", "distributed", "dvc", "flows", "mlflow", "optuna", "prefect", "prefect_dask")
 LONGEST = 80  # lines of a function
 

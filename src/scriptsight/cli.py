@@ -2,9 +2,9 @@
 
 Within a checkout of the project it runs that checkout's code, whichever checkout was installed.
 
-`search` and `embed`, for which a trained model is enough, are here. What needs the project's checkout is in `flows`,
-and is found through the entry points of the group `scriptsight.commands`: nothing here imports `flows`. Help must not
-wait for torch, which takes seconds to import: what a command needs is imported when it runs.
+`search`, `embed` and `page`, for which a trained model is enough, are here. What needs the project's checkout is in
+`flows`, and is found through the entry points of the group `scriptsight.commands`: nothing here imports `flows`. Help
+must not wait for torch, which takes seconds to import: what a command needs is imported when it runs.
 """
 
 from __future__ import annotations
@@ -228,7 +228,37 @@ def _configure_embed(parser: argparse.ArgumentParser) -> None:
     )
 
 
-OWN: dict[str, Configure] = {"search": _configure_search, "embed": _configure_embed}
+def _configure_page(parser: argparse.ArgumentParser) -> None:
+    describe(
+        parser,
+        "Search in a browser, with the videos beside what is said in them.",
+        "Serves a page on this machine alone until it is interrupted. A new model or index appears on it without a "
+        "restart. Another --host than this machine's own needs a password in SCRIPTSIGHT_PAGE_PASSWORD.",
+        ["scriptsight page", "scriptsight page my-videos --open", "scriptsight page --model other=../other-videos"],
+        _page,
+    )
+    parser.add_argument(
+        "workspace",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        metavar="WORKSPACE",
+        help="a folder with models/pretrained and models/index (default: the current folder)",
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="listen here (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, metavar="PORT", help="listen here (default: %(default)s)")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        dest="models",
+        help="another workspace, to be searched beside this one under this name; may be repeated",
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+
+
+OWN: dict[str, Configure] = {"search": _configure_search, "embed": _configure_embed, "page": _configure_page}
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -265,6 +295,14 @@ def _embed(options: argparse.Namespace) -> None:
     with whole_file(out) as partial:
         np.savez(partial, vectors=vectors, files=np.array(names), starts=spans[:, 0], ends=spans[:, 1])
     print(f"{out}: {len(vectors)} vectors of {vectors.shape[1]} from {len(files)} videos")
+
+
+def _page(options: argparse.Namespace) -> None:
+    from scriptsight.errors import needs
+
+    with needs("page", "The search page"):
+        from scriptsight.page.serving import serve
+    serve(options.workspace, options.models, options.host, options.port, options.open)
 
 
 def _table(moments: Sequence[Moment]) -> str:
