@@ -24,6 +24,9 @@ def workspace(tmp_path: Path) -> Path:
     return small.searchable(tmp_path, said="moves \x1b[31mleft")
 
 
+PLACE = ("segment_id", "collection", "split", "label", "language")  # of a moment
+
+
 def search(workspace: Path, *more: str) -> int:
     return main(
         [
@@ -41,9 +44,9 @@ def search(workspace: Path, *more: str) -> int:
 def test_search_prints_a_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert search(workspace) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["video", "time", "score", "words"]
+    assert head.split() == ["video", "time", "score", "split", "words"]
     assert len(lines) == 2
-    assert all("0:10.0 - 0:13.0" in line for line in lines)
+    assert all("0:10.0 - 0:13.0" in line and "  c/test  " in line for line in lines)
     red = next(line for line in lines if line.startswith("videos/red.mp4"))
     assert red.endswith("the red circle / moves [31mleft")  # data can't steer the terminal
 
@@ -51,7 +54,8 @@ def test_search_prints_a_table(workspace: Path, capsys: pytest.CaptureFixture[st
 def test_search_prints_json(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert search(workspace, "--json", "--top", "1") == 0
     (moment,) = json.loads(capsys.readouterr().out)
-    assert set(moment) == {"uri", "start", "end", "score", "cue", "text", "segment_id"}
+    assert set(moment) == {"uri", "start", "end", "score", "cue", "text", *PLACE}
+    assert [moment[name] for name in PLACE] == [moment["segment_id"], "c", "test", None, None]
 
 
 def found(workspace: Path, capsys: pytest.CaptureFixture[str], *asked: str) -> list[str]:

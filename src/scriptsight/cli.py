@@ -191,6 +191,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
         ("collection", "of this collection"),
         ("label", "with this label"),
         ("language", "spoken in it"),
+        ("split", "of this split: train (what the model learned from), val or test"),
     ):
         parser.add_argument(
             f"--{name}", action="append", metavar="NAME", default=[], help=f"only moments {what}; may be repeated"
@@ -264,17 +265,27 @@ OWN: dict[str, Configure] = {"search": _configure_search, "embed": _configure_em
 def _search(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from scriptsight.retrieve import Filters, Like, search
+    from scriptsight.retrieve import Filters, Like, Undecided, search
 
     given = vars(options)
     example, json, query = given.pop("moment", None), given.pop("json"), given.pop("query")
     asked = given.pop("video", query)
     if example is not None:
         asked = Like(example)
-    chosen = {name: tuple(given.pop(name)) for name in ("collection", "label", "language")}
-    filters = Filters(chosen["collection"], chosen["label"], chosen["language"], given.pop("said"))
-    (moments,) = search([asked], filters=filters, **given)
-    print(dumps([asdict(moment) for moment in moments], indent=2) if json else _table(moments))
+    chosen = {f"{name}s": tuple(given.pop(name)) for name in ("collection", "label", "language", "split")}
+    filters = Filters(**chosen, said=given.pop("said"))
+    moments: list[Moment] = []
+    said = f"No moment was found{f'; filters: {filters}' if str(filters) else ''}."
+    try:
+        (moments,) = search([asked], filters=filters, **given)
+    except Undecided as error:
+        said = str(error)
+    if json:
+        print(dumps([asdict(moment) for moment in moments], indent=2))
+    if not moments:
+        print(said, file=sys.stderr if json else sys.stdout)
+    elif not json:
+        print(_table(moments))
 
 
 def _embed(options: argparse.Namespace) -> None:
@@ -306,22 +317,30 @@ def _page(options: argparse.Namespace) -> None:
 
 
 def _table(moments: Sequence[Moment]) -> str:
-    """One line a moment, cut to the width of the terminal."""
+    """One line a moment, cut to the width of the terminal; labels and languages where there are any."""
     from scriptsight.pictures import one_line
     from scriptsight.times import span
 
-    head = ("video", "time", "score", "words")
-    lines = [head] + [
-        (
-            one_line(moment.uri, 200),
-            span(moment.start, moment.end),
-            f"{moment.score:.3f}",
-            one_line(moment.text, 2000),
-        )
-        for moment in moments
-    ]
-    video, time, score = (max(len(line[column]) for line in lines) for column in range(3))
-    room = max(40, shutil.get_terminal_size((160, 24)).columns - video - time - score - 6)
-    return "\n".join(
-        f"{line[0]:{video}}  {line[1]:>{time}}  {line[2]:>{score}}  {one_line(line[3], room)}" for line in lines
-    )
+    columns = {
+        "video": [one_line(moment.uri, 200) for moment in moments],
+        "time": [span(moment.start, moment.end) for moment in moments],
+        "score": [f"{moment.score:.3f}" for moment in moments],
+        "split": [f"{moment.collection}/{moment.split}" for moment in moments],
+        "label": [one_line(moment.label or "", 40) for moment in moments],
+        "language": [one_line(moment.language or "", 40) for moment in moments],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    widths = {name: max(map(len, [name, *cells])) for name, cells in shown.items()}
+    room = max(40, shutil.get_terminal_size((160, 24)).columns - sum(widths.values()) - 2 * len(widths))
+
+    def line(cells: Mapping[str, str], words: str) -> str:
+        aligned = [
+            f"{cell:>{widths[name]}}" if name in ("time", "score") else f"{cell:{widths[name]}}"
+            for name, cell in cells.items()
+        ]
+        return "  ".join([*aligned, one_line(words, room)])
+
+    lines = [line({name: name for name in shown}, "words")]
+    for number, moment in enumerate(moments):
+        lines.append(line({name: cells[number] for name, cells in shown.items()}, moment.text))
+    return "\n".join(lines)

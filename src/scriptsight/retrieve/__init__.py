@@ -24,11 +24,23 @@ from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import layout as layouts
 from scriptsight.retrieve import pictures, scan
 from scriptsight.retrieve.measuring import Measured, encode, measured
-from scriptsight.retrieve.search import Filters, Like, Moment, Searcher, search
+from scriptsight.retrieve.search import Filters, Like, Moment, Searcher, Undecided, search
 from scriptsight.segments import Segment, Segments
 from scriptsight.spreading import evenly
 
-__all__ = ["Film", "Filters", "Like", "Moment", "Result", "Searcher", "embed", "measure", "run", "search"]
+__all__ = [
+    "Film",
+    "Filters",
+    "Like",
+    "Moment",
+    "Result",
+    "Searcher",
+    "Undecided",
+    "embed",
+    "measure",
+    "run",
+    "search",
+]
 
 SHOWN = 6  # queries on the contact sheet, where params.yaml names fewer
 FAILURES = 50  # queries in the list of failures; the worst 8 are drawn

@@ -113,6 +113,7 @@ class Index:
         labels: Sequence[str] = (),
         languages: Sequence[str] = (),
         said: str = "",
+        splits: Sequence[str] = (),
     ) -> np.ndarray | None:
         """The rows that pass the filters, bool [N]; None where nothing is filtered.
 
@@ -120,10 +121,11 @@ class Index:
             said: words that are all spoken in the moment.
 
         Raises:
-            InputError: a collection, label or language that no moment has.
+            InputError: a collection, label, language or split that no moment has.
         """
         mask: np.ndarray | None = None
-        for column, wanted in (("collection", collections), ("label", labels), ("language", languages)):
+        columns = ("collection", "label", "language", "split")
+        for column, wanted in zip(columns, (collections, labels, languages, splits), strict=True):
             if not wanted:
                 continue
             values = self.moments[column]

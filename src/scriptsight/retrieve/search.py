@@ -17,11 +17,14 @@ from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve.index import Index
+from scriptsight.spreading import evenly
 
 By = Literal["picture", "words", "both"]
 GAP = 1.0  # seconds: hits of one video that are no further apart are one moment
 FUSED = 60  # k of reciprocal rank fusion, as published
 DEPTH = 200  # hits of each ranking that are fused, or more where more moments are asked for
+ALIKE = 0.02  # cosines of one query that all lie within so little tell nothing; see `Searcher.tells`
+SAMPLE = 1024  # moments whose scores are looked at first to see that they differ
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,14 @@ class Filters:
     labels: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     said: str = ""  # words that are all spoken in it
+    splits: tuple[str, ...] = ()  # train, val, test
+
+    def __str__(self) -> str:
+        """As they are typed: `language en, said 'a circle'`; empty where nothing is filtered."""
+        kinds = ("collection", "label", "language", "split")
+        named = zip(kinds, (self.collections, self.labels, self.languages, self.splits), strict=True)
+        parts = [f"{kind} {' or '.join(values)}" for kind, values in named if values]
+        return ", ".join([*parts, *([f"said {self.said!r}"] if self.said else [])])
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,22 @@ class Moment:
     cue: str  # of the best hit, the one with most words of the query, else in its middle; "" where none is spoken
     text: str
     segment_id: str
+    collection: str
+    split: str  # "train": the model learned from it
+    label: str | None  # where there is one
+    language: str | None
+
+
+class Undecided(InputError):
+    """All moments score alike for a query: to rank them would be to roll dice. The message is what was `found` and
+    the `remedy`."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found} {remedy}")
+        self.found, self.remedy = found, remedy
+
+    def __reduce__(self) -> tuple[type[Undecided], tuple[str, str]]:  # else it would not pickle
+        return type(self), (self.found, self.remedy)
 
 
 class Searcher:
@@ -68,6 +95,7 @@ class Searcher:
     def __init__(self, index: str | Path = Path("models/index"), bundle: str | Path = Path("models/pretrained")):
         self.encoder: Encoder = bundles.load(bundle)
         self.index: Index = indexes.read(index, bundles.weights_digest(bundle), bundle)
+        self._sample = np.array(self.index.embeddings[evenly(len(self.index), SAMPLE)])
 
     def search(
         self, queries: Sequence[Query], *, top: int = 5, by: By = "picture", filters: Filters | None = None
@@ -79,13 +107,19 @@ class Searcher:
                 reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009). Words can only be asked for in words.
 
         Raises:
+            Undecided: the model can't tell the moments apart by a query; by "words" there is no such question.
             InputError: a query without words, a file that can't be decoded, an unknown segment id or filter,
                 `top` under 1, or a video or an example with `by` other than "picture".
         """
         wanted = filters or Filters()
         _check(queries, top, by, wanted.said)
-        allowed = self.index.allowed(wanted.collections, wanted.labels, wanted.languages, wanted.said)
+        allowed = self.index.allowed(
+            wanted.collections, wanted.labels, wanted.languages, wanted.said, splits=wanted.splits
+        )
         vectors = self.vectors(queries) if by != "words" else np.empty((len(queries), 0), dtype=np.float32)
+        if by != "words":
+            for query, vector in zip(queries, vectors, strict=True):
+                self._require_to_tell(query, vector)
         return [
             self._moments(query, vector[None], top, by, allowed)
             for query, vector in zip(queries, vectors, strict=True)
@@ -104,6 +138,33 @@ class Searcher:
                 found[number] = films.mean(films.embed(query, self.encoder).vectors)
         finite.check(found, "the model's vectors of the queries")
         return found
+
+    def tells(self, vector: np.ndarray) -> bool:
+        """Whether the scores of a query, a unit vector [E], tell the moments of the whole index apart.
+
+        A collapsed model, as a handful of videos makes, has one place for everything: every query scores the same
+        everywhere, and what comes first is noise. Scores that all lie within `ALIKE` count as the same.
+        """
+        if len(self.index) < 2 or np.ptp(self._sample @ vector) >= ALIKE:
+            return True
+        low, high = self.extremes(vector)
+        return high - low >= ALIKE
+
+    def extremes(self, vector: np.ndarray) -> tuple[float, float]:
+        """The lowest and the highest score of a query, a unit vector [E], among all moments."""
+        (_, highest), (_, lowest) = (self.index.nearest(sign * vector[None], 1, exact=True) for sign in (1, -1))
+        return -float(lowest[0, 0]), float(highest[0, 0])
+
+    def _require_to_tell(self, query: Query, vector: np.ndarray) -> None:
+        if self.tells(vector):
+            return
+        low, high = self.extremes(vector)
+        said = ' By words works: --by words (Python: by="words").' if isinstance(query, str) else ""
+        raise Undecided(
+            f"All {len(self.index):,} moments score alike ({low:.3f} to {high:.3f}): this model can't tell them "
+            "apart.",
+            f"Train longer, or on more videos.{said}",
+        )
 
     def _moments(
         self, query: Query, vector: np.ndarray, top: int, by: By, allowed: np.ndarray | None
@@ -166,6 +227,7 @@ def search(
     """The `top` moments that answer each query best; see `Searcher.search`, which is for many calls.
 
     Raises:
+        Undecided: see `Searcher.search`.
         InputError: what `Searcher.search` raises, a missing or damaged index or model, or an index that
             another model made.
     """
@@ -214,7 +276,7 @@ def _moment(parts: Sequence[dict[str, Any]], score: float, query: Query) -> Mome
         score=score,
         cue=_cue(best, query),
         text=" / ".join(part["text"] for part in in_time if part["text"]),
-        segment_id=best["segment_id"],
+        **{name: best[name] for name in ("segment_id", "collection", "split", "label", "language")},
     )
 
 
