@@ -8,9 +8,13 @@ export const PICTURES = 8; // of a moment
 const STEADY = 3; // the one that is shown while nothing moves
 const PACE = 280; // milliseconds a picture in the moving preview
 
-/** A card of a moment. `score` is null where scores tell nothing; `also` is its rank with the other model, or 0. */
-export function card(moment, { state, model, score, also, rank }) {
+/**
+ * A card of a moment. `share` is its score's part of the bar, or null where scores tell nothing; `also` is the name of
+ * the other model and the moment's place in its list, 0 where it is not in there.
+ */
+export function card(moment, { state, model, share, also, rank }) {
   const shown = element("img", { class: "still", alt: "", loading: "lazy", decoding: "async", src: picture(moment, STEADY) });
+  hideIfMissing(shown);
   const frames = strip(moment);
   const link = element(
     "a",
@@ -30,12 +34,12 @@ export function card(moment, { state, model, score, also, rank }) {
     ),
     frames,
     element("h3", {}, link),
-    score && scoreLine(moment, score),
+    share === null ? null : scoreLine(moment, share),
     element("p", { class: "words", dir: "auto" }, said(moment)),
     element(
       "ul",
       { class: "tags", "aria-label": "About this moment" },
-      also ? element("li", { class: "both" }, icon("both"), `both models (there ${also}.)`) : null,
+      also.place ? element("li", { class: "both" }, icon("both"), "also by ", foreign(also.name), `, no. ${also.place}`) : null,
       ["label", "split", "collection", "language"].map((name) => moment[name] && tag(name, moment[name])),
     ),
     element(
@@ -88,8 +92,14 @@ function strip(moment) {
   const frames = Array.from({ length: PICTURES }, (_, number) =>
     element("img", { alt: "", loading: "lazy", decoding: "async", src: picture(moment, number) }),
   );
-  for (const frame of frames) frame.addEventListener("error", () => frame.classList.add("missing"));
+  for (const frame of frames) hideIfMissing(frame);
   return element("div", { class: "strip", "aria-hidden": "true" }, frames);
+}
+
+/** A picture that can't be had is an empty place, without the browser's sign for it. */
+function hideIfMissing(image) {
+  image.addEventListener("error", () => image.classList.add("missing"));
+  image.addEventListener("load", () => image.classList.remove("missing"));
 }
 
 /** What is said around the best hit: the words before it are left out where there are many. */
@@ -102,13 +112,12 @@ function said(moment) {
   return best > 1 ? ["… ", ...nodes] : nodes;
 }
 
-function scoreLine(moment, { share, kind }) {
+function scoreLine(moment, share) {
   const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("span"));
   bar.firstChild.style.inlineSize = `${Math.round(100 * share)}%`;
-  const said = kind === "rank" ? "place in the joined rankings" : "likeness of picture and query, at most 1";
   return element(
     "p",
-    { class: "score", title: `Score: ${said}. The bar compares it with the other moments of this list.` },
+    { class: "score" },
     bar,
     element("span", { class: "number" }, element("span", { class: "unseen" }, "score "), moment.score.toFixed(3)),
   );

@@ -233,14 +233,20 @@ function showResults() {
   notice.replaceChildren(...remarks());
   const moments = lists.flatMap((list) => list.moments);
   const videos = new Set(moments.map((moment) => moment.video)).size;
-  about.textContent = moments.length ? `${counted(lists[0].moments.length, "moment")} in ${counted(videos, "video")}` : "";
-  if (lists.some((list) => list.seconds)) about.textContent += ` · ${Math.max(1, Math.round(1000 * Math.max(...lists.map((list) => list.seconds ?? 0))))} ms`;
+  const seconds = Math.max(...lists.map((list) => list.seconds ?? 0));
+  about.textContent = moments.length
+    ? `${counted(lists[0].moments.length, "moment")} in ${counted(videos, "video")}${took(seconds)}${legend()}`
+    : "";
   if (focused) links().find((link) => link.dataset.open === focused)?.focus();
+}
+
+function took(seconds) {
+  return seconds ? ` · ${Math.max(1, Math.round(1000 * seconds)).toLocaleString("en")} ms` : "";
 }
 
 function column(answer, number) {
   const { moments } = answer;
-  const others = lists.length > 1 ? lists[1 - number].moments : [];
+  const other = lists.length > 1 ? lists[1 - number] : null;
   const part = shares(moments);
   const cards = moments.map((moment, place) =>
     element(
@@ -250,8 +256,8 @@ function column(answer, number) {
         state,
         model: answer.model,
         rank: place + 1,
-        score: answer.tells === false ? null : { share: part[place], kind: moment.score_kind },
-        also: rankIn(others, moment),
+        share: hasScores(answer) ? part[place] : null,
+        also: other && { name: other.model, place: rankIn(other.moments, moment) },
       }),
     ),
   );
@@ -260,19 +266,19 @@ function column(answer, number) {
     ? button("Show more", { class: "more", onclick: () => change({ top: state.top + TOP }, { replace: true }) })
     : null;
   const none = moments.length ? null : nothing(answer);
-  return element("div", { class: "column" }, heading, none ?? [legend(answer), element("ol", { class: "cards" }, cards)], more);
+  return element("div", { class: "column" }, heading, none ?? element("ol", { class: "cards" }, cards), more);
 }
 
-function legend(answer) {
-  if (answer.tells === false) return null;
-  const rank = answer.moments[0].score_kind === "rank";
-  return element(
-    "p",
-    { class: "faint legend" },
-    rank
-      ? "The score comes from places in rankings and says the order only; bars compare the moments of this list."
-      : "The score is how alike picture and query are (cosine, at most 1); bars compare the moments of this list.",
-  );
+/** What the numbers of the cards say. */
+function legend() {
+  const scored = lists.find(hasScores);
+  if (scored) return " · the score is how alike picture and query are (cosine, at most 1); bars compare the moments of a list";
+  return lists[0].moments[0]?.score_kind === "rank" ? " · in the order in which they fit" : "";
+}
+
+/** Places in joined rankings have no scores of their own, and scores that are all alike tell nothing. */
+function hasScores(answer) {
+  return answer.tells !== false && answer.moments[0]?.score_kind === "cosine";
 }
 
 function nothing(answer) {
@@ -353,6 +359,7 @@ async function start() {
       showEmpty(known.empty);
       return;
     }
+    about.textContent = "";
     notice.replaceChildren();
     showWelcome();
     show();
@@ -474,4 +481,6 @@ addEventListener("popstate", () => {
 
 explainKeys();
 showForm();
+if (asks(state)) waiting();
+about.textContent = "Opening the index …";
 start();
