@@ -55,7 +55,9 @@ def film(path: Path, colour: Sequence[int]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows, columns = np.mgrid[0:120, 0:160]
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"g": "12", "threads": "1", "preset": "ultrafast"})
+        stream = container.add_stream(
+            "libx264", rate=RATE, options={"g": "12", "threads": "1", "preset": "ultrafast"}
+        )
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         for number in range(round(SECONDS * RATE)):
             picture = np.full((120, 160, 3), colour, dtype=np.uint8)
@@ -167,7 +169,9 @@ class Visit:
 
 
 @contextmanager
-def visit(browser: Browser, address: str, *, dark: bool = False, phone: bool = False, path: str = "/") -> Iterator[Visit]:
+def visit(
+    browser: Browser, address: str, *, dark: bool = False, phone: bool = False, path: str = "/"
+) -> Iterator[Visit]:
     """Open a page. Errors, dialogs and requests to anywhere else are gathered, and none may be there at the end."""
     size = {"width": 390, "height": 800} if phone else {"width": 1280, "height": 900}
     context = browser.new_context(

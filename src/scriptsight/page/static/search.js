@@ -10,7 +10,7 @@ import { blank, card, rankIn, shares } from "./results.js";
 
 const PAUSE = 180; // milliseconds without a key after which what is typed is searched for
 const LOOK = 15000; // milliseconds between two looks whether the index is a new one
-const RETRY = 3000; // milliseconds until a server that is away is asked again
+const RETRY = 3000; // the same where there is no index, or no server
 const LARGEST = 64 * 2 ** 20; // bytes of a clip, as the server has it
 
 const find = (id) => document.getElementById(id);
@@ -24,7 +24,7 @@ let asking = new AbortController();
 let pausing = null;
 let typed = false; // whether the newest entry of the history is one that is being typed
 let away = false; // whether the server didn't answer last time
-let retrying = null;
+let looking = null;
 let like = null; // the moment that more are wanted of
 
 const player = new Player({ closed: closePlayer, step: stepPlayer, like: (id) => moreLike(id) });
@@ -304,9 +304,9 @@ function remark(message, remedy) {
 function warn(error) {
   if (!(error instanceof Failed)) throw error;
   away = error.away;
-  clearTimeout(retrying);
-  if (away) retrying = setTimeout(start, RETRY);
+  lookAgain();
   if (error.code) {
+    known = null; // what it said holds no more
     showEmpty({ message: error.message, remedy: error.remedy });
     return;
   }
@@ -365,10 +365,17 @@ async function start() {
     show();
   } catch (error) {
     warn(error);
+  } finally {
+    lookAgain();
   }
 }
 
-setInterval(() => document.hidden || player.id || start(), LOOK);
+/** Soon where there is nothing to search, else now and then; never while something is watched. */
+function lookAgain() {
+  clearTimeout(looking);
+  const watching = () => document.hidden || player.id;
+  looking = setTimeout(() => (watching() ? lookAgain() : start()), away || !known || known.empty ? RETRY : LOOK);
+}
 
 // ---- the player
 
