@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.page import browsing
 
 AXE = "axe-core@4.14.1"
+PASSWORD = "open sesame"  # noqa: S105 - of this test
 DIGEST = "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745"  # SHA-256 of its package
 
 
@@ -24,9 +25,11 @@ DIGEST = "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745"  # S
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The text of axe-core."""
     folder = tmp_path_factory.mktemp("axe")
-    if shutil.which("npm") is None:
+    npm = shutil.which("npm")
+    if npm is None:
         pytest.skip("no npm here, which fetches axe-core")
-    packed = subprocess.run(["npm", "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True, timeout=120)
+    command = [npm, "pack", "--silent", AXE]
+    packed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)  # noqa: S603 - our own
     if packed.returncode:
         pytest.skip(f"npm's registry is not there: {packed.stderr.strip()[-200:]}")
     (package,) = folder.glob("*.tgz")
@@ -96,7 +99,7 @@ def test_who_has_the_password_comes_to_the_page_that_was_asked_for(tmp_path: Pat
     browsing.learned(tmp_path)
     with (
         browsing.chromium() as browser,
-        browsing.serving(tmp_path, password="open sesame") as address,
+        browsing.serving(tmp_path, password=PASSWORD) as address,
         browsing.visit(browser, address, path="/?q=circle&by=words") as visit,
     ):
         page = visit.page
@@ -104,7 +107,7 @@ def test_who_has_the_password_comes_to_the_page_that_was_asked_for(tmp_path: Pat
         page.keyboard.press("Enter")
         expect(page.get_by_role("alert")).to_be_visible()
         assert faults(page, axe) == []
-        page.get_by_label("Password").fill("open sesame")
+        page.get_by_label("Password").fill(PASSWORD)
         page.keyboard.press("Enter")
         expect(page.locator(".card:not(.blank)").first).to_be_visible(timeout=60_000)
         assert page.url == f"{address}/?q=circle&by=words"
