@@ -28,7 +28,7 @@ export function text(state) {
 
 /** Whether the state asks for anything: a page without a query shows how to begin. */
 export function asks(state) {
-  return Boolean(state.q.trim() || state.like || state.clip);
+  return Boolean(state.q.trim() || state.like || state.clip || state.said.trim());
 }
 
 /** The part of the state that a score belongs to. */

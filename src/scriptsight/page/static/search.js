@@ -5,7 +5,6 @@ import { button, clock, counted, element, foreign, icon, span, tell } from "./el
 import { chips, closeMenus, menus } from "./filters.js";
 import { explainKeys, neighbour, typing, verdictOf } from "./keys.js";
 import { Player } from "./player.js";
-import { who } from "./judge.js";
 import { blank, card, rankIn, shares } from "./results.js";
 
 const PAUSE = 180; // milliseconds without a key after which what is typed is searched for
@@ -197,7 +196,7 @@ async function search() {
   waiting();
   try {
     const models = [state.model, ...(state.beside ? [state.beside] : [])];
-    const answers = await Promise.all(models.map((model) => get(`/api/search${asked(model)}`, signal)));
+    const answers = await Promise.all(models.map((model) => get(`/api/search${text({ ...state, model, beside: "", open: "" })}`, signal)));
     lists = answers;
     showResults();
   } catch (error) {
@@ -210,11 +209,6 @@ async function search() {
   } finally {
     if (!signal.aborted) results.removeAttribute("aria-busy");
   }
-}
-
-function asked(model) {
-  const asked = text({ ...state, model, beside: "", open: "" });
-  return who() ? `${asked}&who=${encodeURIComponent(who())}` : asked;
 }
 
 /** The old list stays, paler, until the new one is there; the first time, empty cards take the room. */
