@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from scriptsight import retrieve
 from scriptsight.catalogue import Cue
@@ -28,6 +28,7 @@ from tests import small
 
 SECONDS = 12.0  # of each video; moments are from 1 to 4 and from 7 to 10
 RATE = 12  # frames a second
+PATIENCE = 60_000  # milliseconds: other tests may have the processor
 MOMENTS = ((1.0, 4.0), (7.0, 10.0))
 
 
@@ -181,7 +182,8 @@ def visit(
         has_touch=phone,
         permissions=["clipboard-read", "clipboard-write"],
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     page = context.new_page()
     made = Visit(page)
     page.on("pageerror", lambda error: made.faults.append(f"error: {error}"))
