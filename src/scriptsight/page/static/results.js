@@ -39,7 +39,7 @@ export function card(moment, { state, model, share, also, rank }) {
     element(
       "ul",
       { class: "tags", "aria-label": "About this moment" },
-      also?.place ? element("li", { class: "both" }, icon("both"), "also by ", foreign(also.name), `, no. ${also.place}`) : null,
+      also?.place ? element("li", { class: "both" }, icon("both"), element("span", {}, "also by ", foreign(also.name), `, no. ${also.place}`)) : null,
       ["label", "split", "collection", "language"].map((name) => moment[name] && tag(name, moment[name])),
     ),
     element(

@@ -266,8 +266,8 @@ function column(answer, number) {
 /** What the numbers of the cards say. */
 function legend() {
   const scored = lists.find(hasScores);
-  if (scored) return " · the score is how alike picture and query are (cosine, at most 1); bars compare the moments of a list";
-  return lists[0].moments[0]?.score_kind === "rank" ? " · in the order in which they fit" : "";
+  if (scored) return " · score: how alike picture and query are (cosine); bars compare a list's moments";
+  return lists[0].moments[0]?.score_kind === "rank" ? " · the best first; a place in rankings has no score of its own" : "";
 }
 
 /** Places in joined rankings have no scores of their own, and scores that are all alike tell nothing. */
