@@ -29,14 +29,13 @@ from scriptsight.errors import InputError
 
 FOLDER = Path("judgements")  # of a workspace
 FILE = FOLDER / "judgements.db"
-CLIPS = FOLDER / "clips"  # of queries that are a clip, each named by its digest
 APPLICATION = 0x53735468  # "SsTh": tells the file from other databases
 FORMAT = 1  # of the file; raised when an older reader could not read a newer one
 PATIENCE = 10.0  # seconds that a writer waits for another
 UP, DOWN, BACK = 1, -1, 0
 VERDICTS = {UP: "up", DOWN: "down", BACK: "taken back"}
 BYS = ("picture", "words", "both")
-LONGEST_NAME, LONGEST_QUERY = 80, 2000  # characters
+LONGEST_NAME, LONGEST_QUERY = 80, 10_000  # characters
 NOBODY = "somebody"  # who gives no name
 OVERLAP = 0.5  # intersection over union from which two stretches are one
 TABLE = """
@@ -198,15 +197,20 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What people think of one stretch, asked one query: who -> UP or DOWN."""
+    """What people think of one stretch, asked one query."""
 
     stretch: Stretch
-    votes: dict[str, int]
+    latest: dict[str, Judgement]  # who -> the judgement that counts
+
+    @property
+    def votes(self) -> dict[str, int]:
+        """Who -> UP or DOWN."""
+        return {who: one.verdict for who, one in self.latest.items()}
 
     @property
     def gain(self) -> float:
         """The share of these people who say that it is right."""
-        return sum(vote == UP for vote in self.votes.values()) / len(self.votes)
+        return sum(vote == UP for vote in self.votes.values()) / len(self.latest)
 
 
 def opinions(judgements: Iterable[Judgement]) -> list[Opinion]:
@@ -221,10 +225,10 @@ def opinions(judgements: Iterable[Judgement]) -> list[Opinion]:
         if near is None or near.stretch.overlap(one.stretch) < OVERLAP:
             near = Opinion(one.stretch, {})
             found.append(near)
-        near.votes.pop(one.who, None)
+        near.latest.pop(one.who, None)
         if one.verdict != BACK:
-            near.votes[one.who] = one.verdict
-    return [opinion for opinion in found if opinion.votes]
+            near.latest[one.who] = one
+    return [opinion for opinion in found if opinion.latest]
 
 
 def opinion_on(stretch: Stretch, known: Sequence[Opinion]) -> Opinion | None:
@@ -345,7 +349,7 @@ def _readable(path: Path) -> Iterator[None]:
     """What SQLite says of the file becomes words for people; a full disk is left to `files.room`."""
     try:
         yield
-    except (sqlite3.Error, PermissionError, NotADirectoryError) as error:
+    except (sqlite3.Error, PermissionError, FileExistsError, NotADirectoryError) as error:
         name = getattr(error, "sqlite_errorname", "SQLITE_CANTOPEN")
         if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
             raise
@@ -363,8 +367,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, what: object) -> str:
     return (
-        f"{path} is damaged: {what}. Nothing was changed. Bring it back from a copy, or move it away and import a "
-        "CSV that was exported before: scriptsight judgements --import FILE."
+        f"{path} is damaged: {' '.join(str(what).split())}. Nothing was changed. Bring it back from a copy, or move "
+        "it away and import a CSV that was exported before: scriptsight judgements --import FILE."
     )
 
 
@@ -430,7 +434,7 @@ def to_csv(judgements: Iterable[Judgement]) -> str:
         cells: list[object] = [one.at, one.who, VERDICTS[one.verdict], str(one.query), one.query.as_json()]
         cells += [stretch.collection, stretch.uri, stretch.start, stretch.end]
         cells += [one.segment_id, one.model, one.weights, one.rank, one.score]
-        table.writerow([_safe(cell) for cell in cells])
+        table.writerow([safe_cell(cell) for cell in cells])
     return out.getvalue()
 
 
@@ -452,7 +456,7 @@ def from_csv(text: str, name: str) -> list[Judgement]:
         for row in table:
             if None in row or None in row.values():
                 raise ValueError("it has too many cells, or too few")
-            cells = {column: _unsafe(cell) for column, cell in row.items()}
+            cells = {column: _without_sign(cell) for column, cell in row.items()}
             one = _judgement(
                 {
                     **cells,
@@ -469,9 +473,10 @@ def from_csv(text: str, name: str) -> list[Judgement]:
     return found
 
 
-def _safe(cell: object) -> object:
+def safe_cell(cell: object) -> object:
+    """What a cell of a table becomes that a spreadsheet would take for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
-def _unsafe(cell: str) -> str:
+def _without_sign(cell: str) -> str:
     return cell[1:] if cell.startswith("'") else cell
