@@ -38,9 +38,10 @@ export function post(path, body) {
   return ask(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
 }
 
-/** The path of something under a segment id, whose slashes are part of the path and whose other signs are not. */
-export function momentPath(id) {
-  return `/api/moment/${id.split("/").map(encodeURIComponent).join("/")}`;
+/** The path of a moment in a model's index. The slashes of a segment id are part of the path. */
+export function momentPath(id, model = "") {
+  const path = `/api/moment/${id.split("/").map(encodeURIComponent).join("/")}`;
+  return model ? `${path}?model=${encodeURIComponent(model)}` : path;
 }
 
 /** The address of one of the eight pictures of a moment. */

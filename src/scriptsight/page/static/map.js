@@ -30,7 +30,7 @@ let view = { scale: 1, x: 0, y: 0 }; // what the pointer did to the map
 let chosen = null; // the point that the pointer or the keyboard is on
 const said = new Map(); // the words of moments, as they were fetched
 
-const player = new Player({ closed: () => open(""), step: () => {}, like: (id) => location.assign(`/?like=${encodeURIComponent(id)}`) });
+const player = new Player({ closed: () => open(""), like: (id) => location.assign(`/?like=${encodeURIComponent(id)}`) });
 
 async function load() {
   status.textContent = "Reading the map …";
@@ -339,7 +339,7 @@ async function showPlayer() {
   }
   try {
     const moment = await get(momentPath(id));
-    if (read().open === id) await player.open(moment, read(""), [""]);
+    if (read().open === id) await player.open({ ...moment, model: "" }, read(""), [""]);
   } catch (error) {
     status.textContent = `${error.message} ${error.remedy ?? ""}`;
   }

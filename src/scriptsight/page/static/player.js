@@ -13,6 +13,7 @@ const AT_END = 0.05; // seconds before the end that count as the end
 const STEP = 2; // seconds that an arrow key goes
 const REST = 4000; // milliseconds for which the transcript stays where a reader has scrolled it
 
+const faint = (words) => element("p", { class: "faint" }, words);
 const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
 export class Player {
@@ -27,7 +28,7 @@ export class Player {
   #line = null;
   #curve = null;
 
-  /** `closed()`, `step(+1 or -1)` and `like(id)` are called when the reader wants that. */
+  /** `closed()`, `like(id)` and, where there is a list, `step(+1 or -1)` are called when the reader wants that. */
   constructor({ closed, step, like }) {
     this.callbacks = { closed, step, like };
     this.#build();
@@ -38,7 +39,10 @@ export class Player {
     return this.#moment?.id ?? "";
   }
 
-  /** Show a moment (of /api/search or /api/moment) found by `state` with `models`, the first of which is the page's. */
+  /**
+   * Show a moment (of /api/search or /api/moment) that `moment.model` found for `state`; the score over its video is
+   * that of each of `models`.
+   */
   async open(moment, state, models) {
     this.#work.abort();
     this.#work = new AbortController();
@@ -47,13 +51,20 @@ export class Player {
     this.#moment = moment;
     this.#piece = this.#curve = this.#line = null;
     this.#head();
-    this.#parts.transcript.replaceChildren(element("p", { class: "faint" }, "Reading the transcript …"));
-    this.#parts.score.replaceChildren();
+    this.#parts.transcript.replaceChildren(faint("Reading the transcript …"));
+    this.#parts.score.replaceChildren(faint("Looking at the whole video …"));
     this.#parts.score.hidden = !asks(state);
     if (!this.#dialog.open) this.#dialog.showModal();
     this.#dialog.focus();
-    const parts = [this.#load(moment.start, signal), this.#transcribe(signal), asks(state) && this.#score(signal)];
-    for (const part of parts) Promise.resolve(part).catch((error) => signal.aborted || this.#say(error.message, error.remedy));
+    this.#try(this.#load(moment.start, signal), (error) => this.#say(error.message, error.remedy));
+    this.#try(this.#transcribe(signal), (error) => this.#parts.transcript.replaceChildren(faint(error.message)));
+    if (asks(state)) this.#try(this.#score(signal), (error) => this.#parts.score.replaceChildren(faint(error.message)));
+  }
+
+  /** Do a part of the work; what goes wrong is told, unless it is no longer wanted. */
+  #try(work, fail) {
+    const { signal } = this.#work;
+    work.catch((error) => signal.aborted || fail(error));
   }
 
   close() {
@@ -89,8 +100,10 @@ export class Player {
         element(
           "div",
           { class: "buttons" },
-          button("The moment before (k)", { symbol: "before", only: true, class: "quiet", onclick: () => this.callbacks.step(-1) }),
-          button("The next moment (j)", { symbol: "next", only: true, class: "quiet", onclick: () => this.callbacks.step(1) }),
+          this.callbacks.step && [
+            button("The moment before (k)", { symbol: "before", only: true, class: "quiet", onclick: () => this.callbacks.step(-1) }),
+            button("The next moment (j)", { symbol: "next", only: true, class: "quiet", onclick: () => this.callbacks.step(1) }),
+          ],
           button("Close", { symbol: "close", only: true, class: "quiet close", onclick: () => this.callbacks.closed() }),
         ),
       ),
@@ -138,7 +151,7 @@ export class Player {
       element("h2", { id: "player-title", title: moment.title }, foreign(moment.title || moment.uri)),
       element("p", { class: "faint" }, span(moment), moment.collection && [" · ", foreign(moment.collection)], moment.label && [" · ", foreign(moment.label)]),
     );
-    const pair = thumbs(moment, this.state, this.models[0]);
+    const pair = thumbs(moment, this.state, moment.model);
     tools.replaceChildren(
       ...[
         button("Play the moment", { symbol: "again", onclick: () => this.#again() }),
@@ -160,7 +173,7 @@ export class Player {
       await wait(AGAIN);
       piece = await get(path, signal);
     }
-    if (piece.status !== "ready") throw new Failed(`This video can't be shown. ${piece.message}`, piece);
+    if (piece.status !== "ready") throw new Failed(piece.message, { remedy: piece.remedy });
     this.#say(piece.message, piece.remedy, true);
     this.#piece = piece;
     this.#stopAt = stopAt;
@@ -192,17 +205,12 @@ export class Player {
   }
 
   async #transcribe(signal) {
-    const found = this.#moment.transcript ? this.#moment : await get(this.#pathOf(this.#moment.id), signal);
+    const found = this.#moment.transcript ? this.#moment : await get(momentPath(this.#moment.id, this.#moment.model), signal);
     const lines = found.transcript ?? [];
     const { transcript } = this.#parts;
     this.lines = lines.map((cue) => this.#lineOf(cue));
-    transcript.replaceChildren(...(lines.length ? this.lines : [element("p", { class: "faint" }, "Nothing is said in this video.")]));
+    transcript.replaceChildren(...(lines.length ? this.lines : [faint("Nothing is said in this video.")]));
     this.#follow(this.#moment.start, true);
-  }
-
-  #pathOf(id) {
-    const model = this.models[0];
-    return momentPath(id) + (model ? `?model=${encodeURIComponent(model)}` : "");
   }
 
   #lineOf(cue) {
@@ -225,7 +233,7 @@ export class Player {
     signal.throwIfAborted();
     const curves = found.map((one) => one.value);
     if (!curves.length) {
-      this.#parts.score.replaceChildren(element("p", { class: "faint" }, "There is no score over the whole video."));
+      this.#parts.score.replaceChildren(faint("There is no score over the whole video."));
       return;
     }
     const duration = Math.max(this.#piece?.duration ?? 0, this.#moment.end, ...curves.map((one) => one.end.at(-1)));
@@ -245,8 +253,7 @@ export class Player {
     const inside = second >= this.#moment.start - EASE && second < this.#moment.end;
     const stopAt = inside ? this.#moment.end : null;
     if (second < piece.from || second >= piece.to) {
-      const { signal } = this.#work;
-      this.#load(second, signal, stopAt).catch((error) => signal.aborted || this.#say(error.message, error.remedy));
+      this.#try(this.#load(second, this.#work.signal, stopAt), (error) => this.#say(error.message, error.remedy));
       return;
     }
     this.#stopAt = stopAt;
@@ -328,8 +335,8 @@ export class Player {
       " ": () => this.#toggle(),
       ArrowLeft: () => this.#seek(Math.max(0, this.#now() - STEP)),
       ArrowRight: () => this.#seek(this.#now() + STEP),
-      j: () => this.callbacks.step(1),
-      k: () => this.callbacks.step(-1),
+      j: () => this.callbacks.step?.(1),
+      k: () => this.callbacks.step?.(-1),
       a: () => this.#again(),
       l: () => this.callbacks.like(this.id),
     }[event.key];

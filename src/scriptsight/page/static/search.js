@@ -10,6 +10,7 @@ import { blank, card, rankIn, shares } from "./results.js";
 const PAUSE = 180; // milliseconds without a key after which what is typed is searched for
 const LOOK = 15000; // milliseconds between two looks whether the index is a new one
 const RETRY = 3000; // the same where there is no index, or no server
+const [BUSY, SECOND] = [503, 1000]; // the status of a server with too much to do, and how long to wait then
 const LARGEST = 64 * 2 ** 20; // bytes of a clip, as the server has it
 
 const find = (id) => document.getElementById(id);
@@ -30,6 +31,7 @@ const player = new Player({ closed: closePlayer, step: stepPlayer, like: (id) =>
 
 /** Change the state and all that shows it. `replace`: Back goes past this change. */
 function change(news, { replace = false } = {}) {
+  clearTimeout(pausing);
   state = { ...state, ...news };
   const address = `/${text(state)}`;
   if (address !== location.pathname + location.search) {
@@ -49,7 +51,7 @@ function show() {
 // ---- what is asked
 
 function showForm() {
-  if (document.activeElement !== box || !typed) box.value = state.q;
+  if (document.activeElement !== box) box.value = state.q; // what is being typed is newer than the state
   for (const choice of form.elements.by) {
     choice.checked = choice.value === state.by;
     choice.disabled = Boolean(state.like || state.clip) && choice.value !== "picture";
@@ -132,7 +134,6 @@ form.addEventListener("change", (event) => {
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  clearTimeout(pausing);
   change({ q: box.value, ...(box.value ? { like: "", clip: "" } : {}) }, { replace: typed });
   typed = false;
 });
@@ -196,18 +197,33 @@ async function search() {
   waiting();
   try {
     const models = [state.model, ...(state.beside ? [state.beside] : [])];
-    const answers = await Promise.all(models.map((model) => get(`/api/search${text({ ...state, model, beside: "", open: "" })}`, signal)));
+    const answers = await Promise.all(models.map((model) => answer(model, signal)));
+    if (signal.aborted) return;
     lists = answers;
     showResults();
   } catch (error) {
     if (signal.aborted) return;
     shown = null;
+    if (error.status === BUSY) {
+      setTimeout(() => signal.aborted || search(), SECOND);
+      return;
+    }
     lists = [];
     results.replaceChildren();
     about.replaceChildren();
     warn(error);
   } finally {
     if (!signal.aborted) results.removeAttribute("aria-busy");
+  }
+}
+
+/** What a model finds. A second model that can't be asked leaves the first one's list as it is. */
+async function answer(model, signal) {
+  try {
+    return await get(`/api/search${text({ ...state, model, beside: "", open: "" })}`, signal);
+  } catch (error) {
+    if (model !== state.beside || error.name === "AbortError") throw error;
+    return { model, moments: [], message: error.message, remedy: error.remedy };
   }
 }
 
@@ -225,10 +241,9 @@ function showResults() {
   results.classList.toggle("beside", lists.length > 1);
   results.replaceChildren(...lists.map(column));
   notice.replaceChildren(...remarks());
-  const moments = lists.flatMap((list) => list.moments);
-  const videos = new Set(moments.map((moment) => moment.video)).size;
+  const videos = new Set(moments().map((moment) => moment.video)).size;
   const seconds = Math.max(...lists.map((list) => list.seconds ?? 0));
-  about.textContent = moments.length
+  about.textContent = videos
     ? `${counted(lists[0].moments.length, "moment")} in ${counted(videos, "video")}${took(seconds)}${legend()}`
     : "";
   if (focused) links().find((link) => link.dataset.open === focused)?.focus();
@@ -377,7 +392,9 @@ async function showPlayer() {
   const wanted = state.open;
   if (wanted === player.id) return;
   if (!wanted) {
+    const closed = player.id;
     player.close();
+    links().find((link) => link.dataset.open === closed)?.focus();
     return;
   }
   const models = [state.model || known?.models[0]?.name || "", ...(state.beside ? [state.beside] : [])];
@@ -391,12 +408,12 @@ async function showPlayer() {
 
 /** A moment that no list has, asked of each model: their indexes may be of different videos. */
 async function fetched(id, models) {
-  const asked = models.map((model) => get(`${momentPath(id)}${model ? `?model=${encodeURIComponent(model)}` : ""}`));
+  const asked = models.map(async (model) => ({ ...(await get(momentPath(id, model))), model }));
   return Promise.any(asked).catch((error) => Promise.reject(error.errors[0]));
 }
 
 function moments() {
-  return lists.flatMap((list) => list.moments);
+  return lists.flatMap((list) => list.moments.map((moment) => ({ ...moment, model: list.model })));
 }
 
 function openPlayer(id) {
@@ -408,14 +425,12 @@ function openPlayer(id) {
 
 /** Closing goes back to where the player was opened from, so that Back doesn't open it again. */
 function closePlayer() {
-  const closed = state.open;
   if (history.state?.opened) history.back();
   else change({ open: "" });
-  links().find((link) => link.dataset.open === closed)?.focus();
 }
 
 function stepPlayer(step) {
-  const all = lists[0]?.moments ?? [];
+  const all = lists.map((list) => list.moments).find((one) => one.some(({ id }) => id === state.open)) ?? [];
   const next = all[all.findIndex((one) => one.id === state.open) + step];
   if (!next) {
     tell(step > 0 ? "This is the last moment of the list." : "This is the first moment of the list.");
