@@ -64,7 +64,7 @@ def check(text: str) -> parameters.Params:
     with TemporaryDirectory() as scratch:
         overrides = Path(scratch, "overrides.yaml")
         overrides.write_text(text, encoding="utf-8")
-        merged = reading.merge(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
+        merged = parameters.laid_over(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
     return parameters.build(merged, "overrides.yaml")
 
 
