@@ -212,7 +212,7 @@ def test_a_gpu_trains_a_larger_model() -> None:
         ([group("talks", talks(20, every=None))], "no captions at all", "extra asr"),
         ([group("talks", talks(20, every=None, has_audio=False))], "no captions at all", "trained already"),
         ([group("talks", talks(6))], "6 videos with words, 6 minutes: too few to learn from", "trained already"),
-        ([group("talks", talks(1))], "1 video with words, 1 minutes: of one recording", "add videos"),
+        ([group("talks", talks(1))], "1 video with words, 60 seconds: of one recording", "add videos"),
         (
             [group("talks", [video(f"t{n}", cues=(Cue(0, 2, "thank you so much"),) * 20) for n in range(30)])],
             "the words are all alike: 600 captions, 1 different ones",
