@@ -15,7 +15,8 @@ from flows.new.looking import SHARES, Group, Look
 from flows.new.machine import Machine
 from flows.new.places import Place
 from scriptsight.catalogue import Cue, Video
-from scriptsight.ingest.datasets.splits import by_share
+from scriptsight.ingest.datasets.splits import by_pattern, by_share
+from scriptsight.params import reading
 
 BASE = parameters.load(PROJECT / "params.yaml").segment
 SMALL = Machine(cores=2, memory=8 * 10**9, disk=50 * 10**9)
@@ -112,11 +113,9 @@ def test_the_patterns_that_are_written_give_the_splits_that_were_meant() -> None
     names = ["a[1]", "a1", "b?", "star*", "long name with spaces", "z"]
     found = chosen(group("talks", [video(name) for name in names])).splits["talks"]
     table: dict[str, str] = found.section["splits"]
-    from scriptsight.ingest.datasets.splits import by_pattern
-
     assert {name: by_pattern(f"{name}.mp4", table) for name in names} == found.of_videos
     collection = {"kind": "folder", "path": "x", "splits": table}
-    base = parameters.reading.read_yaml(PROJECT / "params.yaml")
+    base = reading.read_yaml(PROJECT / "params.yaml")
     parameters.build(parameters.laid_over(base, {"ingest": {"collections": {"talks": collection}}}))
 
 

@@ -76,7 +76,7 @@ def test_a_folder_of_several_kinds_becomes_a_workspace_that_fits(
     assert "\u202e" not in said
     assert said.rstrip().endswith("scriptsight run w\n  scriptsight page w")
     values = overrides(tmp_path / "w")
-    collections = values["ingest"]["collections"]
+    collections = dict(values["ingest"]["collections"])
     clips, silent = collections.pop("clips"), collections.pop("silent")
     ((name, talks),) = collections.items()
     assert talks["path"] == str(videos / HOSTILE)
