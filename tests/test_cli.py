@@ -145,7 +145,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 OWN = ("search", "embed")
 OF_THE_CHECKOUT = (
     *("automations", "better", "compare", "drift", "language"),
-    *("mlflow", "register", "run", "sweep", "ui"),
+    *("mlflow", "new", "register", "run", "sweep", "ui"),
 )
 HEAVY = ("torch", "numpy", "pydantic", "prefect", "mlflow", "dvc", "optuna", "matplotlib", "psutil", "yaml")
 
