@@ -57,6 +57,7 @@ def run(
         catalogue=workspace / "catalogue",
         bundle=workspace / "model",
         index=workspace / name / "index",
+        judgements=workspace / "judgements.db",
         metrics=workspace / name / "retrieve.json",
         plots=workspace / name / "plots",
         work_root=workspace / "work" / name,
