@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from scriptsight.errors import InputError
 from scriptsight.page import access as access_part
-from scriptsight.page import asking, judging, mapped, uploads
+from scriptsight.page import asking, delivery, judging, mapped, uploads
 from scriptsight.page.access import Access, Guard
 from scriptsight.page.shelf import Empty, Missing, Shelf
 from scriptsight.redaction import redacted
@@ -45,7 +45,7 @@ def build(shelf: Shelf, access: Access) -> Starlette:
     templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
     templates.globals |= {"workspace": shelf.workspace.name, "signed_in": bool(access.password)}
     routes: list[BaseRoute] = [Route(address, _page(templates, name)) for address, name in PAGES.items()]
-    for part in (asking, judging, mapped, uploads):
+    for part in (asking, delivery, judging, mapped, uploads):
         routes += part.routes(shelf)
     routes += access_part.routes(access, templates)
     routes += _report(shelf, templates)

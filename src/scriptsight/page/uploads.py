@@ -106,6 +106,10 @@ def _decoded(order: Order) -> list[Window]:
     return found
 
 
+def _shape(encoder: Encoder) -> tuple[int, int]:
+    """Frames of a clip, and their size."""
+    return encoder.preprocessing.frames, encoder.preprocessing.size
+
+
 def _vector(decoded: Mapping[tuple[int, int], Sequence[Window]], encoder: Encoder, name: str) -> np.ndarray:
-    shape = encoder.preprocessing.frames, encoder.preprocessing.size
-    return films.mean(films.embed_windows(decoded[shape], encoder, name).vectors)
+    return films.mean(films.embed_windows(decoded[_shape(encoder)], encoder, name).vectors)
