@@ -240,8 +240,13 @@ class Searcher:
 
     def _said(self, query: str, depth: int, allowed: np.ndarray | None) -> np.ndarray:
         """Rows in which words of the query are said, the best first, `depth` at most."""
-        rows = self.index.words.best(query, depth if allowed is None else len(self.index))
-        return rows if allowed is None else rows[allowed[rows]][:depth]
+        count = depth
+        while True:
+            best = self.index.words.best(query, count)
+            rows = best if allowed is None else best[allowed[best]]
+            if len(rows) >= depth or len(best) < count:
+                return rows[:depth]
+            count *= 16  # a filter left too few
 
     def _merged(self, rows: np.ndarray, scores: np.ndarray, top: int) -> list[Found]:
         """Go through hits, the best first: one beside a moment of the same video joins it, another is a new one."""
