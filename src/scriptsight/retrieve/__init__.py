@@ -20,7 +20,7 @@ from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.pictures import drawable
-from scriptsight.reporting import ConsoleReporter, Reporter
+from scriptsight.reporting import ConsoleReporter, Reporter, SilentReporter
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import judged as judging
 from scriptsight.retrieve import layout as layouts
@@ -41,6 +41,7 @@ __all__ = [
     "Undecided",
     "embed",
     "measure",
+    "measure_by_judgements",
     "run",
     "search",
 ]
@@ -263,6 +264,22 @@ def _overlap(params: RetrieveParams, part: Segments, bundle: Path, reporter: Rep
     if warning := found.warning(f"{params.collection}/{params.split}"):
         reporter.message(warning)
     return {"overlap": found.figures}
+
+
+def measure_by_judgements(folder: Path, judgements: Path, out: Path) -> Judged | None:
+    """What the model and the index in `folder` (models/pretrained, models/index) are worth by the judgements of
+    people; None where there are none. `out` gets `outcomes.csv` and `judged.csv`, as of `run`.
+
+    Two models are only compared by the same judgements: this measures again what was measured by earlier ones.
+
+    Raises:
+        InputError: the model, its index or the judgements are missing or damaged.
+    """
+    found = _judged(judgements, folder / "models" / "index", folder / "models" / "pretrained", SilentReporter())
+    if found is not None:
+        judging.table(found, out / "judged.csv")
+        _outcomes(None, found, out / "outcomes.csv")
+    return found
 
 
 def _judged(judgements: Path, index: Path, bundle: Path, reporter: Reporter) -> Judged | None:
