@@ -77,7 +77,7 @@ class _Item:
 class _Cut:
     """What became of a video: how many segments, and why it, or its end, was refused.
 
-    In what is kept for the next run `first` is the row of the first of them among those of its collection and split."""
+    In what the next run finds `first` is the row of the first of them among those of its collection and split."""
 
     segments: int
     rejects: tuple[Reject, ...]
