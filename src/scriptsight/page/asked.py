@@ -19,7 +19,7 @@ MOST = 200  # moments at a time
 
 @dataclass(frozen=True)
 class Asked:
-    """A query by words, by a moment or by a clip, with its filters; just one of `q`, `like` and `clip` is not empty."""
+    """A query by words, by a moment or by a clip, with its filters; one of `q`, `like` and `clip` is not empty."""
 
     q: str = ""
     like: str = ""  # a segment id

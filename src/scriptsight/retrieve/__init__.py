@@ -15,14 +15,17 @@ from scriptsight import catalogue as catalogue_files
 from scriptsight import features, overlap
 from scriptsight.files import whole_file, write_csv, write_json
 from scriptsight.films import Film, embed
+from scriptsight.judgements import FILE, Store
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.pictures import drawable
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.retrieve import index as indexes
+from scriptsight.retrieve import judged as judging
 from scriptsight.retrieve import layout as layouts
 from scriptsight.retrieve import pictures, scan
+from scriptsight.retrieve.judged import Judged
 from scriptsight.retrieve.measuring import Measured, TooFew, encode, measured
 from scriptsight.retrieve.search import Filters, Like, Moment, Searcher, Undecided, search
 from scriptsight.segments import Segment, Segments
@@ -101,6 +104,7 @@ def run(
     segments: Path = Path("data/segments"),
     bundle: Path = Path("models/pretrained"),
     index: Path = Path("models/index"),
+    judgements: Path = FILE,
     metrics: Path = Path("metrics/retrieve.json"),
     plots: Path = Path("plots/retrieve"),
     work_root: Path = Path(".work/retrieve"),
@@ -115,9 +119,10 @@ def run(
     last index that was made here, which `work_root` keeps, because DVC removes the old one before a stage runs. The
     languages of videos are those of `catalogue`, if there is one.
 
-    The metrics file holds what `measure` returns, and the `overlap` of the measured videos with those that the model
-    learned from. `outcomes.csv` beside the pictures has the rank of each query, to
-    compare two models by.
+    The metrics file holds what `measure` returns, the `overlap` of the measured videos with those that the model
+    learned from, and what the model is worth by the `judgements` of people, if there are any (`judged`).
+    `outcomes.csv` beside the pictures has the rank of each query, to compare two models by; `judged.csv` the queries
+    that people judged.
 
     Raises:
         InputError: the model or the segments are missing or damaged, or there is nothing to index.
@@ -152,11 +157,16 @@ def run(
         indexes.write(index, made.vectors[:indexed], rows, weights, params.search)
         indexes.keep(index, kept)
         found = _measured(encoder, params, shelf, made.vectors, bundle, plots, reporter)
-        figures = found.figures if found else {}
+        people = _judged(judgements, index, bundle, reporter)
+        figures = (found.figures if found else {}) | ({"judged": people.figures} if people else {})
         write_json(metrics, figures)
         artifacts = _answers(encoder, params, shelf, made.vectors, found, plots, reporter)
         if found:
-            artifacts += [*_failures(found, plots), _outcomes(found, plots / "outcomes.csv")]
+            artifacts += _failures(found, plots)
+        if people:
+            artifacts.append(judging.table(people, plots / "judged.csv"))
+        if found or (people and people.asked):
+            artifacts.append(_outcomes(found, people, plots / "outcomes.csv"))
         points = None if layout is None else layout.points()
         if points is not None:
             artifacts.append(plots / "map.png")
@@ -219,7 +229,7 @@ def measure(
     vectors = shelf.embed(chosen, range(len(part)), params.batch, reporter)
     found = measured(chosen, params, part, vectors, reporter)
     if outcomes is not None:
-        _outcomes(found, outcomes / "outcomes.csv")
+        _outcomes(found, None, outcomes / "outcomes.csv")
     return found.figures
 
 
@@ -251,6 +261,17 @@ def _overlap(params: RetrieveParams, part: Segments, bundle: Path, reporter: Rep
     if warning := found.warning(f"{params.collection}/{params.split}"):
         reporter.message(warning)
     return {"overlap": found.figures}
+
+
+def _judged(judgements: Path, index: Path, bundle: Path, reporter: Reporter) -> Judged | None:
+    """What the index is worth by the judgements of people; None where there are none."""
+    given = Store(judgements).read()
+    if not given:
+        return None
+    found = judging.measure(Searcher(index, bundle), given)
+    for line in found.says:
+        reporter.message(line)
+    return found
 
 
 def _languages(catalogue: Path, reporter: Reporter) -> dict[tuple[str, str], str]:
@@ -335,11 +356,26 @@ def _failures(found: Measured, plots: Path) -> list[Path]:
     return [plots / "failures.csv", plots / "failures.png"]
 
 
-def _outcomes(found: Measured, path: Path) -> Path:
-    """The rank of each query: `t2v` or `v2t`, the query's name, the rank of its answer.
+def _outcomes(found: Measured | None, people: Judged | None, path: Path) -> Path:
+    """What two models are compared by, query by query: a `rank`, or for queries that people judged a `value` from 0
+    to 1. `recording` has what a query and its answer were cut from, if it is known; queries of people that look for
+    the same have one.
+    """
+    rows = [[*row, None] for row in _ranks(found)] if found else []
+    for one in people.asked if people else ():
+        looked_for = f"asked {one.query.need}"
+        rows.append(["judged/p5", one.item, None, looked_for, one.p5])
+        if one.ndcg10 is not None:
+            rows.append(["judged/ndcg10", one.item, None, looked_for, one.ndcg10])
+    write_csv(path, ["direction", "query", "rank", "recording", "value"], rows)
+    return path
+
+
+def _ranks(found: Measured) -> list[list[Any]]:
+    """The rank of each query: `t2v` or `v2t`, the query's name, the rank of its answer, the item's recording.
 
     An item is named after its first segment; a text after its item and its words, so that tables of two models
-    can be joined, and don't fit where the texts are others. The last column has the item's recording, if it is known.
+    can be joined, and don't fit where the texts are others.
     """
     names = [found.item(item)[0].segment_id for item in range(len(found.gallery))]
     words = [hashlib.sha256("\n".join(text).encode()).hexdigest()[:8] for text in found.pairs.texts]
@@ -347,6 +383,4 @@ def _outcomes(found: Measured, path: Path) -> Path:
     cut_from = [found.item(item)[0].recording or "" for item in range(len(found.gallery))]
     of_texts = [cut_from[owner] for owner in found.pairs.owners]
     rows = [["t2v", *row] for row in zip(texts, found.of_texts, of_texts, strict=True)]
-    rows += [["v2t", *row] for row in zip(names, found.of_videos, cut_from, strict=True)]
-    write_csv(path, ["direction", "query", "rank", "recording"], rows)
-    return path
+    return rows + [["v2t", *row] for row in zip(names, found.of_videos, cut_from, strict=True)]

@@ -77,6 +77,23 @@ class Moment:
     language: str | None
 
 
+@dataclass(frozen=True)
+class Sought:
+    """A query that was embedded."""
+
+    vector: np.ndarray  # unit vector float32 [E]; not looked at in a search by words
+    words: str = ""
+    own: int = -1  # the row that is the example itself, and so no answer
+
+
+@dataclass(frozen=True)
+class Found:
+    """A moment as rows of the index: the hits that it consists of, the best first, and the score of that."""
+
+    rows: tuple[int, ...]
+    score: float
+
+
 class Undecided(InputError):
     """All moments score alike for a query: to rank them would be to roll dice. The message is what was `found` and
     the `remedy`."""
@@ -111,7 +128,27 @@ class Searcher:
             InputError: a query without words, a file that can't be decoded, an unknown segment id or filter,
                 `top` under 1, or a video or an example with `by` other than "picture".
         """
-        wanted = filters or Filters()
+        sought, allowed = self._prepared(queries, top, by, filters or Filters())
+        return [
+            [self._moment(one, query) for one in found]
+            for query, found in zip(queries, self.find(sought, top, by, allowed), strict=True)
+        ]
+
+    def ranking(self, query: Query, *, top: int, by: By = "picture", filters: Filters | None = None) -> np.ndarray:
+        """The rows of the index that answer a query, int64, the best first, `top` at most: segments one by one, not
+        merged to moments, and without the example itself.
+
+        Raises:
+            Undecided, InputError: see `search`.
+        """
+        sought, allowed = self._prepared([query], top, by, filters or Filters())
+        ((rows, _),) = self._hits(sought, top + 1, by, allowed)
+        return rows[rows != sought[0].own][:top]
+
+    def _prepared(
+        self, queries: Sequence[Query], top: int, by: By, wanted: Filters
+    ) -> tuple[list[Sought], np.ndarray | None]:
+        """Queries that may be asked, embedded, and the rows that may answer, bool [N]; None: all may."""
         _check(queries, top, by, wanted.said)
         allowed = self.index.allowed(
             wanted.collections, wanted.labels, wanted.languages, wanted.said, splits=wanted.splits
@@ -120,10 +157,26 @@ class Searcher:
         if by != "words":
             for query, vector in zip(queries, vectors, strict=True):
                 self._require_to_tell(query, vector)
-        return [
-            self._moments(query, vector[None], top, by, allowed)
-            for query, vector in zip(queries, vectors, strict=True)
-        ]
+        return [self._sought(query, vector) for query, vector in zip(queries, vectors, strict=True)], allowed
+
+    def find(self, sought: Sequence[Sought], top: int, by: By, allowed: np.ndarray | None) -> list[list[Found]]:
+        """What `search` finds, as rows of the index; all queries share one scan.
+
+        Args:
+            allowed: bool [N], the rows that may be found; None allows all.
+        """
+        answers: list[list[Found]] = [[] for _ in sought]
+        waiting, count = list(range(len(sought))), 4 * top
+        while waiting:
+            hits = self._hits([sought[number] for number in waiting], count, by, allowed)
+            short = []
+            for number, (rows, scores) in zip(waiting, hits, strict=True):
+                others = rows != sought[number].own
+                answers[number] = self._merged(rows[others], scores[others], top)
+                if len(answers[number]) < top and len(rows) == count:
+                    short.append(number)  # merging left too few
+            waiting, count = short, 4 * count
+        return answers
 
     def vectors(self, queries: Sequence[Query]) -> np.ndarray:
         """Queries as unit vectors float32 [Q, E]."""
@@ -166,53 +219,47 @@ class Searcher:
             f"Train longer, or on more videos.{said}",
         )
 
-    def _moments(
-        self, query: Query, vector: np.ndarray, top: int, by: By, allowed: np.ndarray | None
-    ) -> list[Moment]:
-        """Hits, merged; more hits are fetched while merging leaves too few."""
-        own = self.index.row_of(query.segment_id) if isinstance(query, Like) else -1
-        count = 4 * top
-        while True:
-            rows, scores = self._hits(query, vector, count, by, allowed)
-            hits = [hit for hit in zip(rows, scores, strict=True) if hit[0] != own]
-            merged = self._merge(query, hits, top)
-            if len(merged) >= top or len(rows) < count:
-                return merged
-            count *= 4
+    def _sought(self, query: Query, vector: np.ndarray) -> Sought:
+        if isinstance(query, Like):
+            return Sought(vector, own=self.index.row_of(query.segment_id))
+        return Sought(vector, query if isinstance(query, str) else "")
 
     def _hits(
-        self, query: Query, vector: np.ndarray, count: int, by: By, allowed: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and scores of one query, the best first; under `count` of them only if there are no more."""
+        self, sought: Sequence[Sought], count: int, by: By, allowed: np.ndarray | None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows and scores of each query, the best first; under `count` of them only if there are no more."""
+        depth = count if by == "picture" else max(DEPTH, count)
+        said = [] if by == "picture" else [self._said(one.words, depth, allowed) for one in sought]
+        if by == "words":
+            return [_fused([rows], count) for rows in said]
+        graphed = self.index.graph is not None
+        rows, scores = self.index.nearest(np.stack([one.vector for one in sought]), depth, allowed, not graphed)
         if by == "picture":
-            rows, scores = self.index.nearest(vector, count, allowed)
-            return rows[0], scores[0]
-        depth = max(DEPTH, count)
-        rankings = [self._said(str(query), depth, allowed)]
-        if by == "both":
-            rankings.append(self.index.nearest(vector, depth, allowed)[0][0])
-        return _fused(rankings, count)
+            return list(zip(rows, scores, strict=True))
+        return [_fused(list(rankings), count) for rankings in zip(said, rows, strict=True)]
 
     def _said(self, query: str, depth: int, allowed: np.ndarray | None) -> np.ndarray:
         """Rows in which words of the query are said, the best first, `depth` at most."""
         rows = self.index.words.best(query, depth if allowed is None else len(self.index))
         return rows if allowed is None else rows[allowed[rows]][:depth]
 
-    def _merge(self, query: Query, hits: Sequence[tuple[int, float]], top: int) -> list[Moment]:
+    def _merged(self, rows: np.ndarray, scores: np.ndarray, top: int) -> list[Found]:
         """Go through hits, the best first: one beside a moment of the same video joins it, another is a new one."""
-        moments: list[list[dict[str, Any]]] = []  # the hits of each, the best first
-        scores = []
-        for number, score in hits:
-            hit = self.index.moments.slice(int(number), 1).to_pylist()[0]
-            near = next((moment for moment in moments if _beside(hit, moment)), None)
+        hits = self.index.moments.select(["collection", "uri", "start", "end"]).take(rows).to_pylist()
+        moments: list[list[int]] = []  # the hits of each, the best first
+        for number, hit in enumerate(hits):
+            near = next((moment for moment in moments if _beside(hit, [hits[one] for one in moment])), None)
             if near is not None:
-                near.append(hit)
+                near.append(number)
             elif len(moments) < top:
-                moments.append([hit])
-                scores.append(float(score))
+                moments.append([number])
             else:
                 break
-        return [_moment(parts, score, query) for parts, score in zip(moments, scores, strict=True)]
+        return [Found(tuple(rows[moment].tolist()), float(scores[moment[0]])) for moment in moments]
+
+    def _moment(self, found: Found, query: Query) -> Moment:
+        parts = self.index.moments.take(found.rows).to_pylist()
+        return _moment(parts, found.score, query)
 
 
 def search(
