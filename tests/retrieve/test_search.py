@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from scriptsight import features, films, retrieve, times
+from scriptsight import features, retrieve, times, windows
 from scriptsight.errors import InputError
 from scriptsight.files import seal
 from scriptsight.media import Frame
@@ -138,7 +138,7 @@ def test_a_picture_that_starts_late_fills_the_windows_before_it() -> None:
         for time in (2.5, 3.0):
             yield Frame(time, time + 0.5, np.zeros((4, 4, 3), np.uint8))
 
-    found = [(start, end, [frame.time for frame in shown]) for start, end, shown in films.windows(source(), 4.0, 4)]
+    found = [(start, end, [frame.time for frame in shown]) for start, end, shown in windows.windows(source(), 4.0, 4)]
     assert found == [(0, 1, [2.5]), (1, 2, [2.5]), (2, 3, [2.5]), (3, 4, [2.5, 3.0])]
 
 
