@@ -77,7 +77,7 @@ class _Item:
 class _Cut:
     """What became of a video: how many segments, and why it, or its end, was refused.
 
-    In what is kept for the next run `first` is the row of the first of them among those of its collection and split."""
+    In what the next run finds `first` is the row of the first of them among those of its collection and split."""
 
     segments: int
     rejects: tuple[Reject, ...]
@@ -187,13 +187,10 @@ def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> Segm
         pa.ipc.new_file(sink, SCHEMA) as writer,
     ):
         for video, said in zip(videos, parts.made_before(folder, lines), strict=True):
-            rejects: list[Reject] = []
-            rows: Iterable[pa.RecordBatch] | None = None
-            if said is not None and (rows := _rows_before(video, _CUT.validate_json(said), folder)) is not None:
-                rejects += _CUT.validate_json(said).rejects
-                as_before += 1
+            rows, rejects = _as_before(video, said, folder) or (None, [])
+            as_before += rows is not None
             count = 0
-            for row in rows if rows is not None else map(_row, _segments(video, params, rejects)):
+            for row in map(_row, _segments(video, params, rejects)) if rows is None else rows:
                 writer.write_batch(row)
                 count, seconds = count + 1, seconds + row["end"][0].as_py() - row["start"][0].as_py()
             cuts.append(_Cut(count, tuple(rejects)))
@@ -214,15 +211,20 @@ def _row(segment: Segment) -> pa.RecordBatch:
     return to_batch([segment])
 
 
-def _rows_before(video: Video, cut: _Cut, folder: Path) -> list[pa.RecordBatch] | None:
-    """The segments of a video as the last run made them, a record batch each; None where they are damaged."""
+def _as_before(video: Video, said: bytes | None, folder: Path) -> tuple[list[pa.RecordBatch], list[Reject]] | None:
+    """The segments of a video as the last run made them, a record batch each, and what it refused; None where it did
+    not have that video, or they are damaged."""
+    if said is None:
+        return None
+    cut = _CUT.validate_json(said)
     if not cut.segments:
-        return []
+        return [], list(cut.rejects)
     try:
         shards = _kept_shards(parts.kept(folder), video.collection, video.split, parts.stamp(str(parts.kept(folder))))
-        return [_row(shards[row]) for row in range(cut.first, cut.first + cut.segments)]  # looks at all checksums
+        rows = [_row(shards[row]) for row in range(cut.first, cut.first + cut.segments)]  # looks at all checksums
     except (InputError, IndexError):
         return None
+    return rows, list(cut.rejects)
 
 
 @lru_cache(maxsize=8)  # a chunk of millions must not open all shards again
