@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -18,6 +19,7 @@ from scriptsight.errors import InputError
 from scriptsight.judgements import BACK, NOBODY, Judgement, Opinion, Query, Store, Stretch
 from scriptsight.page.asked import Asked, asked
 from scriptsight.page.shelf import Empty, Opened, Shelf
+from scriptsight.redaction import redacted
 from scriptsight.retrieve.judged import segment_like
 from scriptsight.retrieve.search import Filters, Like, Undecided
 
@@ -45,7 +47,8 @@ def routes(shelf: Shelf) -> list[Route]:
 
     def table(request: Request) -> Response:
         headers = {"Content-Disposition": 'attachment; filename="judgements.csv"'}
-        return Response(judgements.to_csv(store.read()), media_type="text/csv", headers=headers)
+        rows = [_without_credentials(one) for one in store.read()]
+        return Response(judgements.to_csv(rows), media_type="text/csv", headers=headers)
 
     return [
         Route("/api/judge", judge, methods=["POST"]),
@@ -185,10 +188,20 @@ def _shown(shelf: Shelf, one: Judgement, query: Query) -> dict[str, Any]:
         "verdict": one.verdict,
         "query": _address(shelf, query),
         "moment": one.segment_id,
-        "title": one.stretch.uri.rpartition("/")[2],
+        "title": redacted(one.stretch.uri).rpartition("/")[2],
         **{"collection": one.stretch.collection, "start": one.stretch.start, "end": one.stretch.end},
         **{"model": one.model, "rank": one.rank, "score": one.score},
     }
+
+
+def _without_credentials(one: Judgement) -> Judgement:
+    """As it is shown: addresses of videos may have logins and signatures in them."""
+
+    def hidden(stretch: Stretch) -> Stretch:
+        return replace(stretch, uri=redacted(stretch.uri))
+
+    like = one.query.like and hidden(one.query.like)
+    return replace(one, stretch=hidden(one.stretch), query=replace(one.query, like=like))
 
 
 def _address(shelf: Shelf, query: Query) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -49,6 +50,8 @@ _PRIMING = 0.1  # seconds before time 0 of which a decoder of sound may need pac
 _TOLD = 0.3  # seconds between two words on how far a piece is
 _KEYS = 2.0  # seconds from one key frame to the next at most
 _BLOCK = 10.0  # seconds of sound that are read at a time
+_LOOKED_AT = 4, 2_000  # key frames, and packets, by which it is told whether groups are open
+_IDR = 5  # kind of NAL unit in H.264 with which a picture begins that needs none before it
 _BT709 = 1  # colours, ITU-T H.273
 
 How = Literal["served", "copied", "encoded"]
@@ -116,6 +119,8 @@ def look(path: str | Path) -> Plan:
         sound = next((one for one in container.streams.audio if one.codec_context), None)
         heard = sound.codec_context.codec.canonical_name if sound else ""
         seen = stream.codec_context.codec.canonical_name if _is_plain_picture(opened) else ""
+        if copyable and seen == "h264" and _is_open(path):
+            seen = ""
     if duration <= 0:
         duration = reader.probe(path).duration
     scale = min(1.0, LINES / shape[1])
@@ -144,6 +149,36 @@ def _is_plain_picture(opened: reader._Opened) -> bool:
     pixels = opened.stream.codec_context.pix_fmt in _PIXELS
     mirrored = opened.view.swapped ^ opened.view.left_right ^ opened.view.up_down
     return pixels and not mirrored and not opened.still and opened.transfer not in (hdr.PQ, hdr.HLG)
+
+
+def _is_open(path: str | Path) -> bool:
+    """Whether groups of pictures in H.264 are open: key frames that are followed by pictures that need some before
+    them. A jump to such a place never ends in Chromium."""
+    with open_media(path, "video") as container:
+        stream = video_stream(container)
+        assert stream is not None
+        head = stream.codec_context.extradata or b""
+        size = (head[4] & 3) + 1 if head[:1] == b"\x01" and len(head) > 4 else 0  # bytes of the length of a unit
+        keys = 0
+        for packet in islice(container.demux(stream), _LOOKED_AT[1]):
+            if packet.is_keyframe and packet.size:
+                keys += 1
+                if keys > 1 and _IDR not in _units(bytes(packet), size):
+                    return True
+                if keys == _LOOKED_AT[0]:
+                    break
+    return False
+
+
+def _units(data: bytes, size: int) -> Iterator[int]:
+    """The kinds of the NAL units of a packet, with their lengths of `size` bytes before them, or, 0, start codes."""
+    if not size:
+        yield from (one[0] & 31 for one in data.split(b"\x00\x00\x01")[1:] if one)
+        return
+    at = 0
+    while at + size < len(data):
+        yield data[at + size] & 31
+        at += size + int.from_bytes(data[at : at + size])
 
 
 def _kind(container: InputContainer, path: str | Path) -> str:
@@ -258,7 +293,7 @@ def _check(path: Path, times: list[float]) -> None:
     """Raises: _Unlike: the pictures of a file are not shown at these times."""
     with open_media(path, "video") as container:
         origin = clock_of(path, container).origin
-        stream = container.streams.video[0]
+        stream: Any = container.streams.video[0]
         found = sorted(
             float(one.pts * stream.time_base) - origin for one in container.demux(stream) if one.pts is not None
         )
@@ -348,8 +383,8 @@ def _sound(out: OutputContainer, order: Order, origin: float) -> Iterable[Packet
 
 def _copied_sound(out: OutputContainer, order: Order, origin: float) -> Iterator[Packet[Any]]:
     """Packets as they are, those of the piece, their times counted from its start."""
-    container = open_media(order.source, "audio")
-    stream = next(one for one in container.streams.audio if one.codec_context)
+    container = open_media(order.source, "video")
+    stream: Any = next(one for one in container.streams.audio if one.codec_context)
     copied = out.add_stream_from_template(stream, opaque=True)
 
     def packets() -> Iterator[Packet[Any]]:

@@ -49,15 +49,17 @@ def frames_from(path: str | Path, start: float, short_side: int | None = None) -
             yield Frame(held[0], held[1], draw(held[2]))
 
 
-def frames_near(path: str | Path, times: Sequence[float], short_side: int) -> list[Frame]:
-    """The frames on screen at ascending `times` (seconds), as `frames_at` gives them, but for their ends. What lies
-    beyond a damaged place is shown by the last good frame.
+def frames_near(path: str | Path, times: Sequence[float], lines: int) -> list[Frame]:
+    """The frames on screen at ascending `times` (seconds), as `frames_at` gives them, but for their ends.
+
+    They are not over `lines` pixels high. For what lies beyond a damaged place the last good frame stands.
 
     Raises:
         MediaError: nothing can be decoded.
     """
     with reader._opened(path) as opened:
-        draw = reader._drawing(opened, opened.scaled(short_side))
+        scale = min(1.0, lines / opened.height)
+        draw = reader._drawing(opened, opened.scaled(max(1, round(min(opened.width, opened.height) * scale))))
         found: list[Frame] = []
         frames = _from(opened, times[0])
         current = next(frames)

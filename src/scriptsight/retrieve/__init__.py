@@ -170,7 +170,9 @@ def run(
         points = None if layout is None else layout.points()
         if points is not None:
             artifacts.append(plots / "map.png")
-            pictures.corpus_map(points, [rows[number] for number in sample], indexed, artifacts[-1])
+            mapped_rows = [rows[number] for number in sample]
+            pictures.corpus_map(points, mapped_rows, indexed, artifacts[-1])
+            layouts.write(points, [row["segment_id"] for row in mapped_rows], plots / "map.parquet")
     for path in artifacts:
         reporter.artifact(path)
     return Result(figures, tuple(artifacts), weights)

@@ -69,7 +69,9 @@ class Judged:
         if not self.asked:
             return told
         figures, count = self.figures, len(self.asked)
-        line = f"{count:,} queries that people judged: precision at 5 {figures['p5']:.3f}"
+        line = (
+            f"{count:,} {'query' if count == 1 else 'queries'} that people judged: precision at 5 {figures['p5']:.3f}"
+        )
         if "ndcg10" not in figures:
             return [*told, f"{line}; none has a moment that somebody calls right, so the order can't be measured"]
         line += f", nDCG at 10 {figures['ndcg10']:.3f} ({figures['ndcg10_low']:.3f} to {figures['ndcg10_high']:.3f})"

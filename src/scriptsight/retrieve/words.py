@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,13 @@ import numpy as np
 
 
 class Words:
-    """A full-text index that was opened, read-only."""
+    """A full-text index that was opened, read-only. Its file may be replaced meanwhile: this one stays what it is."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._database = _connect(path, "?mode=ro&immutable=1")
+        self._alone = threading.Lock()  # a connection answers one thread at a time
+        weakref.finalize(self, self._database.close)
+        self._ask("a", "", "LIMIT 1", ())
 
     def best(self, query: str, top: int) -> np.ndarray:
         """Rows in which any word of `query` is said, the best by BM25 first -> int64, `top` at most."""
@@ -30,10 +35,9 @@ class Words:
         asked = joined.join(f'"{word}"' for word in re.findall(r"\w+", query))
         if not asked:
             return np.empty(0, dtype=np.int64)
-        # A connection each time: they must not travel between threads.
-        with _connected(self._path, "?mode=ro&immutable=1") as database:
-            found = database.execute(f"SELECT rowid FROM said WHERE said MATCH ? {order}", (asked, *more))  # noqa: S608
-            return np.array([rowid for (rowid,) in found], dtype=np.int64)
+        with self._alone:
+            found = self._database.execute(f"SELECT rowid FROM said WHERE said MATCH ? {order}", (asked, *more))  # noqa: S608
+            return np.fromiter((rowid for (rowid,) in found), dtype=np.int64)
 
 
 class Writer:
@@ -65,15 +69,17 @@ def read(path: Path) -> Words:
     Raises:
         sqlite3.DatabaseError: there is none, or it is damaged.
     """
-    with _connected(path, "?mode=ro&immutable=1") as database:
-        database.execute("SELECT rowid FROM said WHERE said MATCH 'a' LIMIT 1").fetchall()
     return Words(path)
 
 
 @contextmanager
 def _connected(path: Path, how: str) -> Iterator[sqlite3.Connection]:
-    database = sqlite3.connect(path.resolve().as_uri() + how, uri=True, isolation_level=None)
+    database = _connect(path, how)
     try:
         yield database
     finally:
         database.close()
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(path.resolve().as_uri() + how, uri=True, isolation_level=None, check_same_thread=False)
