@@ -165,7 +165,10 @@ def readable(folder: Path, name: str, run_id: str | None = None, started: int = 
 
 def unmeasured(name: str) -> str:
     """What is said of a model without outcomes."""
-    return f"{name} has no outcomes ({' or '.join(TABLES)}): run the stages probe and retrieve again."
+    return (
+        f"{name} has no outcomes ({' or '.join(TABLES)}): run the stages probe and retrieve again. Without labelled "
+        "clips, and with fewer than two items with words in retrieve.split, they measure nothing."
+    )
 
 
 def _figures(path: Path, called: str) -> tuple[Hits, dict[Item, str]]:

@@ -94,26 +94,17 @@ def publish(settings: parameters.Params | None = None) -> Decision:
             raise InputError("MLflow has no run of this model: run the probe stage, which makes one.")
         model = named.Run(client, run).model()
         if chosen.metric not in model.figures:
-            raise InputError(_unmeasured(model, chosen.metric))
+            has = ", ".join(model.figures)
+            raise InputError(
+                f"registry.metric {chosen.metric!r} is no figure of {model.name}; it has: {has}. Name one of these, "
+                "such as t2v/r1 where there are no labelled clips."
+            )
         reason = _fitness(model, chosen.metric, run.data.metrics)
         if reason is not None:
             return Decision("refused", reason)
         if version is None:
             version = _register(client, name, run, digest)
         return _decide(client, version, model, name, chosen.metric, run.data.metrics, hint)
-
-
-def _unmeasured(model: outcomes.Model, metric: str) -> str:
-    if not model.figures:
-        return (
-            f"nothing was measured of {model.name} by which models could be compared: the probe takes labelled clips "
-            "(probe.tests), retrieval two videos or more with words in retrieve.split."
-        )
-    has = ", ".join(model.figures)
-    return (
-        f"registry.metric {metric!r} is no figure of {model.name}; it has: {has}. Set registry.metric to one of "
-        "these, such as t2v/r1 where there are no labelled clips."
-    )
 
 
 def _version_of(client: Any, name: str, digest: str) -> Any:
