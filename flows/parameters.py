@@ -289,8 +289,8 @@ def _in_order(values: Mapping[str, Any], source: str) -> Mapping[str, Any]:
         patterns = _within({"": collection}, "", "splits")
         if isinstance(patterns, Mapping):
             named = [str(pattern) for pattern in patterns]
-            narrow = sorted(named, key=lambda pattern: (-_letters(pattern), pattern))
-            if [_letters(one) for one in named] != [_letters(one) for one in narrow]:
+            narrow = sorted(named, key=lambda pattern: (-letters(pattern), pattern))
+            if [letters(one) for one in named] != [letters(one) for one in narrow]:
                 raise InputError(
                     f"{source}: the patterns of ingest.collections.{name}.splits must go from the narrowest to the "
                     f"widest, for DVC does not see their order: {', '.join(narrow)}."
@@ -306,7 +306,7 @@ def _within(values: Mapping[str, Any], section: str, key: str) -> Any:
     return inner.get(key) if isinstance(inner, Mapping) else None
 
 
-def _letters(pattern: str) -> int:
+def letters(pattern: str) -> int:
     """How narrow a pattern of file names is: its characters that stand for themselves."""
     return len(re.sub(r"\[[^]]*\]|[*?]", "", pattern))
 

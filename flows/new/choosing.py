@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
@@ -26,6 +26,7 @@ Text = Literal["script", "transcript", "caption"]
 FRAMES = 8  # of a clip
 RATES = (2.0, 4.0, 8.0)  # stored frames a second: the page shows two at least
 FEW_RECORDINGS, FEW_SECONDS = 10, 900.0  # with fewer, a model learns them by heart
+LITTLE_SECONDS = 7200.0  # with fewer, it learns hardly more than these
 ALIKE = 0.2  # share of the transcripts that must be different for words to tell moments apart
 CLIP_SECONDS = 60.0  # longer videos in folders are no clips of an action
 QUERIES = 3
@@ -85,7 +86,7 @@ class Chosen:
     reject_share: float
     moments: int
     eligible: int
-    problems: tuple[Problem, ...] = field(default=())
+    problems: tuple[Problem, ...]
 
 
 def choose(look: Look, machine: Machine, base: SegmentParams) -> Chosen:
@@ -130,7 +131,7 @@ def choose(look: Look, machine: Machine, base: SegmentParams) -> Chosen:
         moments=_moments(look, cut, base),
         eligible=eligible,
         problems=(
-            *_problems(look, cut, learned, texts, splits, eligible),
+            *_problems(look, cut, learned, texts, splits),
             *(_unmeasured(name) for name in names if name not in tests),
         ),
     )
@@ -298,11 +299,10 @@ def _problems(
     learned: dict[str, Text],
     texts: dict[str, Text],
     splits: dict[str, Splits],
-    eligible: int,
 ) -> Iterator[Problem]:
     yield from _no_words(look, texts)
     if texts:
-        yield from _too_few(look, learned, splits, eligible)
+        yield from _too_few(look, learned, splits)
         yield from _no_order(cut, texts)
         yield from _alike(look, learned)
     for name in sorted(texts.keys() - learned.keys()):
@@ -338,7 +338,7 @@ def _no_words(look: Look, texts: dict[str, Text]) -> Iterator[Problem]:
     )
 
 
-def _too_few(look: Look, learned: dict[str, Text], splits: dict[str, Splits], eligible: int) -> Iterator[Problem]:
+def _too_few(look: Look, learned: dict[str, Text], splits: dict[str, Splits]) -> Iterator[Problem]:
     groups = [group for group in look.groups if group.place.name in learned]
     spoken = [video for group in groups for video in group.videos if video.cues or video.captions]
     recordings = sum(
@@ -360,8 +360,12 @@ def _too_few(look: Look, learned: dict[str, Text], splits: dict[str, Splits], el
             f"add videos, an hour or more; or {TRAINED}",
             stops=True,
         )
-    elif eligible < 2:
-        yield Problem("one moment alone to learn from", "add videos, or longer ones", stops=True)
+    elif seconds < LITTLE_SECONDS:
+        yield Problem(
+            f"{how_many}: little to learn from. What was learned from will be found by its words; what was held out, "
+            "and new videos, hardly better than by chance",
+            f"add videos; or {TRAINED}",
+        )
 
 
 def _no_order(cut: Cut, texts: dict[str, Text]) -> Iterator[Problem]:

@@ -34,7 +34,7 @@ _SPLITS: dict[str, dict[str, Split]] = {
     "kinetics": {r"train\.csv": "train", r"(val|validate|validation)\.csv": "test"},
 }
 # What the training file of a dataset says within its first bytes, where its name is that of many.
-_SAYS = {"ssv2": b'"template"', "kinetics": b"youtube_id", "msvd": b"_", "didemo": b'"annotation_id"'}
+_SAYS = {"ssv2": b'"template"', "kinetics": b"youtube_id", "didemo": b'"annotation_id"'}
 
 
 def recognised(root: Path, files: Sequence[str]) -> tuple[str, Section] | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flows import parameters
 from flows.new.looking import Group
 from scriptsight.catalogue import Video
 from scriptsight.ingest.datasets.splits import by_share
@@ -135,11 +136,7 @@ def _one_by_one(group: Group, spoken: Sequence[Sequence[Video]], usable: Mapping
 def _table(chosen: Mapping[str, Split]) -> dict[str, Split]:
     """Patterns of names, the narrowest first as params.yaml wants them."""
     patterns = {re.sub(r"([\[*?])", r"[\1]", name): split for name, split in chosen.items()}
-
-    def letters(pattern: str) -> int:
-        return len(re.sub(r"\[[^]]*\]|[*?]", "", pattern))
-
-    ordered = sorted(patterns, key=lambda pattern: (-letters(pattern), pattern))
+    ordered = sorted(patterns, key=lambda pattern: (-parameters.letters(pattern), pattern))
     return {pattern: patterns[pattern] for pattern in ordered} | {"*": "train"}
 
 

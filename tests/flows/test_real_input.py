@@ -54,7 +54,7 @@ def videos(shared_data: Path) -> Path:
 
 
 def test_the_example_of_the_readme_runs_on_real_videos(command: Command, videos: Path, workspace: Path) -> None:
-    """Four talks, no labels, and splits by their names, of which two are empty: everything runs, all can be found."""
+    """Four talks, no labels, splits by their names, of which one is empty: everything runs, and all can be found."""
     with (workspace / "overrides.yaml").open("w") as file:
         YAML().dump(overrides("README.md", videos, talks={}), file)
     done = command("scriptsight", "run", "--workspace", ".")

@@ -224,8 +224,10 @@ def test_what_will_not_work_is_said_with_its_remedy(groups: list[Group], said: s
     assert any(said in problem.what and remedy in problem.remedy for problem in problems), problems
 
 
-def test_nothing_is_wrong_with_an_hour_of_talks() -> None:
+def test_an_hour_of_talks_is_little_and_three_hours_are_well() -> None:
     assert pointless(chosen(group("talks", talks(60)))) == []
+    assert "little to learn from" in chosen(group("talks", talks(60))).problems[0].what
+    assert chosen(group("talks", talks(20, seconds=600.0))).problems == ()
 
 
 def test_copies_and_languages_are_told() -> None:

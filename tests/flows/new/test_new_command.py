@@ -202,3 +202,26 @@ def test_real_videos_of_many_kinds(new: New, tmp_path: Path, shared_data: Path) 
     assert values["retrieve"]["collection"] == "grid_scenes"
     assert values["probe"]["tests"] == {"grid_s1": {"collections": ["grid_s1"]}}
     assert values["segment"]["max_seconds"] <= 20
+
+
+def test_descriptions_without_times_are_learned_as_pairs(new: New, tmp_path: Path, make_video: MakeVideo) -> None:
+    rows = ["video,caption"]
+    for number in range(6):
+        make_video(tmp_path / "videos" / f"{number}.mp4", seconds=3.0 + number / 4, rate=4)
+        rows.append(f"{number}.mp4,somebody puts {number} cups on the table")
+    (tmp_path / "videos" / "said.csv").write_text("\n".join(rows), encoding="utf-8")
+    new("w", "--videos", "videos")
+    values = overrides(tmp_path / "w")
+    assert values["ingest"]["collections"]["videos"]["captions"] == "said.csv"
+    assert values["pretrain"]["collections"] == {"videos": {"text": "caption"}}
+    assert (values["pretrain"]["objective"], values["retrieve"]["protocol"]) == ("contrastive", "captions")
+
+
+def test_captions_that_are_far_apart_are_learned_one_by_one(new: New, tmp_path: Path, make_video: MakeVideo) -> None:
+    for number in range(3):
+        path = make_video(tmp_path / "videos" / f"{number}.mp4", seconds=150.0 + number, rate=1)
+        blocks = [f"00:0{at}:00.000 --> 00:0{at}:03.000\nthe sentence {at} of {number}" for at in (0, 1, 2)]
+        path.with_suffix(".vtt").write_text("\n\n".join(["WEBVTT", *blocks]), encoding="utf-8")
+    _, said = new("w", "--videos", "videos")
+    assert "there is no order to learn" in said
+    assert overrides(tmp_path / "w")["pretrain"]["collections"] == {"videos": {"text": "transcript"}}
