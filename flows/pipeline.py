@@ -192,7 +192,7 @@ def _interrupted(outcomes: Sequence[StageOutcome], reasons: Mapping[str, str], s
     ended = [outcome.name for outcome in outcomes if outcome.how != "cancelled"]
     left = [name for name in STAGES if name not in ended and (ended or name in reasons)]
     name = left[0] if left else STAGES[-1]
-    lines = [f"pipeline: interrupted in {name}; what is finished stays, and a training goes on from its checkpoint"]
+    lines = [f"pipeline: interrupted in {name}; finished stages stay, and a training goes on from its checkpoint"]
     return "\n".join([*lines, *_ways_on(name, shell, "whenever you like")])
 
 
