@@ -190,8 +190,9 @@ def _interrupted(outcomes: Sequence[StageOutcome], reasons: Mapping[str, str], s
     from flows.running.repository import STAGES
 
     ended = [outcome.name for outcome in outcomes if outcome.how != "cancelled"]
-    name = next(name for name in STAGES if name not in ended and (ended or name in reasons))
-    lines = [f"pipeline: interrupted in {name}; what is finished stays, and a training goes on from its checkpoint"]
+    left = [name for name in STAGES if name not in ended and (ended or name in reasons)]
+    name = left[0] if left else STAGES[-1]
+    lines = [f"pipeline: interrupted in {name}; finished stages stay, and a training goes on from its checkpoint"]
     return "\n".join([*lines, *_ways_on(name, shell, "whenever you like")])
 
 

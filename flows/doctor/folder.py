@@ -177,7 +177,7 @@ def _database(owner: str, path: Path, kind: Callable[[], databases.Kind]) -> Ite
         return
     stat = path.stat()
     days = (time.time() - stat.st_mtime) / 86400
-    text = f"{owner}: sound, {stat.st_size / 2**20:.1f} MiB, written to {_ago(days)} ({path})"
+    text = f"{owner}: sound, {stat.st_size / 2**20:.1f} MiB, last written {_ago(days)} ({path})"
     if current:
         yield ok(text)
     else:

@@ -192,7 +192,7 @@ def _needed(place: Place) -> int:
 
 def of_disk(where: str, free: int, needed: int) -> Finding:
     """What so many free bytes are good for."""
-    text = f"{free / GIB:.1f} GiB free in {where}; a run of all stages writes about {needed / GIB:.1f}"
+    text = f"{free / GIB:.1f} GiB free in {where}; a run of all stages writes about {needed / GIB:.1f} GiB"
     remedy = "free some space: old versions of outputs go with `dvc gc --workspace`"
     if free < needed:
         return problem(text, remedy)

@@ -48,11 +48,8 @@ def mlflow(_: Place) -> Iterator[Finding]:
         return
     try:
         store.require_answer(address)
-    except InputError:
-        yield problem(
-            f"MLFLOW_TRACKING_URI={redacted(address)} does not answer: stages that train or measure would fail",
-            "start that server, or unset MLFLOW_TRACKING_URI",
-        )
+    except InputError as error:
+        yield problem(str(error), "start that server, or unset MLFLOW_TRACKING_URI")
     else:
         yield ok(f"MLFLOW_TRACKING_URI={redacted(address)} can be used")
 
