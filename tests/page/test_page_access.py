@@ -186,9 +186,9 @@ def test_errors_name_no_folders() -> None:
 def test_the_command_serves_says_what_and_ends_quietly(workspace: Path) -> None:
     command = [sys.executable, "-m", "scriptsight", "page", str(workspace), "--port", "0"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own words
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as page:  # noqa: S603
+    ) as page:
         try:
             assert page.stdout is not None
             size, place = page.stdout.readline(), page.stdout.readline()
