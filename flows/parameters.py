@@ -225,6 +225,53 @@ def build(values: Mapping[str, Any], source: str = "params") -> Params:
     return reading.validate(Params, _in_order(values, source), source)
 
 
+# How models are told apart where there are no labelled clips.
+UNLABELLED: dict[str, Any] = {
+    "registry": {"metric": "t2v/r1"},
+    "sweep": {"objectives": {"retrieve/t2v/r1": "maximize"}},
+}
+
+
+def laid_over(defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a workspace: the project's, with its overrides laid over them.
+
+    What the project's say of collections that the workspace lacks is not expected of it. Unless the overrides say
+    otherwise, what has transcripts is learned from then, the first of it is searched, and there is no labelled test.
+    """
+    fitting = reading.merge(defaults, _fitting(defaults, overrides))
+    if not _within(reading.merge(fitting, overrides), "probe", "tests"):
+        fitting = reading.merge(fitting, UNLABELLED)
+    return reading.merge(fitting, overrides)
+
+
+def _fitting(defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What takes the place of the defaults that name collections which the overrides have not."""
+    here = _within(overrides, "ingest", "collections")
+    if not isinstance(here, Mapping):
+        return {}
+    tests = defaults["probe"]["tests"].items()
+    kept = {name: test for name, test in tests if all(one in here for one in test["collections"])}
+    found: dict[str, Any] = {"probe": {"tests": kept}}
+    named = _within(overrides, "pretrain", "collections")
+    learned = sorted(named if isinstance(named, Mapping) else filter(lambda name: _has_transcripts(here[name]), here))
+    if learned and not all(name in here for name in defaults["pretrain"]["collections"]):
+        found["pretrain"] = {"collections": {name: {} for name in learned}}
+    if defaults["retrieve"]["collection"] not in here:
+        found["retrieve"] = {"queries": [], **({"collection": learned[0]} if learned else {})}
+    return found
+
+
+def _has_transcripts(collection: Any) -> bool:
+    """Whether a collection, as it is written, has words with times; of labelled clips that is not expected."""
+    if not isinstance(collection, Mapping):
+        return False
+    kind = collection.get("kind")
+    if kind == "world":
+        return collection.get("content") == "narrated"
+    spoken = ("folder", "webdataset", "yt_dlp", "howto100m", "yt_temporal")
+    return kind in spoken and not collection.get("labels")
+
+
 def _in_order(values: Mapping[str, Any], source: str) -> Mapping[str, Any]:
     """The same, with the tables whose first entry has a meaning in the order of their names, and patterns of files
     from the narrowest to the widest.

@@ -14,6 +14,7 @@ import torch
 
 from scriptsight import captions, retrieve
 from scriptsight.catalogue import Cue
+from scriptsight.judgements import FILE
 from scriptsight.models import bundle
 from scriptsight.models.bundle import Encoder
 from scriptsight.models.video import VideoViT
@@ -153,6 +154,7 @@ def searchable(folder: Path, said: str = "moves left") -> Path:
         catalogue=folder / "catalogue",
         bundle=made,
         index=folder / "models" / "index",
+        judgements=folder / FILE,
         metrics=folder / "retrieve.json",
         plots=folder / "plots",
         work_root=folder / "work",

@@ -27,18 +27,12 @@ def workspace(tmp_path: Path) -> Path:
 PLACE = ("segment_id", "collection", "split", "label", "language")  # of a moment
 
 
+def where(workspace: Path) -> list[str]:
+    return ["--index", f"{workspace}/models/index", "--model", f"{workspace}/models/pretrained"]
+
+
 def search(workspace: Path, *more: str) -> int:
-    return main(
-        [
-            "search",
-            "the red circle",
-            "--index",
-            f"{workspace}/models/index",
-            "--model",
-            f"{workspace}/models/pretrained",
-            *more,
-        ]
-    )
+    return main(["search", "the red circle", *where(workspace), *more])
 
 
 def test_search_prints_a_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,8 +54,7 @@ def test_search_prints_json(workspace: Path, capsys: pytest.CaptureFixture[str])
 
 def found(workspace: Path, capsys: pytest.CaptureFixture[str], *asked: str) -> list[str]:
     """The ids of the moments that a search prints."""
-    where = ["--index", f"{workspace}/models/index", "--model", f"{workspace}/models/pretrained"]
-    assert main(["search", *asked, *where, "--json"]) == 0
+    assert main(["search", *asked, *where(workspace), "--json"]) == 0
     return [moment["segment_id"] for moment in json.loads(capsys.readouterr().out)]
 
 
@@ -73,6 +66,30 @@ def test_search_by_example_by_video_and_by_words(
     assert len(found(workspace, capsys, "--video", str(path))) == 2
     assert found(workspace, capsys, "square", "--by", "words") == ["small/blue/0"]
     assert found(workspace, capsys, "anything", "--said", "moves circle", "--collection", "c") == ["small/red/0"]
+
+
+def test_a_search_without_a_hit_says_so(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert search(workspace, "--said", "zebra", "--split", "test") == 0
+    assert capsys.readouterr().out == "No moment was found; filters: split test, said 'zebra'.\n"
+    assert search(workspace, "--said", "zebra", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == [] and "No moment was found; filters: said 'zebra'." in captured.err
+    assert main(["search", "zebra", "--by", "words", *where(workspace)]) == 0
+    assert capsys.readouterr().out == "No moment was found.\n"
+
+
+def test_a_search_that_can_not_rank_says_so_and_ranks_nothing(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        sys.modules["scriptsight.retrieve.search"], "ALIKE", 3.0
+    )  # more than two scores can differ by
+    assert search(workspace) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("All 2 moments score alike (") and "--by words" in line
+    assert search(workspace, "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == [] and "score alike" in captured.err
 
 
 @pytest.mark.parametrize("asked", [[], ["red", "--moment", "small/red/0"], ["red", "--by", "ear"]])

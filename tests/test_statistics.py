@@ -83,8 +83,8 @@ def test_models_that_agree_everywhere_do_not_differ() -> None:
     assert (found.p_value, found.difference, found.low, found.high) == (1.0, 0.0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize("bad", [np.array([]), np.array([0.5]), np.array([[1, 0]]), np.array([0, np.nan])])
-def test_only_zeros_and_ones(bad: np.ndarray) -> None:
+@pytest.mark.parametrize("bad", [np.array([]), np.array([1.5]), np.array([[1, 0]]), np.array([0, np.nan])])
+def test_only_zeros_ones_and_shares(bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match="zeros and ones"):
         interval(bad)
 
@@ -92,6 +92,31 @@ def test_only_zeros_and_ones(bad: np.ndarray) -> None:
 def test_models_need_the_same_items() -> None:
     with pytest.raises(ValueError, match="same items"):
         compare(outcomes(1, 1), outcomes(2, 1))
+
+
+def test_shares_are_compared_by_flipping_signs_and_redrawing() -> None:
+    rng = np.random.default_rng(9)
+    first = rng.random(9)
+    second = (first + rng.normal(0.1, 0.15, 9)).clip(0, 1)
+    differences = second - first
+    ways = [abs((np.array(signs) * differences).sum()) for signs in product((-1, 1), repeat=9)]
+    exact = np.mean(np.array(ways) >= abs(differences.sum()) - 1e-12)
+    found = compare(first, second)
+    assert found.p_value == pytest.approx(exact, abs=0.01)
+    assert found.difference == pytest.approx(differences.mean())
+    assert (found.only_first, found.only_second) == ((first > second).sum(), (second > first).sum())
+    means = np.random.default_rng(1).choice(differences, (20_000, 9)).mean(1)
+    assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.01)
+    assert interval(first) == pytest.approx(
+        np.quantile(np.random.default_rng(2).choice(first, (20_000, 9)).mean(1), [0.025, 0.975]), abs=0.02
+    )
+
+
+def test_shares_that_are_alike_decide_nothing() -> None:
+    same = np.array([0.3, 0.7, 0.5])
+    assert (compare(same, same).p_value, compare(same, same).difference) == (1.0, 0.0)
+    copied = compare(np.repeat(same, 4), np.repeat(same + 0.2, 4), np.repeat(np.arange(3), 4))
+    assert copied.groups == 3 and copied.p_value == pytest.approx(0.25, abs=0.02)  # 2 of 8 ways are as far from zero
 
 
 def test_items_of_groups_are_tested_by_flipping_the_signs_of_groups() -> None:

@@ -98,9 +98,11 @@ def compare(first: Model, second: Model, metric: str) -> Answer:
 def _newest(client: Any, registered: str) -> str:
     """The id of the newest run that was measured."""
     for run in store.runs(client, store.experiment(client), "tags.weights_digest != ''"):
-        if any(file.path in outcomes.TABLES for file in client.list_artifacts(run.info.run_id, "probe")):
+        folders = {str(Path(table).parent) for table in outcomes.TABLES}
+        files = [file.path for folder in sorted(folders) for file in client.list_artifacts(run.info.run_id, folder)]
+        if set(files) & set(outcomes.TABLES):
             return str(run.info.run_id)
-    raise InputError("No MLflow run has outcomes of a probe yet: run the pipeline, or name two folders.")
+    raise InputError("No MLflow run has outcomes yet: run the pipeline, or name two folders.")
 
 
 # ---------------------------------------------------------------------------------------------- the command

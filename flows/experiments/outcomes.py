@@ -1,5 +1,5 @@
 """What models got right, item by item: the tables `outcomes.csv` that probe and retrieve leave, and two models'
-answers on the same items.
+answers on the same items. Of a query that people judged it is no yes or no, but a share of what was possible.
 
 Tables are joined item by item, and figures whose items are not the same can't be compared. Items of one recording, or
 of one video, are one piece of evidence.
@@ -26,10 +26,12 @@ CANT_TELL = "can't tell"
 _PROBE = ("test", "fold", "segment_id", "label")
 _RETRIEVE = ("direction", "query", "rank")
 _RECORDING = "recording"  # a column behind these, which tables of older versions lack; empty where it is not known
+_VALUE = "value"  # another: of queries that people judged, which have a share and no rank
+_JUDGED = "judged/"  # their directions begin so
 
 K = TypeVar("K", bound=Hashable)
 Item = tuple[str, ...]
-Hits = dict[str, dict[Item, bool]]  # figure as metrics/*.json names it -> item -> whether the model is right
+Hits = dict[str, dict[Item, float]]  # figure as metrics/*.json names it -> item -> 1 if the model is right, else 0
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,10 @@ def readable(folder: Path, name: str, run_id: str | None = None, started: int = 
 
 def unmeasured(name: str) -> str:
     """What is said of a model without outcomes."""
-    return f"{name} has no outcomes ({' or '.join(TABLES)}): run the stages probe and retrieve again."
+    return (
+        f"{name} has no outcomes ({' or '.join(TABLES)}): run the stages probe and retrieve again. Without labelled "
+        "clips, and with fewer than two items with words in retrieve.split, they measure nothing."
+    )
 
 
 def _figures(path: Path, called: str) -> tuple[Hits, dict[Item, str]]:
@@ -174,7 +179,7 @@ def _figures(path: Path, called: str) -> tuple[Hits, dict[Item, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file)
             rows, header = list(table), table.fieldnames or ()
-        columns = tuple(name for name in header if name != _RECORDING)
+        columns = tuple(name for name in header if name not in (_RECORDING, _VALUE))
         of_retrieve, of_probe = columns == _RETRIEVE, columns[: len(_PROBE)] == _PROBE
         if not rows and (of_retrieve or of_probe):
             raise ValueError("it has no rows")
@@ -195,11 +200,17 @@ def _recordings(rows: Sequence[Mapping[str, str]], item_of: Callable[[Mapping[st
 def _of_retrieve(rows: Sequence[Mapping[str, str]]) -> Hits:
     figures: Hits = {}
     for row in rows:
+        item = (row["direction"], row["query"])
+        if row["direction"].startswith(_JUDGED):
+            value = float(row.get(_VALUE) or "nan")
+            if not 0 <= value <= 1:
+                raise ValueError(f"the value {row.get(_VALUE)} of {row['query']!r} is no share from 0 to 1")
+            figures.setdefault(row["direction"], {})[item] = value
+            continue
         if int(row["rank"]) < 1:
             raise ValueError(f"the rank {row['rank']} of {row['query']!r} is none: ranks begin with 1")
         for recall in RECALLS:
-            hits = figures.setdefault(f"{row['direction']}/r{recall}", {})
-            hits[row["direction"], row["query"]] = int(row["rank"]) <= recall
+            figures.setdefault(f"{row['direction']}/r{recall}", {})[item] = int(row["rank"]) <= recall
     return figures
 
 

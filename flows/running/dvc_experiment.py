@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from flows.running import sources
+from scriptsight import judgements
 from scriptsight.params.reading import read_yaml
 
 TEMPORARY = (".dvc", "tmp", "exps")  # below a repository of DVC
@@ -76,7 +77,7 @@ def settled() -> Iterator[None]:
     for name in KEPT:
         (place / name).mkdir(exist_ok=True)
         _link(Path(name), place / name)
-    for name in sources.all_of(read_yaml("params.yaml")):
+    for name in (*sources.all_of(read_yaml("params.yaml")), judgements.FILE.as_posix()):
         if _is_within(name) and (place / name).exists():
             _link(Path(name), place / name)
     with _resumed(place):

@@ -14,6 +14,7 @@ HEADLINES = (
     ("probe", "linear_top1", "linear probe, top-1", "random_init/linear_top1", "untrained encoder"),
     ("probe", "knn_top1", "k nearest neighbours, top-1", "random_init/knn_top1", "untrained encoder"),
     ("retrieve", "t2v/r1", "text finds its video, R@1", "chance_r1", "chance"),
+    ("retrieve", "judged/ndcg10", "people's thumbs, nDCG@10", "judged/chance_ndcg10", "random order"),
 )
 
 

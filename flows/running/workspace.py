@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from flows import PROJECT, parameters
 from flows.running import git, locks, sources
-from scriptsight import files
+from scriptsight import files, judgements
 from scriptsight.errors import InputError
 from scriptsight.params import reading
 
@@ -78,7 +78,7 @@ def prepare(folder: Path) -> None:
 
 
 def _merged(overrides: Path) -> dict[str, Any]:
-    return reading.merge(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
+    return parameters.laid_over(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
 
 
 def _heed_experiments(folder: Path) -> None:
@@ -251,9 +251,11 @@ def _pipeline(folder: Path, merged: dict[str, Any], with_git: bool) -> dict[str,
     pipeline = reading.read_yaml(PROJECT / "dvc.yaml")
     # A copy for an experiment has the code beside it if both are in one repository.
     relative = not with_git or git.root(folder) == git.root(PROJECT)
+    people = judgements.FOLDER.as_posix()  # which are there from the first judgement on
     for name, stage in pipeline["stages"].items():
-        stage["deps"] = [path for dep in stage["deps"] for path in _rooted(dep, folder, relative)]
-        _add(stage["deps"], sources.of_stage(merged, name), folder, with_git)
+        given = [people] if people in stage["deps"] else []
+        stage["deps"] = [path for dep in stage["deps"] if dep != people for path in _rooted(dep, folder, relative)]
+        _add(stage["deps"], iter([*sources.of_stage(merged, name), *given]), folder, with_git)
     return pipeline
 
 

@@ -95,7 +95,10 @@ def publish(settings: parameters.Params | None = None) -> Decision:
         model = named.Run(client, run).model()
         if chosen.metric not in model.figures:
             has = ", ".join(model.figures)
-            raise InputError(f"registry.metric {chosen.metric!r} is no figure of {model.name}; it has: {has}.")
+            raise InputError(
+                f"registry.metric {chosen.metric!r} is no figure of {model.name}; it has: {has}. Name one of these, "
+                "such as t2v/r1 where there are no labelled clips."
+            )
         reason = _fitness(model, chosen.metric, run.data.metrics)
         if reason is not None:
             return Decision("refused", reason)

@@ -34,13 +34,24 @@ FIGURES = (
     Figure("probe/v2v_r1", "video-to-video R@1", "probe/random_init/v2v_r1", _UNTRAINED),
     Figure("retrieve/t2v/r1", "text-to-video R@1", "retrieve/chance_r1", "chance"),
     Figure("retrieve/v2t/r1", "video-to-text R@1", "retrieve/chance_r1", "chance"),
+    Figure("retrieve/judged/ndcg10", "people's thumbs, nDCG@10", "retrieve/judged/chance_ndcg10", "random order"),
     Figure("val/sort_accuracy", "transcripts in their place, held out", "val/sort_accuracy_blank", "video blanked"),
     Figure("val/t2v_r1", "text-to-video R@1, held out", "val/t2v_chance", "chance"),
     Figure("speed/samples_per_second", "training samples a second"),
 )
 PARAMS = ("pretrain.objective", "pretrain.k", "pretrain.frames", "pretrain.steps", "pretrain.seed")
 CURVES = ("train/loss", "val/sort_accuracy", "val/t2v_r1", "train/lr")
-_SECTIONS = ("train", "val", "probe", "probe/random_init", "retrieve", "retrieve/t2v", "retrieve/v2t", "speed")
+_SECTIONS = (
+    "train",
+    "val",
+    "probe",
+    "probe/random_init",
+    "retrieve",
+    "retrieve/t2v",
+    "retrieve/v2t",
+    "retrieve/judged",
+    "speed",
+)
 _FOLDED = (*_SECTIONS, "data/ingest", "data/segment")  # sections that MLflow makes of the names of figures
 
 

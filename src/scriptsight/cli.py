@@ -259,7 +259,38 @@ def _configure_page(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
-OWN: dict[str, Configure] = {"search": _configure_search, "embed": _configure_embed, "page": _configure_page}
+def _configure_judgements(parser: argparse.ArgumentParser) -> None:
+    describe(
+        parser,
+        "Count, export and import the thumbs that people gave on the page.",
+        "They are in judgements/judgements.db of the workspace. The CSV is for spreadsheets, for git, and for other "
+        "copies of the workspace: importing adds what is not there yet.",
+        [
+            "scriptsight judgements my-videos",
+            "scriptsight judgements --csv thumbs.csv",
+            "scriptsight judgements --import thumbs.csv",
+        ],
+        _judgements,
+    )
+    parser.add_argument(
+        "workspace",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        metavar="WORKSPACE",
+        help="a folder with judgements (default: the current folder)",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--csv", type=Path, metavar="FILE", help="write all of them to FILE; those taken back as well")
+    what.add_argument("--import", type=Path, metavar="FILE", dest="table", help="add those of FILE, all or none")
+
+
+OWN: dict[str, Configure] = {
+    "search": _configure_search,
+    "embed": _configure_embed,
+    "page": _configure_page,
+    "judgements": _configure_judgements,
+}
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -314,6 +345,38 @@ def _page(options: argparse.Namespace) -> None:
     with needs("page", "The search page"):
         from scriptsight.page.serving import serve
     serve(options.workspace, options.models, options.host, options.port, options.open)
+
+
+def _judgements(options: argparse.Namespace) -> None:
+    from scriptsight import judgements
+    from scriptsight.files import whole_file
+
+    if not options.workspace.is_dir():
+        raise InputError(f"There is no folder {options.workspace}: name a workspace.")
+    store = judgements.Store(options.workspace / judgements.FILE)
+    if options.table:
+        try:
+            text = options.table.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{options.table} can't be read as text in UTF-8: {error}.") from error
+        given = judgements.from_csv(text, str(options.table))
+        print(f"{store.add(*given):,} new of the {len(given):,} judgements of {options.table}")
+        return
+    rows = store.read()
+    if options.csv:
+        with whole_file(options.csv) as partial:
+            partial.write_text(judgements.to_csv(rows), encoding="utf-8")
+        print(f"{options.csv}: {len(rows):,} judgements")
+        return
+    queries = judgements.by_query(rows)
+    votes = [vote for _, opinions in queries.values() for one in opinions for vote in one.votes.items()]
+    if not votes:
+        print("Nobody has judged a moment yet: `scriptsight page` has thumbs.")
+        return
+    ups, people = sum(verdict == judgements.UP for _, verdict in votes), len({who for who, _ in votes})
+    last = max(one.at for one in rows)[:19]
+    print(f"{len(votes):,} judgements count, {ups:,} of them up: {len(queries):,} queries, {people:,} people")
+    print(f"the last one is of {last} UTC")
 
 
 def _table(moments: Sequence[Moment]) -> str:

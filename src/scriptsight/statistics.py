@@ -1,6 +1,7 @@
 """How sure a figure is: intervals for shares of hits, and two models compared on the same items.
 
-Outcomes are 0 or 1, one an item: a clip classified rightly, a query whose answer is among the first k. Items of one
+Outcomes are 0 or 1, one an item: a clip classified rightly, a query whose answer is among the first k; or shares
+between them, as the nDCG of a query. Items of one
 recording (clips that were cut from one video, captions of one clip) are alike, so they are no independent evidence:
 what is redrawn, and what a test counts, are then recordings.
 The bootstrap is Efron's (1979) with percentile limits; resampling is seeded, so equal inputs give equal figures.
@@ -32,20 +33,23 @@ class PairedComparison:
     """Two models on the same items. `difference` is second - first, with its paired bootstrap interval; `groups` is
     how many pieces of independent evidence the items are."""
 
-    first: float  # share of hits
+    first: float  # share of hits, or mean of the shares
     second: float
     difference: float
     low: float
     high: float
-    only_first: int  # items that the first alone gets right
+    only_first: int  # items that the first alone gets right, or gets more of
     only_second: int
     p_value: float  # McNemar's exact test, two-sided, or its form for groups: see `compare`
     items: int
     groups: int
+    shares: bool = False  # whether outcomes are more than 0 and 1
 
     def __str__(self) -> str:
         alone = self.groups == self.items
         test = "McNemar's exact" if alone else "exact, by flipping the signs of recordings,"
+        if self.shares:
+            test = "by flipping signs,"
         figures = (
             f"{self.second:.1%} against {self.first:.1%} of {self.items:,} items"
             f"{'' if alone else f' of {self.groups:,} recordings'}: "
@@ -71,19 +75,21 @@ def numbered(names: Sequence[Hashable]) -> np.ndarray | None:
 def interval(outcomes: np.ndarray, groups: np.ndarray | None = None, level: float = LEVEL) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of `outcomes`.
 
-    Without groups nothing need be drawn: the mean of n outcomes drawn with replacement, k of which are hits, is
-    Binomial(n, k / n) / n, so its quantiles are exact.
+    Of zeros and ones without groups nothing need be drawn: the mean of n outcomes drawn with replacement, k of which
+    are hits, is Binomial(n, k / n) / n, so its quantiles are exact.
 
     Args:
-        outcomes: 0 or 1 (or bool), [N].
+        outcomes: 0 or 1 (or bool), or shares between them, [N].
         groups: whose outcomes belong together, such as the captions of one video, int [N]: whole groups are
             drawn, because their members are no independent evidence. None: each item stands alone.
 
     Raises:
-        ValueError: no outcomes, or some that are neither 0 nor 1.
+        ValueError: no outcomes, or some that are not from 0 to 1.
     """
     hits = _checked(outcomes)
     groups = _several(groups)
+    if groups is None and not _are_hits(hits):
+        groups = np.arange(len(hits))
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if groups is None:
         low, high = _scipy_stats().binom.ppf(tails, len(hits), hits.mean()) / len(hits)
@@ -102,46 +108,48 @@ def compare(
 
     Of items in groups it asks the same of groups: if neither model is better, the sum of a group's differences is as
     likely to be of one sign as of the other. Of all ways to flip these signs (Fisher's randomisation), what share
-    gives so large a difference? With one item a group that is McNemar's test.
+    gives so large a difference? With one item a group that is McNemar's test. Of shares, whose differences are of any
+    size, these ways are drawn and not counted (Smucker, Allan and Carterette, CIKM 2007).
 
     Args:
-        first, second: 0 or 1 (or bool), [N].
+        first, second: 0 or 1 (or bool), or shares between them, [N].
         groups: as in `interval`, of which whole ones are redrawn and flipped.
 
     Raises:
-        ValueError: no outcomes, others than 0 and 1, or not of the same items.
+        ValueError: no outcomes, some that are not from 0 to 1, or not of the same items.
     """
     one, other = _checked(first), _checked(second)
     if one.shape != other.shape:
         raise ValueError(f"{len(one)} and {len(other)} outcomes: both models need the same items")
     n = len(one)
     groups = _several(groups)
+    shares = not (_are_hits(one) and _are_hits(other))
     only_first, only_second = int((one > other).sum()), int((other > one).sum())
-    if groups is None:
+    if groups is None and not shares:
         # Items fall into three kinds, first alone, second alone and alike: how often each is drawn is multinomial.
         kinds = np.array([only_first, only_second, n - only_first - only_second])
         drawn = np.random.default_rng(SEED).multinomial(n, kinds / n, size=10 * RESAMPLES)
         draws = (drawn[:, 1] - drawn[:, 0]) / n
-    else:
-        draws = _means_of_groups(other - one, groups)
-        sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=other - one).round().astype(np.int64)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    unlike = only_first + only_second
-    if groups is None:
+        unlike = only_first + only_second
         p_value = float(_scipy_stats().binomtest(only_second, unlike).pvalue) if unlike else 1.0
     else:
-        p_value = _flipped_signs(sums)
+        numbers = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+        draws = _means_of_groups(other - one, numbers)
+        sums = np.bincount(numbers, weights=other - one)
+        p_value = _drawn_signs(sums) if shares else _flipped_signs(sums.round().astype(np.int64))
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return PairedComparison(
         first=float(one.mean()),
         second=float(other.mean()),
-        difference=float((only_second - only_first) / n),
+        difference=float((other - one).mean()),
         low=float(low),
         high=float(high),
         only_first=only_first,
         only_second=only_second,
         p_value=p_value,
         items=n,
-        groups=n if groups is None else len(sums),
+        groups=n if groups is None else len(np.unique(groups)),
+        shares=shares,
     )
 
 
@@ -174,6 +182,17 @@ def _flipped_signs(sums: np.ndarray) -> float:
     return float(min(1.0, chances[totals >= abs(int(sums.sum()))].sum()))
 
 
+def _drawn_signs(sums: np.ndarray) -> float:
+    """As `_flipped_signs`, of sums of any size, float64 [G]: of ways that are drawn, and of the one that was seen."""
+    seen = abs(sums.sum()) * (1 - 1e-9)  # equal sums in another order differ by their rounding
+    rng, ways, rows = np.random.default_rng(SEED), 10 * RESAMPLES, max(1, CHUNK // len(sums))
+    far = 0
+    for start in range(0, ways, rows):
+        signs = rng.integers(0, 2, (min(rows, ways - start), len(sums)), dtype=np.int8) * 2 - 1
+        far += int((np.abs(signs @ sums) >= seen).sum())
+    return (far + 1) / (ways + 1)
+
+
 def _convolved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Their convolution; of long ones by a Fourier transform, which is exact to 1e-16 or so and not relative to each
     value."""
@@ -202,9 +221,14 @@ def _resampled(items: int) -> Iterator[np.ndarray]:
 
 def _checked(outcomes: np.ndarray) -> np.ndarray:
     values = np.asarray(outcomes, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or not np.isin(values, (0, 1)).all():
-        raise ValueError("outcomes must be a list of zeros and ones, one an item, and at least one")
+    if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("outcomes must be a list of zeros and ones, or of shares between them, and at least one")
     return values
+
+
+def _are_hits(values: np.ndarray) -> bool:
+    """Whether checked outcomes are zeros and ones alone."""
+    return bool(np.isin(values, (0, 1)).all())
 
 
 def _scipy_stats() -> Any:

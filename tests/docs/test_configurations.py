@@ -32,7 +32,7 @@ def trainings() -> list[tuple[str, dict[str, Any]]]:
     """(page, values) of each block of YAML that says what is learned."""
     base = reading.read_yaml(small.PROJECT / "params.yaml")
     found = [(page, plain(block)) for page, block in blocks("yaml")]
-    return [(page, reading.merge(base, values)) for page, values in found if "pretrain" in values]
+    return [(page, parameters.laid_over(base, values)) for page, values in found if "pretrain" in values]
 
 
 def corpus(folder: Path, params: PretrainParams) -> None:

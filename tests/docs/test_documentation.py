@@ -133,7 +133,7 @@ def test_a_block_of_yaml_fits_the_parameters(page: str, block: str) -> None:
     if not values.keys() <= base.keys():
         collections: Mapping[str, Any] = base["ingest"]["collections"] | values
         values = {"ingest": {"collections": collections}}
-    parameters.build(reading.merge(base, values), page)
+    parameters.build(parameters.laid_over(base, values), page)
 
 
 def test_each_kind_of_collection_is_shown() -> None:

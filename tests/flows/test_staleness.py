@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from flows import parameters
 from flows.names import flat
 from flows.running import repository
+from scriptsight.judgements import FILE, UP, Judgement, Query, Store, Stretch
 from scriptsight.params.reading import read_yaml
 from tests.imports import PROJECT
 
@@ -51,8 +52,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project whose stages are up to date, as if all had run: their outputs are files of one line."""
     folder = tmp_path_factory.mktemp("finished")
     shutil.copytree(PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
-        shutil.copy(PROJECT / name, folder)
+    (folder / "judgements").mkdir()
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", "judgements/.gitignore"):
+        shutil.copy(PROJECT / name, folder / name)
     pipeline = read_yaml(folder / "dvc.yaml")
     stages = pipeline["stages"].values()
     for output in (name for stage in stages for name in [*stage["outs"], *stage["metrics"][0]]):
@@ -71,6 +73,16 @@ def project(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_finished_project_is_up_to_date(project: Path) -> None:
+    assert repository.stale() == {}
+
+
+def test_a_thumb_makes_retrieve_stale_and_nothing_else(project: Path) -> None:
+    store = Store(project / FILE)
+    try:
+        store.add(Judgement("ada", UP, Query("a circle"), Stretch("c", "a.mp4", 0.0, 1.0)))
+        assert repository.stale() == {"retrieve": "judgements modified"}
+    finally:
+        store.path.unlink()
     assert repository.stale() == {}
 
 

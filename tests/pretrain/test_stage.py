@@ -14,6 +14,7 @@ import torch
 import scriptsight
 from scriptsight import overlap
 from scriptsight.errors import InputError
+from scriptsight.reporting import ConsoleReporter
 from tests import small
 from tests.training.together import settings, train
 
@@ -105,3 +106,34 @@ def test_a_model_of_another_shape_is_no_start(world: Path) -> None:
 def test_a_batch_that_processes_cannot_share_is_told() -> None:
     with pytest.raises(InputError, match=r"batch 8 can't be shared by .* = 3"):
         settings(engine={"accumulate": 3})
+
+
+class Listener(ConsoleReporter):
+    """Keeps the lines that a stage says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.mark.parametrize("split", ["none", "silent"])
+def test_without_validation_there_are_no_figures_of_it_and_the_last_weights_are_the_best(
+    tmp_path: Path, split: str
+) -> None:
+    """No validation split, or one in which nobody says K sentences; killed and resumed, too."""
+    small.narrated(tmp_path / "segments", "train", 6, "narrated")
+    if split == "silent":
+        small.write_segments(tmp_path / "segments", "narrated", "val", [small.segment("a", texts=["too short"])])
+    listener = Listener()
+    result = train(tmp_path, "model", settings(), listener)
+    assert result.val == {} and json.loads((tmp_path / "model" / "pretrain.json").read_text())["val"] == {}
+    told = [line for line in listener.lines if line.startswith("No validation figures of narrated: ")]
+    assert len(told) == 1 and told[0].endswith("models/best gets the last weights.")
+    found = files(tmp_path / "model")
+    assert found["last/model.safetensors"] == found["best/model.safetensors"]
+    assert found["plots/validation.csv"].split() == []
+    assert (tmp_path / "model" / "plots" / "curves.png").is_file()
+    with pytest.raises(InputError, match=r"joint_from waits for validation figures of narrated, .*Name a step"):
+        train(tmp_path, "cpd", settings(objective="cpd", cpd={"joint_from": {"kind": "plateau", "validations": 2}}))

@@ -361,13 +361,29 @@ def test_pairs_and_texts_of_classes_that_there_are_not_are_said(tmp_path: Path) 
         ({"a": {"collections": ["actions", "actions"]}}, "collections has a name twice"),
         ({"a": {"collections": ["actions"], "reverses": [["up", "down"], ["up", "left"]]}}, "has 'up' twice"),
         ({"a": {"collections": ["actions"]}, "order": {"collections": ["actions"]}}, "a figure is called so"),
-        ({}, "at least 1 item"),
     ],
 )
 def test_tests_are_checked_before_anything_runs(tests: dict[str, Any], message: str) -> None:
     values = reading.merge(reading.read_yaml(small.PROJECT / "params.yaml"), {"probe": {"tests": tests}})
     with pytest.raises(InputError, match=message):
         parameters.build(values)
+
+
+def test_a_test_without_a_protocol_is_refused() -> None:
+    values = reading.merge(reading.read_yaml(small.PROJECT / "params.yaml"), {"probe": {"protocols": []}})
+    with pytest.raises(InputError, match=r"protocols is empty, and there are tests: .* set tests: \{\}"):
+        parameters.build(values)
+
+
+def test_without_labelled_clips_there_is_nothing_to_measure_and_that_is_said(tmp_path: Path) -> None:
+    none = chosen().model_copy(update={"tests": {}, "protocols": ()})
+    listener = Listener()
+    result = run(tmp_path, none, listener=listener)
+    assert listener.lines == ["No labelled clips: nothing to measure (probe.tests is empty)."]
+    assert json.loads((tmp_path / "out" / "probe.json").read_text()) == result.metrics == {}
+    assert result.weights == bundle.weights_digest(tmp_path / "model")
+    assert [path.name for path in (tmp_path / "out" / "plots").iterdir()] == ["not_measured.txt"]
+    assert probe.measure(tmp_path / "model", none, reporter=listener) == {}
 
 
 def test_test_videos_that_the_model_learned_from_are_told_before_the_figures(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,7 @@ def run(
         catalogue=workspace / "catalogue",
         bundle=workspace / "model",
         index=workspace / name / "index",
+        judgements=workspace / "judgements.db",
         metrics=workspace / name / "retrieve.json",
         plots=workspace / name / "plots",
         work_root=workspace / "work" / name,
@@ -187,10 +189,45 @@ def test_dual_softmax_is_beside_the_figures_not_in_them(workspace: Path, plain: 
     assert list(both["dual_softmax"]["t2v"]) == list(alone["t2v"])
 
 
-def test_run_needs_two_segments_with_text(workspace: Path, plain: RetrieveParams) -> None:
+def test_a_split_that_is_too_small_is_not_measured_and_what_there_is_can_be_found(
+    workspace: Path, plain: RetrieveParams
+) -> None:
+    """One text, no shard at all, and no query either: the index is made, and words say what is missing."""
     small.write_segments(workspace / "segments", "c", "test", [small.segment("a", texts=["one"]), small.segment("b")])
-    with pytest.raises(InputError, match=r"c/test has 1 segments with text.*retrieve\.split"):
-        run(workspace, plain)
+    for name, size, why in (
+        ("one", 7, r"c/test has 1 segments with text.*retrieve\.split"),
+        ("none", 5, "c/test has no segments"),
+    ):
+        listener = Listener()
+        result = run(workspace, plain, name, listener)
+        assert json.loads((workspace / name / "retrieve.json").read_text()) == result.metrics == {}
+        assert len(moments(workspace / name / "index")) == size
+        assert [path.name for path in (workspace / name / "plots").iterdir()] == ["not_measured.txt"]
+        (told,) = [line for line in listener.lines if line.startswith("No figures of retrieval")]
+        assert re.search(why, told)
+        with pytest.raises(InputError, match=r"with text|No segments of collection"):
+            retrieve.measure(workspace / "model", plain, segments=workspace / "segments")
+        shutil.rmtree(workspace / "segments" / "c" / "test", ignore_errors=True)
+    assert "c has no segments in test: nothing of it in the index" in listener.lines
+    asked = plain.model_copy(update={"queries": ("the red circle",)})
+    assert [path.name for path in run(workspace, asked, "asked").artifacts] == ["moments.png"]
+
+
+def test_what_else_the_index_holds_changes_no_figure_and_no_picture_of_answers(
+    workspace: Path, plain: RetrieveParams
+) -> None:
+    """Training videos can be found, and flatter nobody."""
+    rows = [small.segment(f"train-{name}", colour=colour, texts=[name]) for name, colour in COLOURS.items()]
+    small.write_segments(workspace / "segments", "c", "train", rows)
+    asked = plain.model_copy(update={"queries": ("the red circle",), "top": 2})
+    results = [
+        run(workspace, asked.model_copy(update={"index_splits": splits}), "-".join(splits))
+        for splits in (("test",), ("train", "val", "test"))
+    ]
+    assert [len(moments(workspace / name / "index")) for name in ("test", "train-val-test")] == [6, 16]
+    assert results[0].metrics == results[1].metrics
+    for one, other in zip(results[0].artifacts, results[1].artifacts, strict=True):
+        assert digest(one) == digest(other), one
 
 
 def test_captions_serve_where_there_are_no_cues(workspace: Path, plain: RetrieveParams) -> None:

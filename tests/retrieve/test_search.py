@@ -1,3 +1,5 @@
+import pickle
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from scriptsight import features, films, retrieve, times
+from scriptsight import features, retrieve, times, windows
 from scriptsight.errors import InputError
 from scriptsight.files import seal
 from scriptsight.media import Frame
@@ -136,7 +138,7 @@ def test_a_picture_that_starts_late_fills_the_windows_before_it() -> None:
         for time in (2.5, 3.0):
             yield Frame(time, time + 0.5, np.zeros((4, 4, 3), np.uint8))
 
-    found = [(start, end, [frame.time for frame in shown]) for start, end, shown in films.windows(source(), 4.0, 4)]
+    found = [(start, end, [frame.time for frame in shown]) for start, end, shown in windows.windows(source(), 4.0, 4)]
     assert found == [(0, 1, [2.5]), (1, 2, [2.5]), (2, 3, [2.5]), (3, 4, [2.5, 3.0])]
 
 
@@ -174,6 +176,9 @@ def test_filters_leave_only_what_passes(indexed: Path, by: Any) -> None:
     assert found(labels=("l0", "l2"), languages=("fr",)) == {"small/val-blue/0", "small/test-blue/0"}
     spoken = 10 + (by != "words")
     assert len(found(collections=("c",))) == spoken
+    assert found(splits=("val",), labels=("l0",)) == {"small/val-red/0"}
+    with pytest.raises(InputError, match=r"no split 'train'; it has: test, val"):
+        found(splits=("train",))
     with pytest.raises(InputError, match=r"no collection 'd'; it has: c"):
         found(collections=("d",))
     with pytest.raises(InputError, match=r"no language 'de'; it has: fr"):
@@ -239,3 +244,62 @@ def test_times_read_as_minutes_and_seconds() -> None:
         "1:00.0",
         "12:34.2",
     ]
+
+
+def test_a_moment_says_where_it_is_from(indexed: Path) -> None:
+    (found,) = retrieve.search(["blue"], by="words", filters=Filters(splits=("test",)), **where(indexed))
+    (moment,) = found
+    assert (moment.collection, moment.split, moment.label, moment.language) == ("c", "test", "l2", "fr")
+
+
+def test_filters_read_as_they_are_typed() -> None:
+    asked = Filters(collections=("a", "b"), languages=("en",), said="a circle", splits=("val",))
+    assert str(asked) == "collection a or b, language en, split val, said 'a circle'"
+    assert str(Filters()) == ""
+
+
+def collapsed(folder: Path, spread: float) -> dict[str, Any]:
+    """An index of 40 moments whose vectors lie at most `spread` apart, where its model has put everything."""
+    model = small.tiny_bundle(folder / "model")
+    rng = np.random.default_rng(0)
+    away = rng.normal(size=(40, 8))
+    vectors = np.ones(8) / np.sqrt(8) + spread / 2 * away / np.linalg.norm(away, axis=1, keepdims=True)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    rows = [indexes.row(small.segment(f"v{i}", texts=["a red circle"]), "c", "train") for i in range(40)]
+    indexes.write(folder / "index", vectors, rows, bundle.weights_digest(model))
+    return {"index": folder / "index", "bundle": model}
+
+
+def test_a_model_with_one_place_for_everything_ranks_nothing(tmp_path: Path) -> None:
+    """By picture or by both it can't; what is said needs no model; one moment needs no ranking."""
+    asked = collapsed(tmp_path, 0.01)
+    for by in ("picture", "both"):
+        with pytest.raises(
+            retrieve.Undecided, match=r"All 40 moments score alike \(-?0\.\d+ to -?0\.\d+\)"
+        ) as caught:
+            retrieve.search(["the red circle"], by=by, **asked)
+        assert "Train longer, or on more videos. By words works: --by words" in caught.value.remedy
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301 - our own bytes
+    with pytest.raises(retrieve.Undecided, match=r"\(1\.000 to 1\.000\).*more videos\.$"):
+        retrieve.search([Like("small/v3/0")], **asked)
+    assert len(retrieve.search(["red"], by="words", top=40, **asked)[0]) == 40
+    searcher = retrieve.Searcher(collapsed(tmp_path / "wide", 1.0)["index"], tmp_path / "wide" / "model")
+    (vector,) = searcher.vectors(["the red circle"])
+    scores = searcher.index.embeddings @ vector
+    assert searcher.tells(vector) and searcher.extremes(vector) == pytest.approx((scores.min(), scores.max()))
+
+
+def test_one_moment_that_stands_out_of_a_large_index_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that the sample of moments, which is looked at first, lacks."""
+    asked = collapsed(tmp_path, 0.0)
+    monkeypatch.setattr(sys.modules[retrieve.Searcher.__module__], "SAMPLE", 4)
+    vectors = np.load(asked["index"] / "embeddings.npy")
+    (query,) = bundle.load(asked["bundle"]).encode_text(["the red circle"]).numpy()
+    assert not retrieve.Searcher(**asked).tells(query)
+    vectors[0] = query
+    rows = [indexes.row(small.segment(f"v{i}"), "c", "train") for i in range(40)]
+    indexes.write(asked["index"], vectors, rows, bundle.weights_digest(asked["bundle"]))
+    (found,) = retrieve.search(["the red circle"], top=1, **asked)
+    assert found[0].segment_id == "small/v0/0"

@@ -291,9 +291,9 @@ def _unseen(settings: parameters.Params) -> str:
         )
     folder = Path("data/segments")
     Segments(folder, measured.retrieve.collection, measured.retrieve.split)
-    test = next(iter(measured.probe.tests.values()))
-    for name in test.collections:
-        Segments(folder, name, test.test_split)
+    for test in list(measured.probe.tests.values())[:1]:
+        for name in test.collections:
+            Segments(folder, name, test.test_split)
     return studies.segments_digest(measured, ("train", "val"))
 
 

@@ -210,10 +210,10 @@ def segments_digest(
     the probe and retrieve name."""
     wanted = [(name, split) for name in settings.pretrain.collections for split in splits]
     wanted += [(settings.retrieve.collection, settings.retrieve.split)]
-    measured = next(iter(settings.probe.tests.values()))
-    wanted += [
-        (name, split) for name in measured.collections for split in (measured.train_split, measured.test_split)
-    ]
+    for measured in list(settings.probe.tests.values())[:1]:
+        wanted += [
+            (name, split) for name in measured.collections for split in (measured.train_split, measured.test_split)
+        ]
     total = hashlib.sha256()
     for collection, split in wanted:
         if (segments / collection / split).is_dir() or split == "train":

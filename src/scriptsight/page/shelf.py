@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scriptsight.errors import InputError
+from scriptsight.retrieve.index import OtherModel
 from scriptsight.retrieve.search import Searcher
+from scriptsight.spreading import evenly
 
 DEFAULT = "default"  # the name of the workspace's own model
 LOOK = 1.0  # seconds: how often files are looked at for a change
+TRIES = 3  # to open files that are being exchanged
+RUN = "scriptsight run"
+EXAMPLES = 4
 MODEL, INDEX = Path("models/pretrained"), Path("models/index")
 
-Stamp = tuple[tuple[str, int, int, int], ...]  # name, size, time and number of each file of a folder
+Stamp = tuple[tuple[str, int, int, int], ...]  # name, size, time and number of each file
+_LOG = logging.getLogger(__name__)
 
 
 class Missing(Exception):
@@ -60,12 +68,13 @@ class Videos:
 
     def __init__(self, moments: pa.Table) -> None:
         self._moments = moments
+        self._starts, self._ends = (moments[name].to_numpy() for name in ("start", "end"))  # seconds, [N]
         uris = pc.dictionary_encode(moments["uri"].combine_chunks())
         names = pc.dictionary_encode(moments["collection"].combine_chunks())
         uri_codes = uris.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         codes = names.indices.to_numpy(zero_copy_only=False).astype(np.int64) * len(uris.dictionary) + uri_codes
         kinds, self._of_row = np.unique(codes, return_inverse=True)  # [V], [N]
-        self._by_video = np.lexsort((moments["start"].to_numpy(), self._of_row))
+        self._by_video = np.lexsort((self._starts, self._of_row))
         self._edges = np.searchsorted(self._of_row[self._by_video], np.arange(len(kinds) + 1))  # [V + 1]
         keys = np.empty(len(kinds), dtype=np.uint64)
         for number, code in enumerate(kinds.tolist()):
@@ -95,9 +104,19 @@ class Videos:
         """The video of a row."""
         return self._video(int(self._of_row[row]))
 
+    def stretch(self, rows: Sequence[int]) -> tuple[float, float]:
+        """From where to where rows of one video reach, in seconds."""
+        chosen = list(rows)
+        return float(self._starts[chosen].min()), float(self._ends[chosen].max())
+
+    def within(self, video: Video, start: float, end: float) -> list[int]:
+        """The rows of a video that lie from `start` to `end` seconds."""
+        chosen = (self._starts[video.rows] >= start) & (self._ends[video.rows] <= end)
+        rows: list[int] = video.rows[chosen].tolist()
+        return rows
+
     def _video(self, number: int) -> Video:
         rows = self._by_video[self._edges[number] : self._edges[number + 1]]
-        stretch = self._moments.select(["start", "end"]).take(rows)
         first = self._moments.slice(int(rows[0]), 1).to_pylist()[0]
         collection, uri, segment_id = first["collection"], first["uri"], first["segment_id"]
         return Video(
@@ -106,8 +125,8 @@ class Videos:
             uri=uri,
             video_id=segment_id.removeprefix(f"{collection}/").rpartition("/")[0],
             rows=rows,
-            start=pc.min(stretch["start"]).as_py(),
-            end=pc.max(stretch["end"]).as_py(),
+            start=float(self._starts[rows].min()),
+            end=float(self._ends[rows].max()),
         )
 
 
@@ -126,6 +145,9 @@ class Opened:
     folder: Path  # of the workspace; videos with relative paths are relative to it
     segments: Path  # the stored frames, which may be missing
     videos: Videos
+    facets: Mapping[str, frozenset[str]]  # column -> the values that moments have: what can be filtered by
+    examples: tuple[str, ...]  # queries that are offered to somebody who doesn't know what there is
+    version: str  # another whenever something was opened
 
     def video(self, key: str) -> Video:
         """The video with this key.
@@ -249,10 +271,14 @@ class Shelf:
         place = self._places.get(name or DEFAULT)
         if place is None:
             raise Missing(f"There is no model of this name; there are: {', '.join(self.names)}.")
-        with place.lock:
-            if place.found is None or time.monotonic() - place.looked >= LOOK:
-                _look(place)
-            found = place.found
+        # Who asks while another opens what is new gets what is old.
+        if place.lock.acquire(blocking=place.found is None):
+            try:
+                if place.found is None or time.monotonic() - place.looked >= LOOK:
+                    _look(place)
+            finally:
+                place.lock.release()
+        found = place.found
         if isinstance(found, Empty):
             raise Empty(found.code, found.message, found.remedy)
         assert found is not None
@@ -261,35 +287,73 @@ class Shelf:
 
 def _look(place: _Place) -> None:
     """Open a place anew if its files are not those of last time."""
-    stamp = _stamp(place.model) + _stamp(place.index)
+    stamp = _stamp(place)
     if place.found is None or stamp != place.stamp:
-        place.found = _open(place)
-        place.stamp = stamp
+        for _ in range(TRIES):
+            place.found, place.stamp = _open(place), stamp
+            if (stamp := _stamp(place)) == place.stamp:
+                break  # else files were exchanged meanwhile, and what was opened may be of both
     place.looked = time.monotonic()
 
 
-def _stamp(folder: Path) -> Stamp:
-    """What changes when a folder is replaced or a file in it is; empty where there is no folder."""
-    try:
-        files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
-        stats = [(file.name, file.stat()) for file in files]
-    except OSError:
-        return ()
-    return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
+def _stamp(place: _Place) -> Stamp:
+    """What changes when a folder of a place is replaced or a file in it is; empty where there is no folder."""
+    found = []
+    for folder in (place.model, place.index):
+        try:
+            files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+            stats = [(file.name, file.stat()) for file in files]
+        except OSError:
+            continue
+        found += [(name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats]
+    return tuple(found)
 
 
 def _open(place: _Place) -> Opened | Empty:
     if not (place.model / "config.json").is_file():
-        return Empty("no-model", "There is no trained model yet.", "scriptsight run")
+        return Empty("no-model", "There is no trained model here yet.", RUN)
     if not (place.index / "config.json").is_file():
-        return Empty("no-index", "There is a model, but no index of moments yet.", "scriptsight run")
+        return Empty("no-index", "There is a model here, but no index of moments yet.", RUN)
     try:
         searcher = Searcher(place.index, place.model)
+    except OtherModel:
+        return Empty("other-model", "The index was made by another model than the one that is here.", RUN)
     except InputError as error:
-        if "made by another model" in str(error):
-            return Empty("other-model", "The index was made by another model than the one here.", "scriptsight run")
-        return Empty("damaged", "The model or its index is damaged.", "scriptsight run")
-    index = searcher.index
+        _LOG.warning("%s", error)
+        return Empty(
+            "damaged", "The model or its index can't be opened; where the page was started it says why.", RUN
+        )
+    moments = searcher.index.moments
     return Opened(
-        place.name, index.weights, searcher, place.folder, place.folder / "data" / "segments", Videos(index.moments)
+        name=place.name,
+        weights=searcher.index.weights,
+        searcher=searcher,
+        folder=place.folder,
+        segments=place.folder / "data" / "segments",
+        videos=Videos(moments),
+        facets={
+            column: frozenset(filter(None, pc.unique(moments[column]).to_pylist()))
+            for column in ("collection", "label", "language", "split")
+        },
+        examples=_examples(place.folder, moments),
+        version=secrets.token_hex(8),
     )
+
+
+def _examples(folder: Path, moments: pa.Table) -> tuple[str, ...]:
+    """The queries that a workspace's parameters name; else short things that are said, from all over the index."""
+    try:
+        from scriptsight.params.reading import read_yaml  # needs a package that the page itself does not
+
+        named = [str(query) for query in read_yaml(folder / "params.yaml")["retrieve"]["queries"]]
+    except (ImportError, InputError, KeyError, TypeError):
+        named = []  # a folder without parameters, or with those of another version
+    return tuple(islice(dict.fromkeys(named or _sayings(moments)), EXAMPLES))
+
+
+def _sayings(moments: pa.Table) -> Iterator[str]:
+    for row in evenly(len(moments), 100):
+        for cue in moments["cues"][row].as_py():
+            if 2 <= len(cue["text"].split()) <= 8 and len(cue["text"]) <= 60:
+                yield cue["text"]
+                break

@@ -137,10 +137,8 @@ class FinetuneParams(Section):
 class ProbeParams(Section):
     """How the frozen encoder is measured."""
 
-    tests: dict[Name, LabelledSet] = Field(min_length=1)  # the first one's figures have no prefix
-    protocols: tuple[ProtocolName, ...] = Field(
-        strict=False, min_length=1
-    )  # linear: and controls of the frames' order
+    tests: dict[Name, LabelledSet]  # the first one's figures have no prefix; {} where no clips have labels
+    protocols: tuple[ProtocolName, ...] = Field(strict=False)  # linear: and controls of the frames' order
     # the class token, or the mean of the patch tokens; after the last block, or of block 3 as cls@3
     feature: Annotated[str, Field(pattern=r"^(cls|mean)(@[1-9][0-9]*)?$")]
     train_views: Views
@@ -154,6 +152,12 @@ class ProbeParams(Section):
     batch: Annotated[Count, MACHINE]  # clips a forward pass
     seed: Seed  # of the randomly initialised encoder
     finetune: FinetuneParams | None = None  # used where it is one of the protocols
+
+    @model_validator(mode="after")
+    def _tests_are_measured(self) -> ProbeParams:
+        if self.tests and not self.protocols:
+            raise ValueError("protocols is empty, and there are tests: name how to measure, or set tests: {}")
+        return self
 
     @model_validator(mode="after")
     def _finetune_is_said(self) -> ProbeParams:

@@ -16,7 +16,7 @@ class RetrieveParams(Section):
     split: Split  # of the measurement
     protocol: Literal["segments", "videos", "captions", "paragraphs"]  # see scriptsight.retrieve.protocols
     dual_softmax: Positive | None  # temperature of a re-ranking that is measured as well; it knows all queries
-    index_splits: tuple[Split, ...] = Field(strict=False, min_length=1)  # what the index holds
+    index_splits: tuple[Split, ...] = Field(strict=False, min_length=1)  # in the index, where they have segments
     more_collections: tuple[Name, ...] = Field(strict=False)  # that the index holds as well
     search: Literal["auto", "exact", "hnsw"]  # hnsw makes a graph for single queries; auto beyond a million moments
     map_points: Annotated[int, Field(ge=0)]  # moments on the map of the corpus, at most; 0 draws none

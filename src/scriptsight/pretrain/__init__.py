@@ -19,6 +19,7 @@ from scriptsight.files import check_sealed, digest, seal, whole_file, write_json
 from scriptsight.models import bundle as bundles
 from scriptsight.overlap import Overlap
 from scriptsight.params.models import HuggingFaceText, VectorText
+from scriptsight.params.objectives import AtPlateau
 from scriptsight.params.pretrain import Engine, PretrainParams, Source
 from scriptsight.pictures import drawable
 from scriptsight.pretrain import encoders, pictures, samplers
@@ -55,7 +56,8 @@ def run(
 ) -> Result:
     """Train `params.objective` on the training splits of some collections, and save the encoder.
 
-    `bundle` gets the last weights, `best` those that did best on the validation split. A killed run
+    `bundle` gets the last weights, `best` those that did best on the validation split of the first collection, or the
+    last as well where there is none. A killed run
     goes on from its last checkpoint, with the same result as an uninterrupted one. `metrics` gets the figures of the
     model, and speed.json beside it how fast the training went. Under torchrun the processes share each batch, and
     the first one writes.
@@ -162,16 +164,28 @@ def _held_out(
 ) -> tuple[dict[str, Sequence[Batch]], list[str]]:
     """Validation batches by the prefix of their figures, and the digests of what they come from.
 
-    The first collection must have a validation split: it says which weights are best.
+    A collection without a validation split, or with none of its segments fit for a sample, has no figures.
+
+    Raises:
+        InputError: the training waits for the figures of the first collection, which has none.
     """
     batches: dict[str, Sequence[Batch]] = {}
     digests = []
     for number, (name, source) in enumerate(params.collections.items()):
-        if number and not (segments / name / "val").is_dir():
-            reporter.message(f"{name} has no validation split: no figures of it")
+        try:
+            if not (segments / name / "val").is_dir():
+                raise samplers.NoSample(f"{name} has no validation split.")
+            split = Segments(segments, name, "val")
+            sampler = samplers.build(split, source, params)
+        except samplers.NoSample as error:
+            if not number and "cpd" in params.objectives and isinstance(params.cpd.joint_from, AtPlateau):
+                raise InputError(
+                    f"pretrain.cpd.joint_from waits for validation figures of {name}, and there are none: {error} "
+                    "Name a step there: {kind: step, step: 0}."
+                ) from error
+            best = "" if number else " models/best gets the last weights."
+            reporter.message(f"No validation figures of {name}: {error}{best}")
             continue
-        split = Segments(segments, name, "val")
-        sampler = samplers.build(split, source, params)
         batches[name if number else ""] = ValidationBatches(
             sampler, batch=params.batch, samples=params.validation_samples, seed=params.seed
         )

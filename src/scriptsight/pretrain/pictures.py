@@ -59,8 +59,9 @@ def _draw_curves(path: Path, history: History, val: dict[str, Any]) -> None:
         for name in (name for name in named if "accuracy" in name):
             values = [point.get(name, np.nan) for point in history.training]
             sorting.plot(steps, values, color=COLOURS[0], alpha=0.35, label=f"{name}, training")
-        accuracies = [name for name in history.validation[0] if "accuracy" in name]
-        others = [name for name in history.validation[0] if name != "step" and not name.endswith("chance")]
+        measured = history.validation[0] if history.validation else {}
+        accuracies = [name for name in measured if "accuracy" in name]
+        others = [name for name in measured if name != "step" and not name.endswith("chance")]
         for name, colour in zip(accuracies or others, cycle(COLOURS), strict=False):
             values = [point[name] for point in history.validation]
             sorting.plot(held_out, values, "o-", color=colour, label=f"{name}, held out")
@@ -69,7 +70,8 @@ def _draw_curves(path: Path, history: History, val: dict[str, Any]) -> None:
         sorting.set(title="Accuracy" if accuracies else "Held out", xlabel="optimizer step", ylim=(0, 1))
         for axes in (losses, sorting):
             axes.grid(True)
-            axes.legend()
+            if axes.lines:
+                axes.legend()
         figure.tight_layout()
 
 

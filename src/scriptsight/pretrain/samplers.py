@@ -20,6 +20,10 @@ TRIES = 50  # random starts before those of the grid are fallen back on
 Stretch = tuple[float, float]  # start and end in seconds
 
 
+class NoSample(InputError):
+    """No segment of a split has what a sample is drawn from."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """M frames uint8 [M, H, W, 3] and their texts in true order: K transcripts, or one."""
@@ -87,7 +91,7 @@ class Cues(Sampler):
     """K consecutive cues, whole, and the clip from the first one's start to the last one's end.
 
     Raises:
-        InputError: no segment has K transcripts.
+        NoSample: no segment has K transcripts.
     """
 
     sorts = True
@@ -97,7 +101,7 @@ class Cues(Sampler):
         counts = segments.transcripts()
         super().__init__(segments, clip, np.flatnonzero(counts >= k))
         if not len(self.eligible):
-            raise InputError(
+            raise NoSample(
                 f"No segment in {segments.paths[0].parent} has {k} transcripts of at least {MIN_CHARACTERS} "
                 f"characters (the best has {max(counts)}): lower pretrain.k, or raise segment.max_seconds or "
                 "segment.max_gap_seconds."
@@ -117,7 +121,7 @@ class Spans(Sampler):
     own are spread evenly over their cue. A start at which some span has too few characters is drawn again.
 
     Raises:
-        InputError: no segment has K such spans.
+        NoSample: no segment has K such spans.
     """
 
     sorts = True
@@ -127,7 +131,7 @@ class Spans(Sampler):
         found = [any(True for _ in self._starts(*_words(segment))) for segment in segments]
         super().__init__(segments, clip, np.flatnonzero(found))
         if not len(self.eligible):
-            raise InputError(
+            raise NoSample(
                 f"No segment in {segments.paths[0].parent} has {k} spans of {choice.min_seconds:g} s with "
                 f"{MIN_CHARACTERS} characters in each: lower pretrain.k or sampling.min_seconds, raise "
                 "segment.max_seconds, or take sampling: {kind: cues}."
@@ -169,7 +173,7 @@ class PairSampler(Sampler):
     Of several captions or transcripts training draws one; evaluation takes the first.
 
     Raises:
-        InputError: no segment has such a text.
+        NoSample: no segment has such a text.
     """
 
     def __init__(self, segments: Segments, clip: Clip, text: str) -> None:
@@ -177,7 +181,7 @@ class PairSampler(Sampler):
         found = [bool(self.texts(segment)) for segment in segments]
         super().__init__(segments, clip, np.flatnonzero(found))
         if not len(self.eligible):
-            raise InputError(
+            raise NoSample(
                 f"No segment in {segments.paths[0].parent} has a {text}: choose another `text` of the collection in "
                 "pretrain.collections."
             )
@@ -201,7 +205,11 @@ class PairSampler(Sampler):
 
 
 def build(segments: Segments, source: Source, choice: PretrainParams) -> Sampler:
-    """The sampler that the parameters ask for."""
+    """The sampler that the parameters ask for.
+
+    Raises:
+        NoSample: no segment has what it draws.
+    """
     clip = Clip(source.frames or choice.frames, choice.image_size, choice.flip, source.stride)
     if source.text != "script":
         return PairSampler(segments, clip, source.text)

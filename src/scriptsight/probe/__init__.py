@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from scriptsight import features, overlap
 from scriptsight.clips import Order, View
-from scriptsight.files import write_json
+from scriptsight.files import whole_file, write_json
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.params.probe import ProbeParams
@@ -22,6 +22,8 @@ from scriptsight.probe.protocols import RECALLS, Answers, answers
 from scriptsight.reporting import ConsoleReporter, Reporter
 
 __all__ = ["Result", "measure", "run"]
+
+NOTHING = "No labelled clips: nothing to measure (probe.tests is empty)."
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def run(
     checkpoints: Path = Path(".checkpoints/finetune"),
     reporter: Reporter | None = None,
 ) -> Result:
-    """Measure the encoder of `bundle` on all of `params.tests`.
+    """Measure the encoder of `bundle` on all of `params.tests`; without tests there is nothing to measure: the
+    metrics file is empty then, and `plots` has a line that says so.
 
     The metrics file holds, of the first test, what `measure` returns; the same of a randomly initialised encoder of
     the same shape (`random_init`, without controls); `chance`, the share of the largest class of the test split,
@@ -66,6 +69,8 @@ def run(
         InputError: the model or the segments are missing or damaged, or a test can't be used; see `labelled.load`.
     """
     reporter = reporter or ConsoleReporter()
+    if not params.tests:
+        return _nothing(bundle, metrics, plots, reporter)
     tests = [labelled.load(name, chosen, segments, catalogue, reporter) for name, chosen in params.tests.items()]
     bench = _Bench(params, store, checkpoints, reporter)
     encoder = bundles.load(bundle)
@@ -92,6 +97,15 @@ def run(
     return Result(values, tuple(artifacts), bundles.weights_digest(bundle))
 
 
+def _nothing(bundle: Path, metrics: Path, plots: Path, reporter: Reporter) -> Result:
+    """What the stage leaves where no clips have labels: what DVC expects of it, and words."""
+    reporter.message(NOTHING)
+    write_json(metrics, {})
+    with whole_file(plots / "not_measured.txt") as partial:
+        partial.write_text(f"{NOTHING}\n", encoding="utf-8")
+    return Result({}, (), bundles.weights_digest(bundle))
+
+
 def measure(
     encoder: str | Path | Encoder,
     params: ProbeParams,
@@ -113,12 +127,16 @@ def measure(
     episodes. With both linear probes `agreement`, the share of test segments that both take for the same. With the
     linear probe, if `with_controls`, `order`, what needs the order of frames (`controls.order`), and `reverses`,
     classes taken for their reverse (`controls.of_pairs`). Of a test with several collections these are means, and
-    `folds` lists them one by one. The folder `outcomes` gets `outcomes.csv`, as `run` writes it.
+    `folds` lists them one by one. The folder `outcomes` gets `outcomes.csv`, as `run` writes it. Without tests there
+    are no figures and no outcomes.
 
     Raises:
         InputError: see `run`.
     """
     reporter = reporter or ConsoleReporter()
+    if test is None and not params.tests:
+        reporter.message(NOTHING)
+        return {}
     name = test or next(iter(params.tests))
     opened = labelled.load(name, params.tests[name], segments, catalogue, reporter)
     chosen = encoder if isinstance(encoder, Encoder) else bundles.load(encoder)

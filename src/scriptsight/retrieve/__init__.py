@@ -13,17 +13,20 @@ import numpy as np
 
 from scriptsight import catalogue as catalogue_files
 from scriptsight import features, overlap
-from scriptsight.files import write_csv, write_json
+from scriptsight.files import whole_file, write_csv, write_json
 from scriptsight.films import Film, embed
+from scriptsight.judgements import FILE, Store
 from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.pictures import drawable
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.retrieve import index as indexes
+from scriptsight.retrieve import judged as judging
 from scriptsight.retrieve import layout as layouts
 from scriptsight.retrieve import pictures, scan
-from scriptsight.retrieve.measuring import Measured, encode, measured
+from scriptsight.retrieve.judged import Judged
+from scriptsight.retrieve.measuring import Measured, TooFew, encode, measured
 from scriptsight.retrieve.search import Filters, Like, Moment, Searcher, Undecided, search
 from scriptsight.segments import Segment, Segments
 from scriptsight.spreading import evenly
@@ -68,10 +71,11 @@ class _Shelf:
         """Segments with their collection and split."""
         return ((segment, *key) for key, part in self.parts.items() for segment in part)
 
-    def start(self, collection: str, split: str) -> int:
-        """The number of the first segment of a part."""
+    def rows(self, collection: str, split: str) -> slice:
+        """The numbers of the segments of a part."""
         before = list(self.parts).index((collection, split))
-        return sum(len(part) for part in list(self.parts.values())[:before])
+        first = sum(len(part) for part in list(self.parts.values())[:before])
+        return slice(first, first + len(self.parts[collection, split]))
 
     def segment(self, number: int) -> Segment:
         for part in self.parts.values():
@@ -100,6 +104,7 @@ def run(
     segments: Path = Path("data/segments"),
     bundle: Path = Path("models/pretrained"),
     index: Path = Path("models/index"),
+    judgements: Path = FILE,
     metrics: Path = Path("metrics/retrieve.json"),
     plots: Path = Path("plots/retrieve"),
     work_root: Path = Path(".work/retrieve"),
@@ -107,23 +112,26 @@ def run(
 ) -> Result:
     """Index the segments of `params.index_splits`; measure retrieval on those of `params.split` with text.
 
+    A split without segments is left out of the index, with a line that says so. Where fewer than two items of
+    `params.split` have text, nothing can be measured: a line says why, and the metrics file is empty.
+
     Segments that `index` already has, of the same content and model, are not embedded again; nor are those of the
     last index that was made here, which `work_root` keeps, because DVC removes the old one before a stage runs. The
     languages of videos are those of `catalogue`, if there is one.
 
-    The metrics file holds what `measure` returns, and the `overlap` of the measured videos with those that the model
-    learned from. `outcomes.csv` beside the pictures has the rank of each query, to
-    compare two models by.
+    The metrics file holds what `measure` returns, the `overlap` of the measured videos with those that the model
+    learned from, and what the model is worth by the `judgements` of people, if there are any (`judged`).
+    `outcomes.csv` beside the pictures has the rank of each query, to compare two models by; `judged.csv` the queries
+    that people judged.
 
     Raises:
-        InputError: the model or the segments are missing or damaged, a split is empty, or fewer than two
-            items of `params.split` have text.
+        InputError: the model or the segments are missing or damaged, or there is nothing to index.
     """
     reporter = reporter or ConsoleReporter()
     drawable()
     encoder = bundles.load(bundle)
     weights = bundles.weights_digest(bundle)
-    shelf, indexed = _shelf(params, segments)
+    shelf, indexed = _shelf(params, segments, reporter)
     with ExitStack() as stack:
         mapped = params.map_points > 0 and layouts.installed() and indexed >= layouts.FEWEST
         layout = stack.enter_context(layouts.Layout()) if mapped else None
@@ -148,23 +156,52 @@ def run(
         ]
         indexes.write(index, made.vectors[:indexed], rows, weights, params.search)
         indexes.keep(index, kept)
-        part, first = shelf.parts[params.collection, params.split], shelf.start(params.collection, params.split)
-        seen = _overlap(params, part, bundle, reporter)
-        found = measured(encoder, params, part, made.vectors[first : first + len(part)], reporter)
-        found = replace(found, figures=found.figures | seen)
-        write_json(metrics, found.figures)
-        artifacts = [
-            *_answers(encoder, params, shelf, made.vectors[:indexed], found, plots, reporter),
-            *_failures(found, plots),
-            _outcomes(found, plots / "outcomes.csv"),
-        ]
+        found = _measured(encoder, params, shelf, made.vectors, bundle, plots, reporter)
+        people = _judged(judgements, index, bundle, reporter)
+        figures = (found.figures if found else {}) | ({"judged": people.figures} if people else {})
+        write_json(metrics, figures)
+        artifacts = _answers(encoder, params, shelf, made.vectors, found, plots, reporter)
+        if found:
+            artifacts += _failures(found, plots)
+        if people:
+            artifacts.append(judging.table(people, plots / "judged.csv"))
+        if found or (people and people.asked):
+            artifacts.append(_outcomes(found, people, plots / "outcomes.csv"))
         points = None if layout is None else layout.points()
         if points is not None:
             artifacts.append(plots / "map.png")
-            pictures.corpus_map(points, [rows[number] for number in sample], indexed, artifacts[-1])
+            mapped_rows = [rows[number] for number in sample]
+            pictures.corpus_map(points, mapped_rows, indexed, artifacts[-1])
+            layouts.write(points, [row["segment_id"] for row in mapped_rows], plots / "map.parquet")
     for path in artifacts:
         reporter.artifact(path)
-    return Result(found.figures, tuple(artifacts), weights)
+    return Result(figures, tuple(artifacts), weights)
+
+
+def _measured(
+    encoder: Encoder,
+    params: RetrieveParams,
+    shelf: _Shelf,
+    vectors: np.ndarray,
+    bundle: Path,
+    plots: Path,
+    reporter: Reporter,
+) -> Measured | None:
+    """What `params.split` says of the encoder; None if it is too small for that: a line says why, and a file in
+    `plots`, which DVC expects to be there."""
+    asked = (params.collection, params.split)
+    try:
+        if asked not in shelf.parts:
+            raise TooFew(f"{'/'.join(asked)} has no segments.")
+        part, rows = shelf.parts[asked], shelf.rows(*asked)
+        found = measured(encoder, params, part, vectors[rows], reporter)
+    except TooFew as error:
+        why = f"No figures of retrieval (recall, ranks): {error}"
+        reporter.message(why)
+        with whole_file(plots / "not_measured.txt") as partial:
+            partial.write_text(f"{why}\n", encoding="utf-8")
+        return None
+    return replace(found, figures=found.figures | _overlap(params, part, bundle, reporter))
 
 
 def measure(
@@ -185,7 +222,7 @@ def measure(
     `outcomes` gets `outcomes.csv`, as `run` writes it.
 
     Raises:
-        InputError: see `run`.
+        InputError: see `run`; or fewer than two items of `params.split` have text.
     """
     reporter = reporter or ConsoleReporter()
     chosen = encoder if isinstance(encoder, Encoder) else bundles.load(encoder)
@@ -194,22 +231,28 @@ def measure(
     vectors = shelf.embed(chosen, range(len(part)), params.batch, reporter)
     found = measured(chosen, params, part, vectors, reporter)
     if outcomes is not None:
-        _outcomes(found, outcomes / "outcomes.csv")
+        _outcomes(found, None, outcomes / "outcomes.csv")
     return found.figures
 
 
-def _shelf(params: RetrieveParams, folder: Path) -> tuple[_Shelf, int]:
+def _shelf(params: RetrieveParams, folder: Path, reporter: Reporter) -> tuple[_Shelf, int]:
     """The segments that are indexed, and after them those that are only measured; how many the former are."""
-    wanted = [(params.collection, split) for split in params.index_splits]
-    for name in params.more_collections:  # a collection of labelled clips may well have no val split
-        has = [(name, split) for split in params.index_splits if any((folder / name / split).glob("*.arrow"))]
-        wanted += has or [(name, params.index_splits[0])]  # opening what is not there says so
-    parts: dict[tuple[str, str], Segments] = {key: Segments(folder, *key) for key in dict.fromkeys(wanted)}
+    parts: dict[tuple[str, str], Segments] = {}
+    for name in dict.fromkeys((params.collection, *params.more_collections)):
+        has = [split for split in params.index_splits if _has_segments(folder, name, split)]
+        for split in has or params.index_splits[:1]:  # opening what is not there says so
+            parts[name, split] = Segments(folder, name, split)
+        if lacks := [split for split in params.index_splits if split not in has]:
+            reporter.message(f"{name} has no segments in {' and '.join(lacks)}: nothing of it in the index")
     indexed = sum(map(len, parts.values()))
     asked = (params.collection, params.split)
-    if asked not in parts:
+    if asked not in parts and _has_segments(folder, *asked):
         parts[asked] = Segments(folder, *asked)
     return _Shelf(parts), indexed
+
+
+def _has_segments(folder: Path, collection: str, split: str) -> bool:
+    return any((folder / collection / split).glob("*.arrow"))
 
 
 def _overlap(params: RetrieveParams, part: Segments, bundle: Path, reporter: Reporter) -> dict[str, Any]:
@@ -220,6 +263,17 @@ def _overlap(params: RetrieveParams, part: Segments, bundle: Path, reporter: Rep
     if warning := found.warning(f"{params.collection}/{params.split}"):
         reporter.message(warning)
     return {"overlap": found.figures}
+
+
+def _judged(judgements: Path, index: Path, bundle: Path, reporter: Reporter) -> Judged | None:
+    """What the index is worth by the judgements of people; None where there are none."""
+    given = Store(judgements).read()
+    if not given:
+        return None
+    found = judging.measure(Searcher(index, bundle), given)
+    for line in found.says:
+        reporter.message(line)
+    return found
 
 
 def _languages(catalogue: Path, reporter: Reporter) -> dict[tuple[str, str], str]:
@@ -242,20 +296,29 @@ def _answers(
     encoder: Encoder,
     params: RetrieveParams,
     shelf: _Shelf,
-    indexed: np.ndarray,
-    found: Measured,
+    vectors: np.ndarray,
+    found: Measured | None,
     plots: Path,
     reporter: Reporter,
 ) -> list[Path]:
-    """What the index answers to the queries of the parameters and to some texts of the corpus; the ranks."""
-    own = evenly(len(found.pairs.texts), SHOWN - len(params.queries))
-    queries = [[query] for query in params.queries] + [found.pairs.texts[i] for i in own]
+    """What is found by the queries of the parameters and by some texts of the corpus; the ranks.
+
+    The answers are from `params.split` alone, as the figures are: what the model learned from would flatter it. Where
+    nothing was measured they are from all that there is.
+    """
+    part = shelf.rows(params.collection, params.split) if found else slice(0, len(shelf))
+    own = evenly(len(found.pairs.texts), SHOWN - len(params.queries)) if found else []
+    queries = [[query] for query in params.queries]
     owners = [frozenset[str]() for _ in params.queries]
-    owners += [frozenset(segment.segment_id for segment in found.item(int(found.pairs.owners[i]))) for i in own]
-    vectors = encode(encoder, queries, params.batch, reporter, "encode queries")
-    nearest, scores = scan.nearest(vectors, indexed, scan.to_coarse(indexed), params.top)
+    if found:
+        queries += [found.pairs.texts[i] for i in own]
+        owners += [frozenset(segment.segment_id for segment in found.item(int(found.pairs.owners[i]))) for i in own]
+    if not queries:
+        return []
+    asked = encode(encoder, queries, params.batch, reporter, "encode queries")
+    nearest, scores = scan.nearest(asked, vectors[part], scan.to_coarse(vectors[part]), params.top)
     answers = [
-        [(shelf.segment(int(number)), float(score)) for number, score in zip(*line, strict=True)]
+        [(shelf.segment(part.start + int(number)), float(score)) for number, score in zip(*line, strict=True)]
         for line in zip(nearest, scores, strict=True)
     ]
     note = "a text of this split; its own moment has a green frame"
@@ -264,6 +327,8 @@ def _answers(
         for query, answer, owner in zip(queries, answers, owners, strict=True)
     ]
     pictures.contact_sheet(rows, plots / "moments.png")
+    if found is None:
+        return [plots / "moments.png"]
     both = {"text to video": found.of_texts, "video to text": found.of_videos}
     pictures.rank_curves(both, len(found.gallery), plots / "ranks.png")
     return [plots / "moments.png", plots / "ranks.png"]
@@ -293,11 +358,26 @@ def _failures(found: Measured, plots: Path) -> list[Path]:
     return [plots / "failures.csv", plots / "failures.png"]
 
 
-def _outcomes(found: Measured, path: Path) -> Path:
-    """The rank of each query: `t2v` or `v2t`, the query's name, the rank of its answer.
+def _outcomes(found: Measured | None, people: Judged | None, path: Path) -> Path:
+    """What two models are compared by, query by query: a `rank`, or for queries that people judged a `value` from 0
+    to 1. `recording` has what a query and its answer were cut from, if it is known; queries of people that look for
+    the same have one.
+    """
+    rows = [[*row, None] for row in _ranks(found)] if found else []
+    for one in people.asked if people else ():
+        looked_for = f"asked {one.query.need}"
+        rows.append(["judged/p5", one.item, None, looked_for, one.p5])
+        if one.ndcg10 is not None:
+            rows.append(["judged/ndcg10", one.item, None, looked_for, one.ndcg10])
+    write_csv(path, ["direction", "query", "rank", "recording", "value"], rows)
+    return path
+
+
+def _ranks(found: Measured) -> list[list[Any]]:
+    """The rank of each query: `t2v` or `v2t`, the query's name, the rank of its answer, the item's recording.
 
     An item is named after its first segment; a text after its item and its words, so that tables of two models
-    can be joined, and don't fit where the texts are others. The last column has the item's recording, if it is known.
+    can be joined, and don't fit where the texts are others.
     """
     names = [found.item(item)[0].segment_id for item in range(len(found.gallery))]
     words = [hashlib.sha256("\n".join(text).encode()).hexdigest()[:8] for text in found.pairs.texts]
@@ -305,6 +385,4 @@ def _outcomes(found: Measured, path: Path) -> Path:
     cut_from = [found.item(item)[0].recording or "" for item in range(len(found.gallery))]
     of_texts = [cut_from[owner] for owner in found.pairs.owners]
     rows = [["t2v", *row] for row in zip(texts, found.of_texts, of_texts, strict=True)]
-    rows += [["v2t", *row] for row in zip(names, found.of_videos, cut_from, strict=True)]
-    write_csv(path, ["direction", "query", "rank", "recording"], rows)
-    return path
+    return rows + [["v2t", *row] for row in zip(names, found.of_videos, cut_from, strict=True)]

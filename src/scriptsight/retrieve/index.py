@@ -57,6 +57,10 @@ MOMENTS = pa.schema(
 )
 
 
+class OtherModel(InputError):
+    """An index was made by another model than it is to be searched with."""
+
+
 @dataclass(frozen=True)
 class Index:
     """An index that was opened: N moments of E dimensions."""
@@ -248,7 +252,7 @@ def read(folder: str | Path, weights: str, bundle: str | Path = "models/pretrain
     if not check_sealed(folder / "config.json", (), remedy):
         raise InputError(f"The index in {folder} is from before there were checksums: run the retrieve stage again.")
     if config["weights"] != weights:
-        raise InputError(
+        raise OtherModel(
             f"The index in {folder} was made by another model than {bundle}: their vectors can't be "
             "compared. Run the retrieve stage again, or name the model that made it."
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +65,18 @@ class Layout:
 def installed() -> bool:
     """Whether UMAP is there."""
     return find_spec("umap") is not None
+
+
+def write(points: np.ndarray, segment_ids: Sequence[str], path: Path) -> None:
+    """Keep where moments are, float32 [N, 2], as a table: `segment_id`, `x`, `y`."""
+    import pyarrow as pa  # this file is also the program that lays out, and needs none of it
+    import pyarrow.parquet as pq
+
+    from scriptsight.files import whole_file
+
+    ids = pa.array(segment_ids, pa.string())
+    with whole_file(path) as partial:
+        pq.write_table(pa.table({"segment_id": ids, "x": points[:, 0], "y": points[:, 1]}), partial)
 
 
 def neighbours(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

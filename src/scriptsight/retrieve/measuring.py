@@ -19,6 +19,10 @@ from scriptsight.segments import Segment, Segments
 from scriptsight.statistics import numbered
 
 
+class TooFew(InputError):
+    """A split has not the two items with text that measuring retrieval takes."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """The figures, and what they were made of."""
@@ -45,13 +49,13 @@ def measured(
         vectors: of the segments, unit vectors float32 [N, E].
 
     Raises:
-        InputError: fewer than two items have text.
+        TooFew: fewer than two items have text.
     """
     found = pairs(segments, params.protocol)
     where = f"{params.collection}/{params.split}"
     items = "segments" if params.protocol == "segments" else "videos"
     if len(found.items) < 2:
-        raise InputError(
+        raise TooFew(
             f"{where} has {len(found.items)} {items} with text for the protocol {params.protocol!r}, and measuring "
             "retrieval takes two or more: choose another retrieve.split, retrieve.collection or "
             "retrieve.protocol, or add videos with transcripts or captions."

@@ -128,7 +128,27 @@ class Searcher:
             InputError: a query without words, a file that can't be decoded, an unknown segment id or filter,
                 `top` under 1, or a video or an example with `by` other than "picture".
         """
-        wanted = filters or Filters()
+        sought, allowed = self._prepared(queries, top, by, filters or Filters())
+        return [
+            [self._moment(one, query) for one in found]
+            for query, found in zip(queries, self.find(sought, top, by, allowed), strict=True)
+        ]
+
+    def ranking(self, query: Query, *, top: int, by: By = "picture", filters: Filters | None = None) -> np.ndarray:
+        """The rows of the index that answer a query, int64, the best first, `top` at most: segments one by one, not
+        merged to moments, and without the example itself.
+
+        Raises:
+            Undecided, InputError: see `search`.
+        """
+        sought, allowed = self._prepared([query], top, by, filters or Filters())
+        ((rows, _),) = self._hits(sought, top + 1, by, allowed)
+        return rows[rows != sought[0].own][:top]
+
+    def _prepared(
+        self, queries: Sequence[Query], top: int, by: By, wanted: Filters
+    ) -> tuple[list[Sought], np.ndarray | None]:
+        """Queries that may be asked, embedded, and the rows that may answer, bool [N]; None: all may."""
         _check(queries, top, by, wanted.said)
         allowed = self.index.allowed(
             wanted.collections, wanted.labels, wanted.languages, wanted.said, splits=wanted.splits
@@ -137,11 +157,7 @@ class Searcher:
         if by != "words":
             for query, vector in zip(queries, vectors, strict=True):
                 self._require_to_tell(query, vector)
-        sought = [self._sought(query, vector) for query, vector in zip(queries, vectors, strict=True)]
-        return [
-            [self._moment(one, query) for one in found]
-            for query, found in zip(queries, self.find(sought, top, by, allowed), strict=True)
-        ]
+        return [self._sought(query, vector) for query, vector in zip(queries, vectors, strict=True)], allowed
 
     def find(self, sought: Sequence[Sought], top: int, by: By, allowed: np.ndarray | None) -> list[list[Found]]:
         """What `search` finds, as rows of the index; all queries share one scan.
@@ -224,8 +240,13 @@ class Searcher:
 
     def _said(self, query: str, depth: int, allowed: np.ndarray | None) -> np.ndarray:
         """Rows in which words of the query are said, the best first, `depth` at most."""
-        rows = self.index.words.best(query, depth if allowed is None else len(self.index))
-        return rows if allowed is None else rows[allowed[rows]][:depth]
+        count = depth
+        while True:
+            best = self.index.words.best(query, count)
+            rows = best if allowed is None else best[allowed[best]]
+            if len(rows) >= depth or len(best) < count:
+                return rows[:depth]
+            count *= 16  # a filter left too few
 
     def _merged(self, rows: np.ndarray, scores: np.ndarray, top: int) -> list[Found]:
         """Go through hits, the best first: one beside a moment of the same video joins it, another is a new one."""

@@ -93,7 +93,8 @@ def train(
 
     Args:
         batches: first step -> this process's parts of the batches from there on, a pure function of the step.
-        held_out: validation batches by name; those of the name "" give the figures without a prefix.
+        held_out: validation batches by name; those of the name "" give the figures without a prefix, by which the
+            best weights are chosen. Without them the last weights are the best.
         label: of the progress bar.
         remedy: what the message says to do when memory runs out.
 
@@ -262,11 +263,14 @@ class _Training:
                 found = self._validated(batches)
                 self.val |= {f"{name}/{key}" if name else key: value for key, value in found.items()}
             scalars = {name: value for name, value in self.val.items() if isinstance(value, float)}
-            best = max((point[self.objective.headline] for point in self.history.validation), default=-inf)
-            if scalars[self.objective.headline] > best:
+            headline = self.objective.headline
+            best = max((point[headline] for point in self.history.validation if headline in point), default=-inf)
+            if scalars.get(headline, inf) > best:
                 weights = distributed.full_weights(self.model)
                 if distributed.rank() == 0:
                     self.checkpoints.save_best(weights)
+        if not scalars:
+            return
         self.history.validation.append({"step": done, **scalars})
         self.reporter.metrics({f"val/{name}": value for name, value in scalars.items()}, done)
         self.reporter.message(f"step {done}: " + ", ".join(f"{name} {value:.3f}" for name, value in scalars.items()))

@@ -17,6 +17,7 @@ from flows.running import git
 from flows.running import workspace as workspaces
 from flows.running.workspace import prepare
 from scriptsight.errors import InputError
+from scriptsight.judgements import FILE, UP, Judgement, Query, Store, Stretch
 from scriptsight.params import reading
 from tests.conftest import MakeVideo
 from tests.flows.conftest import SURROUNDINGS
@@ -60,6 +61,18 @@ def test_files_that_a_workspace_names_are_dependencies(workspace: Path) -> None:
     stages_of = reading.read_yaml(workspace / "dvc.yaml")["stages"]
     found = [*stages_of["ingest"]["deps"][-2:], stages_of["pretrain"]["deps"][-1]]
     assert found == [str(workspace / name) for name in ("clips", "lists/train.json", "first")]
+
+
+def test_judgements_are_a_dependency_of_retrieve_from_the_first_one_on(workspace: Path) -> None:
+    seed(workspace)
+    prepare(workspace)
+    assert "judgements" not in (workspace / "dvc.yaml").read_text(encoding="utf-8").replace("judgements.py", "")
+    Store(workspace / FILE).add(Judgement("ada", UP, Query("a circle"), Stretch("c", "a.mp4", 0.0, 1.0)))
+    prepare(workspace)
+    stages = reading.read_yaml(workspace / "dvc.yaml")["stages"]
+    depend = {name for name, stage in stages.items() if str(workspace / "judgements") in stage["deps"]}
+    assert depend == {"retrieve"}
+    assert "judgements" not in said(workspace, "status", "--porcelain")  # git is not asked to merge them
 
 
 @pytest.fixture
