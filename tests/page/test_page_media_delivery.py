@@ -225,7 +225,12 @@ def test_what_was_not_used_for_longest_goes_first(workspace: Path, tmp_path: Pat
 def test_what_was_found_out_is_known_after_a_restart(workspace: Path, tmp_path: Path) -> None:
     plan = Workshop(tmp_path).look(str(workspace / "plain.mp4"), "a").result(120)
     assert isinstance(plan, Plan)
-    (tmp_path / "b.json").write_text('{"reason": "no video stream", "detail": "none"}')
-    again = Workshop(tmp_path)
-    assert again.look("/nowhere", "a").result(0) == plan
-    assert again.look("/nowhere", "b").result(0) == Refused("no video stream", "none")
+    assert Workshop(tmp_path).look("/nowhere", "a").result(0) == plan
+
+
+def test_what_could_not_be_done_is_not_tried_again_at_once(workspace: Path, tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+    refused = workshop.look(str(workspace / "broken.mp4"), "a").result(120)
+    assert isinstance(refused, Refused) and refused.reason == "unreadable video"
+    assert workshop.look(str(workspace / "broken.mp4"), "a").result(0) == refused
+    assert not list(tmp_path.glob("*.json"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
@@ -28,6 +29,7 @@ from scriptsight.segments import Segment
 
 WINDOW = 4.0  # seconds, and half of them from one window to the next
 GAP = 0.5  # seconds without a segment that are shown as a gap
+WAIT = 15.0  # seconds that an answer waits for windows that are being embedded
 BATCH = 16  # clips a forward pass
 IN_MEMORY = 64 * 2**20  # bytes of vectors
 ON_DISK = 512 * 2**20
@@ -49,7 +51,9 @@ class Curves:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf, self._stored, self._folder = shelf, Stored(), shelf.work / "curves"
         self._kept: OrderedDict[str, Windows] = OrderedDict()
-        self._embedding = threading.Lock()  # one video at a time has both cores
+        self._running: dict[str, Future[Windows | None]] = {}
+        self._lock = threading.Lock()
+        self._embedding = threading.Lock()  # one video at a time has the processor
 
     def routes(self) -> list[Route]:
         """The addresses of this part."""
@@ -71,31 +75,59 @@ class Curves:
                 "scores": [score for _, _, score in rows],
                 "start": [start for start, _, _ in rows],
                 "end": [end for _, end, _ in rows],
-                "window": WINDOW,
+                "window": float(np.median(windows.spans[:, 1] - windows.spans[:, 0])),
                 "floor": float(np.median(usual)),
                 "ceiling": float(max(usual.max(), scores.max())),
             }
         )
 
     def windows(self, opened: Opened, video: Video) -> Windows:
-        """The windows of a video as the model sees them; where no frames are stored, the moments of the index."""
+        """The windows of a video as the model sees them.
+
+        Where no frames are stored, and as long as a large model is at work, these are the moments of the index.
+        """
         name = self._name(opened, video)
-        with self._embedding:
+        with self._lock:
             if name in self._kept:
                 self._kept.move_to_end(name)
                 return self._kept[name]
-            file = self._folder / f"{name}.npy"
-            windows = _read(file, opened.searcher.encoder.embed_dim)
-            if windows is None:
-                segments = self._stored.of(opened, video)
-                if not segments:
-                    return _moments(opened, video)
-                windows = embedded(opened.searcher.encoder, segments)
-                _write(file, windows)
-            self._kept[name] = windows
-            while sum(one.vectors.nbytes for one in self._kept.values()) > IN_MEMORY and len(self._kept) > 1:
-                self._kept.popitem(last=False)
-            return windows
+            if name not in self._running:
+                future: Future[Windows | None] = Future()
+                self._running[name] = future
+                threading.Thread(target=self._embed, args=(name, opened, video, future), daemon=True).start()
+            running = self._running[name]
+        try:
+            found = running.result(WAIT)
+        except TimeoutError:
+            if running.done():
+                raise
+            found = None
+        return found if found is not None else _moments(opened, video)
+
+    def _embed(self, name: str, opened: Opened, video: Video, future: Future[Windows | None]) -> None:
+        """Find the windows of a video, or None where no frames are stored, and keep them."""
+        try:
+            with self._embedding:
+                windows = self._found(name, opened, video)
+            with self._lock:
+                if windows is not None:
+                    self._kept[name] = windows
+                while sum(one.vectors.nbytes for one in self._kept.values()) > IN_MEMORY and len(self._kept) > 1:
+                    self._kept.popitem(last=False)
+            future.set_result(windows)
+        except Exception as error:  # whoever asked is told
+            future.set_exception(error)
+        finally:
+            with self._lock:
+                self._running.pop(name)
+
+    def _found(self, name: str, opened: Opened, video: Video) -> Windows | None:
+        file = self._folder / f"{name}.npy"
+        windows = _read(file, opened.searcher.encoder.embed_dim)
+        if windows is None and (segments := self._stored.of(opened, video)):
+            windows = embedded(opened.searcher.encoder, segments)
+            _write(file, windows)
+        return windows
 
     def _name(self, opened: Opened, video: Video) -> str:
         """What the vectors depend on: the model, what the index says of the video, and what is stored."""

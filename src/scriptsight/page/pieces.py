@@ -35,6 +35,7 @@ from scriptsight.page.seeking import frames_from
 
 LINES = 720  # the most that an encoded picture has
 SPEED = 20e6  # pixels a second that are decoded, scaled and encoded, about, on one core
+HDR_TIMES = 3  # so many times as long takes what is of high dynamic range
 TICKS = 90_000  # a second, of encoded pictures
 
 # What browsers play: codecs of pictures, with pixels of 8 bits and chroma of half the size, and of sound.
@@ -118,13 +119,14 @@ def look(path: str | Path) -> Plan:
         copyable = container.format.name.startswith(_COPIED) and simple and -_SLACK < late < _LATE
         sound = next((one for one in container.streams.audio if one.codec_context), None)
         heard = sound.codec_context.codec.canonical_name if sound else ""
+        times = HDR_TIMES if opened.transfer in (hdr.PQ, hdr.HLG) else 1
         seen = stream.codec_context.codec.canonical_name if _is_plain_picture(opened) else ""
         if copyable and seen == "h264" and _is_open(path):
             seen = ""
     if duration <= 0:
         duration = reader.probe(path).duration
     scale = min(1.0, LINES / shape[1])
-    work = duration * rate * shape[0] * shape[1] * (1 + scale**2) / 2 / SPEED
+    work = times * duration * rate * shape[0] * shape[1] * (1 + scale**2) / 2 / SPEED
     how: How = "encoded"
     at_zero = abs(clock.origin) < _SLACK and late < _SLACK
     if copyable and at_zero and kind and seen in _PICTURES[kind] and (not heard or heard in _SOUNDS[kind]):

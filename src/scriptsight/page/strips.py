@@ -10,6 +10,7 @@ import asyncio
 import re
 import struct
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from scriptsight.page.pictures import PICTURES, Stretch, Strip, read, times_of
 from scriptsight.page.shelf import Missing, Opened, Shelf, Video
 from scriptsight.page.sources import Source, Sources, found
 from scriptsight.page.stored import Stored
-from scriptsight.page.workshop import Workshop
+from scriptsight.page.workshop import AGAIN, Workshop
 
 AT_ONCE = 6  # videos that one process reads one after the other
 READERS = 2
@@ -56,7 +57,7 @@ class Strips:
         self._shelf, self._sources, self._workshop = shelf, sources, workshop
         self._stored, self._folder = Stored(), shelf.work / "strips"
         self._running: dict[str, Future[Strip | None]] = {}
-        self._unreadable: set[str] = set()  # names of sources
+        self._unreadable: dict[str, float] = {}  # names of sources, and when that was found, by time.monotonic
         self._waiting: list[_Wish] = []
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -79,7 +80,7 @@ class Strips:
     def _kept_or_asked(self, key: str, stretch: Stretch) -> Strip | Future[Strip | None]:
         opened, video = found(self._shelf, key)
         source = self._source(opened, video)
-        if source is None or source.name in self._unreadable:
+        if source is None or time.monotonic() - self._unreadable.get(source.name, -AGAIN) < AGAIN:
             return self._from_stored(opened, video, stretch)
         kept = _read(self._file(source, stretch))
         return kept if kept is not None else self._ask(source, stretch)
@@ -125,7 +126,7 @@ class Strips:
         strip = done.result() if done.exception() is None else None
         try:
             if strip is None:
-                self._unreadable.add(source.name)
+                self._unreadable[source.name] = time.monotonic()
             else:
                 with whole_file(file) as partial:
                     partial.write_bytes(_HEAD.pack(*map(len, strip)) + b"".join(strip))
@@ -177,9 +178,9 @@ class Strips:
             raise Missing("The video can't be read, and no frames of it are stored.")
         starts = np.array([segment.start for segment in segments])
         strip = []
-        for time in times_of(stretch):
-            segment = segments[max(0, int(np.searchsorted(starts, time, side="right")) - 1)]
-            place = max(0, int(np.searchsorted(segment.frame_times, time, side="right")) - 1)
+        for moment in times_of(stretch):
+            segment = segments[max(0, int(np.searchsorted(starts, moment, side="right")) - 1)]
+            place = max(0, int(np.searchsorted(segment.frame_times, moment, side="right")) - 1)
             strip.append(bytes(segment.frames[place]))
         return strip
 

@@ -3,7 +3,7 @@ or crash, two at a time, the last that was asked for first. What was made is kep
 
 In the folder, NAME being 16 hex digits that change with the content of a video:
 
-- `NAME.json`, how it comes to a browser (`pieces.Plan`), or why not;
+- `NAME.json`, how it comes to a browser (`pieces.Plan`);
 - `NAME-SECOND.mp4` and `.json`, a piece from there on (or the whole, `NAME-all`), and what it covers (`pieces.Made`);
 - `NAME.original`, a copy of a video from elsewhere.
 """
@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ LIMIT = 4 * 2**30  # bytes that are kept
 LOOKING = 30.0  # seconds that looking at a video may take
 MAKING = 60.0, 20.0  # seconds that a piece may take: at least, and so many times what is expected
 COPYING = 5e6  # bytes a second at least
+AGAIN = 60.0  # seconds after which what could not be done is tried again: a file may have been mended meanwhile
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Workshop:
         """Nothing is made yet, neither folder nor process."""
         self.folder, self.limit = folder, limit
         self._running: dict[str, Future[Any]] = {}
-        self._failed: dict[str, Refused] = {}  # what crashed or took too long; not tried again until the next start
+        self._failed: dict[str, tuple[float, Refused]] = {}  # and when, by time.monotonic
         self._waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -78,10 +80,10 @@ class Workshop:
         """A piece of a video."""
         target = Path(order.target)
         name = target.with_suffix(".json").name
-        if self.file(name).is_file() and not target.is_file() and _read(self.file(name), Made).__class__ is Made:
-            self.file(name).unlink(missing_ok=True)  # the piece had to go
-        elif target.is_file():
+        try:
             os.utime(target)
+        except FileNotFoundError:  # never made, or it had to go
+            self.file(name).unlink(missing_ok=True)
         return self._remembered(name, Made, lambda: self._piece(order))
 
     def _piece(self, order: Order) -> Made | Refused:
@@ -92,15 +94,16 @@ class Workshop:
 
     def _remembered(self, name: str, kind: type[Any], work: Callable[[], Answer]) -> Future[Any]:
         """What was found out before under this name, or what the work finds out now."""
-        if (failed := self._failed.get(name)) is not None:
+        when, failed = self._failed.get(name, (0.0, None))
+        if failed is not None and time.monotonic() - when < AGAIN:
             return _done(failed)
         if (known := _read(self.file(name), kind)) is not None:
             return _done(known)
 
         def remember() -> Answer:
             found = work()
-            if isinstance(found, Refused) and found.reason in ("timed out", "crashed", "disk full"):
-                self._failed[name] = found
+            if isinstance(found, Refused):
+                self._failed[name] = time.monotonic(), found
             else:
                 write_json(self.file(name), asdict(found))
             return found
@@ -184,9 +187,8 @@ def _done(value: Any) -> Future[Any]:
 
 
 def _read(file: Path, kind: type[Any]) -> Any:
-    """What was kept in a file: of this kind, or refused; None where there is nothing, or what a person changed."""
+    """What was kept in a file; None where there is nothing, or what makes no sense."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-        return Refused(**value) if "reason" in value else kind(**value)
+        return kind(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
