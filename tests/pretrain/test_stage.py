@@ -69,7 +69,7 @@ def test_a_training_of_the_same_is_taken_over_unless_it_is_damaged(
     for path in (world / "taken/last", world / "taken/best"):
         shutil.rmtree(path)
     train(world, "taken", settings())
-    assert "its model is taken over" in capsys.readouterr().out
+    assert "its model is taken over" in capsys.readouterr().err
     assert (files(world / "taken"), (world / "taken/pretrain.json").read_bytes()) == (made, figures)
     assert finished.stat().st_mtime_ns == stamp
     train(world, "taken", settings(seed=1))
@@ -77,7 +77,7 @@ def test_a_training_of_the_same_is_taken_over_unless_it_is_damaged(
     finished.write_bytes(finished.read_bytes()[:-100])
     train(world, "taken", settings())
     assert files(world / "taken") == made
-    assert "its model is taken over" not in capsys.readouterr().out
+    assert "its model is taken over" not in capsys.readouterr().err
 
 
 def test_a_second_phase_mixes_pairs_with_scripts(world: Path) -> None:
