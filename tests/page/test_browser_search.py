@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from scriptsight.retrieve import layout
 from tests.page import browsing
 
 
@@ -27,6 +29,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with browsing.chromium() as browser:
         browsing.workspace(folder / "films")
         browsing.learned(folder / "elsewhere", seed=3)
+        # The third moment, of blue, lies in the middle, and the sixth, of green, to its right.
+        places = np.array([[-4, 4], [-3, -4], [0, 0], [-4, 1], [4, 4], [3, 0]], dtype=np.float32)
+        ids = [f"shapes/{name}/{number}" for name in ("red", "blue", "green") for number in (0, 1)]
+        layout.write(places, ids, folder / "films" / "plots" / "retrieve" / "map.parquet")
         with browsing.serving(folder / "films", models={"other": folder / "elsewhere"}) as address:
             httpx.get(f"{address}/api/state", timeout=120).raise_for_status()  # opened: libraries take their time
             yield World(browser, address, folder / "films")
@@ -251,3 +257,49 @@ def test_a_workspace_without_a_model_says_what_to_run_and_shows_moments_once_the
         expect(page.locator(".empty code")).to_contain_text("scriptsight run")
         browsing.learned(tmp_path / "later")
         expect(page.locator(".card:not(.blank)").first).to_be_visible(timeout=40_000)
+
+
+def test_the_map_is_wandered_in_and_a_moment_is_opened_from_it(world: World) -> None:
+    with browsing.visit(world.browser, world.address, path="/map") as visit:
+        page = visit.page
+        page.get_by_text("6 moments: those that look alike lie close together.").wait_for()
+        expect(page.locator("#legend .kind")).to_have_text(["moves4", "shrinks2"])
+        page.locator("#map").focus()
+        page.keyboard.press("ArrowRight")  # the first choice is the one nearest the middle
+        card = page.locator("#card")
+        expect(card).to_contain_text("blue.mp4")
+        expect(card.locator(".words")).to_have_text("the blue square shrinks")
+        page.keyboard.press("ArrowRight")
+        expect(card).to_contain_text("green.mp4")
+        page.keyboard.press("Enter")
+        player = page.locator("dialog.player")
+        expect(player.get_by_role("heading", name="green.mp4")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(player).not_to_be_visible()
+
+        # The pointer finds what lies under it, closer up as well; a kind can be left out.
+        page.get_by_role("button", name="Closer").click()
+        place = page.locator("#map").bounding_box()
+        assert place is not None
+        page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+        expect(card).to_contain_text("blue.mp4")
+        page.locator("#legend .kind", has_text="shrinks").click()
+        page.mouse.move(place["x"] + place["width"] / 2 + 1, place["y"] + place["height"] / 2)
+        expect(card).not_to_be_visible()
+
+        page.get_by_text("The same as a list").click()
+        page.get_by_label("Find").fill("red")
+        expect(page.locator("#list a")).to_have_text(["red.mp4", "red.mp4"])
+        page.get_by_label("Coloured by").select_option("split")
+        expect(page.locator("#legend .kind")).to_have_text(["test4", "val2"])
+        assert page.url == f"{world.address}/map?color=split"
+
+
+def test_the_report_shows_what_the_stages_drew(world: World) -> None:
+    with browsing.visit(world.browser, world.address, path="/report") as visit:
+        pictures = visit.page.locator("figure.report img")
+        assert pictures.count() > 0
+        for picture in pictures.all():
+            picture.scroll_into_view_if_needed()
+            expect(picture).to_have_js_property("complete", True)
+            assert picture.evaluate("(image) => image.naturalWidth") > 0

@@ -22,8 +22,8 @@ from scriptsight.errors import InputError
 from scriptsight.media import frames_at
 from scriptsight.page import delivery
 from scriptsight.page.curve import spans_of
-from scriptsight.page.pieces import Plan
 from scriptsight.page.pictures import times_of
+from scriptsight.page.pieces import Plan
 from scriptsight.page.shelf import Missing, Shelf
 from scriptsight.page.workshop import Refused, Workshop
 from tests.numbered import SIDE, film, number_of
