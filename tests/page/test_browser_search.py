@@ -65,7 +65,7 @@ def test_typed_words_find_moments_and_the_player_stops_at_the_moments_end(world:
         first.locator("a.title").click()
         player = page.locator("dialog.player")
         expect(player.get_by_role("heading", name="red.mp4")).to_be_visible()
-        page.wait_for_function("document.querySelector('video').currentTime > 1.05")
+        browsing.until(page, "document.querySelector('video').currentTime > 1.05")
         assert 1 <= second(page) < 4
         expect(player.get_by_role("button", name="Go on")).to_be_visible(timeout=20_000)
         assert paused(page) and second(page) == pytest.approx(4, abs=0.1)
@@ -73,11 +73,11 @@ def test_typed_words_find_moments_and_the_player_stops_at_the_moments_end(world:
         # The transcript runs along, and leads to where a line is said; so does the curve.
         expect(player.locator(".transcript [aria-current]")).to_contain_text("the red circle moves left")
         player.locator(".transcript .line", has_text="then the red square grows").click()
-        page.wait_for_function("document.querySelector('video').currentTime >= 7.5")
+        browsing.until(page, "document.querySelector('video').currentTime >= 7.5")
         expect(player.locator(".transcript [aria-current]")).to_contain_text("then the red square grows")
         expect(player.get_by_role("img", name="Score over the video: highest at")).to_be_visible()
         player.locator(".plot").click(position={"x": 4, "y": 20})
-        page.wait_for_function("document.querySelector('video').currentTime < 2")
+        browsing.until(page, "document.querySelector('video').currentTime < 2")
         page.keyboard.press("Escape")
         expect(player).not_to_be_visible()
         expect(page).to_have_url(f"{world.address}/?q=red+circle&by=words")
@@ -120,7 +120,7 @@ def test_a_clip_is_a_query(world: World) -> None:
     with browsing.visit(world.browser, world.address) as visit:
         page = visit.page
         page.locator("#clip-file").set_input_files(world.folder / "videos" / "green.mp4")
-        expect(page.locator(".card:not(.blank)").first).to_be_visible(timeout=60_000)
+        expect(page.locator(".card:not(.blank)").first).to_be_visible()
         expect(page.get_by_role("button", name="Without the example")).to_contain_text("green.mp4 (0:12.0)")
         assert "clip=" in page.url
 
@@ -130,7 +130,7 @@ def test_a_shared_address_opens_the_same_moment_in_the_player(world: World) -> N
         page = visit.page
         player = page.locator("dialog.player")
         expect(player.get_by_role("heading", name="red.mp4")).to_be_visible()
-        page.wait_for_function("document.querySelector('video').currentTime >= 7")
+        browsing.until(page, "document.querySelector('video').currentTime >= 7")
         page.keyboard.press("Escape")
         expect(player).not_to_be_visible()
         assert set(titles(page)) == {"red.mp4", "green.mp4"}
@@ -162,13 +162,13 @@ def test_everything_can_be_done_by_the_keyboard(world: World) -> None:
         page.keyboard.press("Enter")
         player = page.locator("dialog.player")
         expect(player).to_be_visible()
-        page.wait_for_function("!document.querySelector('video').paused")
+        browsing.until(page, "!document.querySelector('video').paused")
         page.keyboard.press("Space")
         assert paused(page)
         page.keyboard.press("j")
         third = links.nth(2).get_attribute("data-open")
         assert third is not None
-        page.wait_for_function("(id) => new URLSearchParams(location.search).get('open') === id", arg=third)
+        browsing.until(page, f"new URLSearchParams(location.search).get('open') === '{third}'")
         page.keyboard.press("Escape")
         expect(player).not_to_be_visible()
         expect(links.nth(2)).to_be_focused()
@@ -253,10 +253,10 @@ def test_a_workspace_without_a_model_says_what_to_run_and_shows_moments_once_the
         browsing.visit(world.browser, address, path="/?q=circle") as visit,
     ):
         page = visit.page
-        expect(page.locator(".empty")).to_contain_text("There is no trained model yet.")
+        expect(page.locator(".empty")).to_contain_text("There is no trained model here yet.")
         expect(page.locator(".empty code")).to_contain_text("scriptsight run")
         browsing.learned(tmp_path / "later")
-        expect(page.locator(".card:not(.blank)").first).to_be_visible(timeout=40_000)
+        expect(page.locator(".card:not(.blank)").first).to_be_visible()
 
 
 def test_the_map_is_wandered_in_and_a_moment_is_opened_from_it(world: World) -> None:
