@@ -203,7 +203,7 @@ def visit(
 
 
 def until(page: Page, condition: str) -> None:
-    """Wait for a condition in JavaScript. Playwright's own way evaluates text in the page, whose policy forbids it."""
+    """Wait for a condition in JavaScript; Playwright would evaluate a text in the page, whose policy forbids that."""
     last = time.monotonic() + PATIENCE / 1000
     while not page.evaluate(condition):
         assert time.monotonic() < last, f"never came: {condition}"
