@@ -39,7 +39,7 @@ def main() -> None:
             _write(page, "page.png")
             page.locator(".card a.title").first.click()
             page.locator("dialog.player .curve").wait_for()
-            page.wait_for_function("document.querySelector('video').currentTime > 0")
+            browsing.until(page, "document.querySelector('video').currentTime > 0")
             page.wait_for_timeout(1500)
             page.keyboard.press("Space")
             _write(page, "page-player.png")

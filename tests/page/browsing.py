@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -199,6 +200,14 @@ def visit(
     yield made
     assert made.faults == []
     context.close()
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition in JavaScript; Playwright would evaluate a text in the page, whose policy forbids that."""
+    last = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(condition):
+        assert time.monotonic() < last, f"never came: {condition}"
+        page.wait_for_timeout(20)
 
 
 def _own(url: str, address: str) -> bool:

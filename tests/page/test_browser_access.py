@@ -109,7 +109,7 @@ def test_who_has_the_password_comes_to_the_page_that_was_asked_for(tmp_path: Pat
         assert faults(page, axe) == []
         page.get_by_label("Password").fill(PASSWORD)
         page.keyboard.press("Enter")
-        expect(page.locator(".card:not(.blank)").first).to_be_visible(timeout=60_000)
+        expect(page.locator(".card:not(.blank)").first).to_be_visible()
         assert page.url == f"{address}/?q=circle&by=words"
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_label("Password")).to_be_visible()

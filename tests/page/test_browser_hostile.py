@@ -62,7 +62,7 @@ def test_hostile_names_and_words_are_shown_as_text_and_run_nothing(tmp_path: Pat
             with browsing.visit(browser, address) as visit:
                 page = visit.page
                 page.goto(str(httpx.URL("/", params={"q": asked, "by": "both"})))
-                page.wait_for_function("document.querySelector('#results').getAttribute('aria-busy') !== 'true'")
+                browsing.until(page, "document.querySelector('#results').getAttribute('aria-busy') !== 'true'")
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
                 visit.faults[:] = [fault for fault in visit.faults if "status of 400" not in fault]
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from scriptsight.retrieve import layout
 from tests.page import browsing
 
 
@@ -27,6 +29,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with browsing.chromium() as browser:
         browsing.workspace(folder / "films")
         browsing.learned(folder / "elsewhere", seed=3)
+        # The third moment, of blue, lies in the middle, and the sixth, of green, to its right.
+        places = np.array([[-4, 4], [-3, -4], [0, 0], [-4, 1], [4, 4], [3, 0]], dtype=np.float32)
+        ids = [f"shapes/{name}/{number}" for name in ("red", "blue", "green") for number in (0, 1)]
+        layout.write(places, ids, folder / "films" / "plots" / "retrieve" / "map.parquet")
         with browsing.serving(folder / "films", models={"other": folder / "elsewhere"}) as address:
             httpx.get(f"{address}/api/state", timeout=120).raise_for_status()  # opened: libraries take their time
             yield World(browser, address, folder / "films")
@@ -59,7 +65,7 @@ def test_typed_words_find_moments_and_the_player_stops_at_the_moments_end(world:
         first.locator("a.title").click()
         player = page.locator("dialog.player")
         expect(player.get_by_role("heading", name="red.mp4")).to_be_visible()
-        page.wait_for_function("document.querySelector('video').currentTime > 1.05")
+        browsing.until(page, "document.querySelector('video').currentTime > 1.05")
         assert 1 <= second(page) < 4
         expect(player.get_by_role("button", name="Go on")).to_be_visible(timeout=20_000)
         assert paused(page) and second(page) == pytest.approx(4, abs=0.1)
@@ -67,11 +73,11 @@ def test_typed_words_find_moments_and_the_player_stops_at_the_moments_end(world:
         # The transcript runs along, and leads to where a line is said; so does the curve.
         expect(player.locator(".transcript [aria-current]")).to_contain_text("the red circle moves left")
         player.locator(".transcript .line", has_text="then the red square grows").click()
-        page.wait_for_function("document.querySelector('video').currentTime >= 7.5")
+        browsing.until(page, "document.querySelector('video').currentTime >= 7.5")
         expect(player.locator(".transcript [aria-current]")).to_contain_text("then the red square grows")
         expect(player.get_by_role("img", name="Score over the video: highest at")).to_be_visible()
         player.locator(".plot").click(position={"x": 4, "y": 20})
-        page.wait_for_function("document.querySelector('video').currentTime < 2")
+        browsing.until(page, "document.querySelector('video').currentTime < 2")
         page.keyboard.press("Escape")
         expect(player).not_to_be_visible()
         expect(page).to_have_url(f"{world.address}/?q=red+circle&by=words")
@@ -114,7 +120,7 @@ def test_a_clip_is_a_query(world: World) -> None:
     with browsing.visit(world.browser, world.address) as visit:
         page = visit.page
         page.locator("#clip-file").set_input_files(world.folder / "videos" / "green.mp4")
-        expect(page.locator(".card:not(.blank)").first).to_be_visible(timeout=60_000)
+        expect(page.locator(".card:not(.blank)").first).to_be_visible()
         expect(page.get_by_role("button", name="Without the example")).to_contain_text("green.mp4 (0:12.0)")
         assert "clip=" in page.url
 
@@ -124,7 +130,7 @@ def test_a_shared_address_opens_the_same_moment_in_the_player(world: World) -> N
         page = visit.page
         player = page.locator("dialog.player")
         expect(player.get_by_role("heading", name="red.mp4")).to_be_visible()
-        page.wait_for_function("document.querySelector('video').currentTime >= 7")
+        browsing.until(page, "document.querySelector('video').currentTime >= 7")
         page.keyboard.press("Escape")
         expect(player).not_to_be_visible()
         assert set(titles(page)) == {"red.mp4", "green.mp4"}
@@ -156,13 +162,13 @@ def test_everything_can_be_done_by_the_keyboard(world: World) -> None:
         page.keyboard.press("Enter")
         player = page.locator("dialog.player")
         expect(player).to_be_visible()
-        page.wait_for_function("!document.querySelector('video').paused")
+        browsing.until(page, "!document.querySelector('video').paused")
         page.keyboard.press("Space")
         assert paused(page)
         page.keyboard.press("j")
         third = links.nth(2).get_attribute("data-open")
         assert third is not None
-        page.wait_for_function("(id) => new URLSearchParams(location.search).get('open') === id", arg=third)
+        browsing.until(page, f"new URLSearchParams(location.search).get('open') === '{third}'")
         page.keyboard.press("Escape")
         expect(player).not_to_be_visible()
         expect(links.nth(2)).to_be_focused()
@@ -247,7 +253,53 @@ def test_a_workspace_without_a_model_says_what_to_run_and_shows_moments_once_the
         browsing.visit(world.browser, address, path="/?q=circle") as visit,
     ):
         page = visit.page
-        expect(page.locator(".empty")).to_contain_text("There is no trained model yet.")
+        expect(page.locator(".empty")).to_contain_text("There is no trained model here yet.")
         expect(page.locator(".empty code")).to_contain_text("scriptsight run")
         browsing.learned(tmp_path / "later")
-        expect(page.locator(".card:not(.blank)").first).to_be_visible(timeout=40_000)
+        expect(page.locator(".card:not(.blank)").first).to_be_visible()
+
+
+def test_the_map_is_wandered_in_and_a_moment_is_opened_from_it(world: World) -> None:
+    with browsing.visit(world.browser, world.address, path="/map") as visit:
+        page = visit.page
+        page.get_by_text("6 moments: those that look alike lie close together.").wait_for()
+        expect(page.locator("#legend .kind")).to_have_text(["moves4", "shrinks2"])
+        page.locator("#map").focus()
+        page.keyboard.press("ArrowRight")  # the first choice is the one nearest the middle
+        card = page.locator("#card")
+        expect(card).to_contain_text("blue.mp4")
+        expect(card.locator(".words")).to_have_text("the blue square shrinks")
+        page.keyboard.press("ArrowRight")
+        expect(card).to_contain_text("green.mp4")
+        page.keyboard.press("Enter")
+        player = page.locator("dialog.player")
+        expect(player.get_by_role("heading", name="green.mp4")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(player).not_to_be_visible()
+
+        # The pointer finds what lies under it, closer up as well; a kind can be left out.
+        page.get_by_role("button", name="Closer").click()
+        place = page.locator("#map").bounding_box()
+        assert place is not None
+        page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+        expect(card).to_contain_text("blue.mp4")
+        page.locator("#legend .kind", has_text="shrinks").click()
+        page.mouse.move(place["x"] + place["width"] / 2 + 1, place["y"] + place["height"] / 2)
+        expect(card).not_to_be_visible()
+
+        page.get_by_text("The same as a list").click()
+        page.get_by_label("Find").fill("red")
+        expect(page.locator("#list a")).to_have_text(["red.mp4", "red.mp4"])
+        page.get_by_label("Coloured by").select_option("split")
+        expect(page.locator("#legend .kind")).to_have_text(["test4", "val2"])
+        assert page.url == f"{world.address}/map?color=split"
+
+
+def test_the_report_shows_what_the_stages_drew(world: World) -> None:
+    with browsing.visit(world.browser, world.address, path="/report") as visit:
+        pictures = visit.page.locator("figure.report img")
+        assert pictures.count() > 0
+        for picture in pictures.all():
+            picture.scroll_into_view_if_needed()
+            expect(picture).to_have_js_property("complete", True)
+            assert picture.evaluate("(image) => image.naturalWidth") > 0

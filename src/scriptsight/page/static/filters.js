@@ -52,15 +52,22 @@ function menu(name, values, chosen, choose) {
     return element("label", { class: "choice" }, box, foreign(value));
   });
   const list = element("div", { class: "choices", role: "group", "aria-label": NAMES[name] }, rows);
-  list.addEventListener("change", () =>
-    choose([...list.querySelectorAll("input:checked")].map((box) => box.value)),
-  );
+  const count = element("span", { class: "count" });
+  const tell = (number) => {
+    count.textContent = number;
+    count.hidden = !number;
+  };
+  tell(chosen.length);
+  list.addEventListener("change", () => {
+    const now = [...list.querySelectorAll("input:checked")].map((box) => box.value);
+    tell(now.length);
+    choose(now);
+  });
   const find = element("input", { type: "search", placeholder: "Find", "aria-label": `Find a ${name}`, class: "find" });
   find.addEventListener("input", () => {
     const wanted = find.value.toLowerCase();
     for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
   });
-  const count = chosen.length ? element("span", { class: "count" }, String(chosen.length)) : null;
   const made = element(
     "details",
     { class: "menu", "data-filter": name },

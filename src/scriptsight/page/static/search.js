@@ -1,7 +1,7 @@
 // The search page: what is typed and chosen becomes the address, the address becomes a list of moments.
 import { Failed, get, momentPath, post } from "./api.js";
 import { asks, query, read, text, TOP } from "./address.js";
-import { button, clock, counted, element, foreign, icon, span, tell } from "./elements.js";
+import { button, clock, counted, element, foreign, icon, tell } from "./elements.js";
 import { chips, closeMenus, menus } from "./filters.js";
 import { explainKeys, neighbour, typing, verdictOf } from "./keys.js";
 import { Player } from "./player.js";
@@ -492,6 +492,7 @@ addEventListener("popstate", () => {
   state = read();
   typed = false;
   box.blur();
+  closeMenus();
   show();
 });
 
