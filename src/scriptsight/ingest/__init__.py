@@ -187,13 +187,14 @@ def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Catal
         for item, old in zip(items, before, strict=True)
     ]
     videos = [one.video for one in found if one.video is not None]
-    file = None
+    name_of_file: str | None = None
     if videos:
         with parts.part_file(folder, lines, ".parquet") as file:
             pq.write_table(catalogue_files.with_cues(videos), file.path)
+        name_of_file = file.name
     return CataloguePart(
         name,
-        file and file.name,
+        name_of_file,
         said=parts.said_of(folder, lines, [_DESCRIBED.dump_json(one) for one in found]),
         as_before=sum(old is not None for old in before),
         splits=dict(Counter(video.split for video in videos)),
