@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from scriptsight import segments
@@ -57,8 +58,6 @@ def client(workspace: Path) -> Iterator[TestClient]:
 
 
 def _answer(status: int) -> Any:
-    from starlette.responses import PlainTextResponse
-
     return lambda request, error: PlainTextResponse(str(error), status)
 
 

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from scriptsight.media import frames_at
 from scriptsight.page import delivery
+from scriptsight.page.shelf import Shelf
 from tests.numbered import RATE, SIDE, copied, film, number_of
 from tests.page.films_on_a_shelf import key, shelf_of
 
@@ -84,8 +85,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(workspace: Path) -> Iterator[str]:
     async def page(request: Request) -> HTMLResponse:
         return HTMLResponse("<video muted></video><canvas></canvas>")
-
-    from scriptsight.page.shelf import Shelf
 
     app = Starlette(routes=[Route("/", page), *delivery.routes(Shelf(workspace))])
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
