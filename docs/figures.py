@@ -147,6 +147,14 @@ BENCHMARKS = {
         "{qps:.0f}, {recall:.3f}; {faiss_flat_qps:.0f}; {hnsw_ms:.1f} ms, {hnsw_recall:.3f}",
         "OMP_NUM_THREADS=1 python benchmarks/search.py",
     ),
+    "page": Benchmark(
+        "the search page while fifty people type at once over a million moments, on two cores: answers a second; "
+        "median and 99th percentile; errors; memory at the start, in the middle, at the end; the 99th percentile of the "
+        "same searches with a thread for each request",
+        "{queries_per_second:.0f}; {median_ms:.0f} and {p99_ms:,.0f} ms; {errors}; "
+        "{memory_mb[0]:,.0f}, {memory_mb[1]:,.0f}, {memory_mb[2]:,.0f} MB; {plain_p99_ms:,.0f} ms",
+        "python benchmarks/page.py",
+    ),
     "features": Benchmark(
         "frozen features as the stages extract them against batch by batch in fp32, one core: speed; smallest cosine "
         "between both",

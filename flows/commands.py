@@ -16,20 +16,72 @@ from scriptsight.cli import describe
 from scriptsight.errors import InputError
 
 
+def new(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight new`."""
+    describe(
+        parser,
+        "Look at a folder of videos, and write a workspace that fits them.",
+        "All videos are opened once, as the stage ingest opens them: their captions, labels, lengths, and what is "
+        "broken. FOLDER/overrides.yaml then says, with the reason of each value, what to learn from, what to hold "
+        "out, how long moments are, and how large a model and how many steps suit this machine. What will not work "
+        "is said at once; the exit status is then 3. Called again, it says what changed, and writes nothing over "
+        "what a person edited.",
+        [
+            "scriptsight new my-videos --videos /videos/talks",
+            "scriptsight new my-videos --videos /videos/talks --renew    # after videos came or went",
+        ],
+        _late(parser, "flows.new.command"),
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the workspace; it is made where it is not there")
+    parser.add_argument("--videos", required=True, metavar="PATH", help="the folder of the videos")
+    parser.add_argument(
+        "--minutes", type=_minutes, metavar="N", help="of training (default: by how much there is to learn from)"
+    )
+    parser.add_argument(
+        "--renew",
+        action="store_true",
+        help="write overrides.yaml anew; where a person edited it, overrides.yaml.new beside it",
+    )
+    parser.add_argument("--json", action="store_true", help="print what was found and chosen as JSON, and no lines")
+
+
 def run(parser: argparse.ArgumentParser) -> None:
     """`scriptsight run`."""
     describe(
         parser,
         "Bring all stages up to date, and print the headline figures.",
         "The stages are ingest, segment, pretrain, probe and retrieve. DVC decides what is stale, and every stage "
-        "is a Prefect flow. In the current folder, unless --workspace names another: a folder with an "
-        "overrides.yaml that says what differs from the project's params.yaml.",
-        ["scriptsight run", "scriptsight run --workspace my-videos"],
+        "is a Prefect flow. In the current folder, unless another is named: a folder with an overrides.yaml that "
+        "says what differs from the project's params.yaml. It begins with what each stage will do, why, and how long "
+        "that took here before, and ends with what to look at next.",
+        ["scriptsight run", "scriptsight run my-videos"],
         _late(parser, "flows.pipeline"),
     )
     parser.add_argument(
-        "--workspace", type=Path, metavar="DIR", help="run the pipeline of DIR, which holds an overrides.yaml"
+        "folder", nargs="?", type=Path, metavar="WORKSPACE", help="the folder, which holds an overrides.yaml"
     )
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help="the same, by name")
+
+
+def doctor(parser: argparse.ArgumentParser) -> None:
+    """`scriptsight doctor`."""
+    describe(
+        parser,
+        "See what is well and what is not: machine, servers, files, stages.",
+        "Each line is ok, a note or a problem, with its remedy: the machine and what is installed, servers, "
+        "parameters and videos, locks, what killed processes left, databases, what is stale and why, the model and "
+        "the index. Nothing is changed, no server is started. The exit status is 1 if there is a problem.",
+        ["scriptsight doctor", "scriptsight doctor my-videos", "scriptsight doctor my-videos --json"],
+        _late(parser, "flows.doctor.command"),
+    )
+    parser.add_argument(
+        "workspace",
+        nargs="?",
+        type=Path,
+        metavar="WORKSPACE",
+        help="the folder to look at (default: the current one)",
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def sweep(parser: argparse.ArgumentParser) -> None:
@@ -239,6 +291,21 @@ def automations(parser: argparse.ArgumentParser) -> None:
         metavar="TYPE/NAME",
         help="notify of failures, worse models and unlike videos by this block of the server: slack-webhook/team",
     )
+
+
+def _minutes(text: str) -> float:
+    """A time in minutes.
+
+    Raises:
+        ArgumentTypeError: it is none, or not above 0.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes: name one above 0")
+    return found
 
 
 def _count(text: str) -> int:

@@ -113,6 +113,7 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(name: str, values: 
     stage.run(params)
     whole = outputs()
     assert len(whole) >= 5
+    shutil.rmtree(Path(".work", name))  # else nothing is left to do in the middle
 
     kill_in_the_middle(name, values)
     finished = len(summaries(name))
@@ -125,7 +126,7 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(name: str, values: 
     assert heard.lines == [f"{name}: {finished} of {VIDEOS} parts are there from an interrupted run"]
     assert heard.last_seen.items() >= before.items()
     assert outputs() == whole
-    assert not Path(".work", name).exists()
+    assert [path.name for path in Path(".work", name).iterdir()] == ["kept"]
 
 
 class Heard(ConsoleReporter):
@@ -176,6 +177,75 @@ def test_a_resumed_run_notices_a_file_that_changed_meanwhile(make_video: MakeVid
     assert outputs() == resumed
 
 
+def few(count: int = 8) -> None:
+    """Leave so many videos."""
+    for path in Path("v").iterdir():
+        if int(path.stem) >= count:
+            path.unlink()
+
+
+def test_only_what_is_new_or_changed_is_done_again_and_the_bytes_are_those_of_a_first_run(
+    make_video: MakeVideo,
+) -> None:
+    """A video that is added, one with another name, one that is gone, and one whose caption was edited."""
+    few()
+
+    def run(heard: Heard) -> None:
+        ingest.run(small.ingest_params(MINE), reporter=heard)
+        segment.run(SegmentParams.model_validate(SEGMENT), reporter=heard)
+
+    run(Heard())
+    make_video(Path("v/new.mp4"), seconds=3)
+    for suffix in (".mp4", ".vtt"):
+        Path(f"v/03{suffix}").rename(f"v/renamed{suffix}")
+        Path(f"v/04{suffix}").unlink()
+    Path("v/05.vtt").write_text("WEBVTT\n\n00:00.500 --> 00:01.500\nother words\n")
+    again = Heard()
+    run(again)
+    assert again.lines == [
+        "ingest: 5 of 8 videos are as in the last run, and not opened",
+        "segment: 5 of 8 videos are as in the last run, and not decoded",
+    ]
+    changed = outputs()
+    shutil.rmtree(".work")
+    fresh = Heard()
+    run(fresh)
+    assert not fresh.lines
+    assert outputs() == changed
+
+
+def test_what_was_kept_is_looked_at_before_it_counts() -> None:
+    """A damaged shard, whose bytes are those of the output, or a damaged record: the videos are decoded again."""
+    few()
+    ingest.run(small.ingest_params(MINE))
+    params = SegmentParams.model_validate(SEGMENT)
+    segment.run(params)
+    whole = outputs()
+    for path in (*Path(".work/segment/kept").rglob("*.arrow"), Path(".work/segment/kept/made.db")):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3 : len(data) // 3 + 8] = b"spoilt!!"
+        path.write_bytes(data)
+        segment.run(params)
+        assert outputs() == whole
+
+
+def test_what_was_refused_in_passing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was refused for good is, with its reason."""
+    Path("v/05.mp4").write_text("no video")
+    collections = {"mine": MINE["mine"] | {"pattern": "0[0-5].mp4"}}
+    params = small.ingest_params(collections)
+    refused = ingest.run(params).rejects
+    assert refused == 1
+    heard = Heard()
+    assert ingest.run(params, reporter=heard).rejects == refused
+    assert heard.lines == ["ingest: 6 of 6 videos are as in the last run, and not opened"]
+    monkeypatch.setattr(parts, "PASSING", frozenset({"unreadable video"}))
+    ingest.run(params)
+    heard = Heard()
+    ingest.run(params, reporter=heard)
+    assert heard.lines == ["ingest: 5 of 6 videos are as in the last run, and not opened"]
+
+
 def world_params(**keys: Any) -> IngestParams:
     videos = {"train": 8, "val": 0, "test": 4}
     worlds = {
@@ -196,7 +266,7 @@ def test_a_world_is_rendered_once_however_often_the_stage_is_interrupted() -> No
     ingest.run(world_params(), mapper=whole)
     expected = outputs()
     assert whole.kinds == {"RenderedPart": 8, "CataloguePart": 15}
-    assert not Path(".work/ingest").exists()
+    assert [path.name for path in Path(".work/ingest").iterdir()] == ["kept"]
     shutil.rmtree("data")
 
     interrupted(ingest, world_params(), "RenderedPart")
@@ -209,7 +279,7 @@ def test_a_world_is_rendered_once_however_often_the_stage_is_interrupted() -> No
     ingest.run(world_params(), mapper=resumed)
     assert resumed.kinds == {"CataloguePart": 15 - done}  # nothing is rendered again, nothing read again
     assert outputs() == expected
-    assert not Path(".work/ingest").exists()
+    assert [path.name for path in Path(".work/ingest").iterdir()] == ["kept"]
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -253,7 +323,7 @@ def test_parts_of_other_parameters_are_not_used_and_removed() -> None:
     counting = Counting()
     segment.run(SegmentParams.model_validate(SEGMENT | {"jpeg_quality": 50}), mapper=counting)
     assert counting.chunks == VIDEOS
-    assert not Path(".work/segment").exists()
+    assert [path.name for path in Path(".work/segment").iterdir()] == ["kept"]
 
 
 def test_the_limit_of_rejects_can_be_raised_without_doing_the_work_again() -> None:

@@ -11,15 +11,17 @@ import itertools
 import json
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.orchestration import live
-from flows.running import events
+from flows.running import estimate, events
 from flows.running.headlines import HEADLINES
 from flows.running.repository import StageOutcome, figures
 from flows.tracking import reporter
@@ -54,6 +56,7 @@ class RunPage:
         reasons: Mapping[str, str],
         before: Mapping[str, float],
         outcomes: Sequence[StageOutcome],
+        expected: Mapping[str, float | None] = MappingProxyType({}),
     ) -> None:
         """
         Args:
@@ -61,14 +64,16 @@ class RunPage:
             reasons: why those will run that are stale when the run begins.
             before: `repository.figures()` as they were then.
             outcomes: gets how each stage went.
+            expected: the seconds that stages will take, as far as that is known; empty where it is not to be shown.
         """
+        self._expected, self._since = expected, time.monotonic()
         self._page, self._names, self._reasons, self._before, self._outcomes = page, names, reasons, before, outcomes
         self._running = ""
         self._prefix = live.prefix()
 
     def update(self, running: str = "", why: str = "") -> None:
         """Show how the stages stand, one of which may be running."""
-        self._running = running
+        self._running, self._since = running, time.monotonic()
         if running:
             self._reasons = {**self._reasons, running: why}
         rows = stage_rows(self._names, self._outcomes, self._reasons, running)
@@ -86,8 +91,13 @@ class RunPage:
         done = len(self._outcomes)
         percent = 100 * (done + (part.share if part else 0)) / max(1, len(self._names))
         stages = f"{done} of {len(self._names)} stages are done" + (f"; {self._running}: " if part else "")
-        words = stages + live.plain(str(part)) if part else stages
+        words = stages + live.plain(str(part)) + self._left(part) if part else stages
         self._page.show(f"{self._prefix}-progress", "progress", round(min(percent, 100.0), 1), words)
+
+    def _left(self, part: live.Progress) -> str:
+        """When the whole run will be done, if anybody knows."""
+        seconds = estimate.left(self._expected, self._running, time.monotonic() - self._since, part.left)
+        return "" if seconds is None else f"; about {estimate.span(seconds)} left of the whole run"
 
     def end(self, decision: str, drift: str) -> None:
         """Show what came out: figures, rejects, plots of what ran; what became of the model, and whether new videos

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import html
 import logging
-import math
 import re
 import threading
 import time
@@ -31,7 +30,7 @@ from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from flows import reachable
-from flows.running import events
+from flows.running import estimate, events
 from flows.tracking import store
 from scriptsight.redaction import LONGEST_VALUE, redacted
 
@@ -71,20 +70,17 @@ class Progress:
         """0 to 1; 0 where nobody knows how much there is."""
         return min(1.0, self.done / self.total) if self.total else 0.0
 
+    @property
+    def left(self) -> float:
+        """Seconds until this part is done, at its pace so far; 0 where nobody knows."""
+        return self.seconds / self.done * (self.total - self.done) if self.done and self.total else 0.0
+
     def __str__(self) -> str:
         """As `pretrain: 140 of 2,000, about 7 min left (waits for data 2%)`."""
         text = f"{self.label}: {self.done:,}" + (f" of {self.total:,}" if self.total is not None else "")
         if self.done and self.total and self.done < self.total:
-            text += f", about {_span(self.seconds / self.done * (self.total - self.done))} left"
+            text += f", about {estimate.span(self.left)} left"
         return text + (f" ({self.status})" if self.status else "")
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{math.ceil(seconds)} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 class Page:

@@ -43,6 +43,8 @@ class PipelineRun:
         began: when; a stage that runs early began after that (ns since 1970).
         reasons: those of the stages that are stale; None if nobody has looked.
         before: the figures when the run began.
+        expected: the seconds that stages will take, in their order, None where nobody knows; empty if nobody
+            has looked.
         outcomes: get how each stage went, the last try of each.
         decision: gets what the registry decided about a model that was measured in this run.
         drift: gets whether new videos differ from what the champion learned from.
@@ -55,6 +57,7 @@ class PipelineRun:
     began: int = field(default_factory=time.time_ns)
     reasons: dict[str, str] | None = None
     before: dict[str, float] = field(default_factory=repository.figures)
+    expected: dict[str, float | None] = field(default_factory=dict)
     outcomes: list[StageOutcome] = field(default_factory=list)
     decision: str = ""
     drift: str = ""
@@ -82,7 +85,7 @@ def bring_up_to_date(run: PipelineRun) -> Any:
         retry_condition_fn=lambda *_: bool(outcomes) and outcomes[-1].may_pass,  # by its own word, or SIGKILL
     )
     with live.Page([str(flow_run.id)]) as shown:
-        page = artifacts.RunPage(shown, run.names, _reasons(run), run.before, outcomes)
+        page = artifacts.RunPage(shown, run.names, _reasons(run), run.before, outcomes, run.expected)
         page.update()
         try:
             for name in run.names:

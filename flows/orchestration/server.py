@@ -99,10 +99,22 @@ def ensure_database() -> None:
 
     path = databases.file_of(str(PREFECT_API_DATABASE_CONNECTION_URL.value()))
     if path is not None:
-        tables = frozenset({"flow", "flow_run", "task_run", "deployment", "log"})
-        versions = databases.versions_of("prefect", "server/database/_migrations/versions/sqlite")
-        kind = databases.Kind("Prefect", versions, tables, ("flow_run", "runs"), _bring_up_to_date)
-        databases.ensure(path, kind, MAKER_SECONDS)
+        databases.ensure(path, kind(), MAKER_SECONDS)
+
+
+def kind() -> databases.Kind:
+    """Whose tables Prefect's database has."""
+    tables = frozenset({"flow", "flow_run", "task_run", "deployment", "log"})
+    versions = databases.versions_of("prefect", "server/database/_migrations/versions/sqlite")
+    return databases.Kind("Prefect", versions, tables, ("flow_run", "runs"), _bring_up_to_date)
+
+
+def database() -> Path | None:
+    """The file of Prefect's database, found without Prefect, whose import takes seconds; None where it is a server's.
+    A profile of Prefect that names another place is not heeded."""
+    if address := os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL"):
+        return databases.file_of(address)
+    return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser() / "prefect.db"
 
 
 def _bring_up_to_date(path: Path) -> None:

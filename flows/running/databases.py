@@ -98,12 +98,12 @@ def ensure(path: Path, kind: Kind, patience: float = 0) -> None:
     if path.exists() and not _is_unfinished(path, kind):
         return
     _wait_for_maker(path, kind, patience)
-    if _is_current(path, kind):
+    if is_current(path, kind):
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path, kind):
-            if _is_current(path, kind):  # another process has made it meanwhile
+            if is_current(path, kind):  # another process has made it meanwhile
                 return
             _remove_leftovers(path)
             if path.is_file() and path.stat().st_size:
@@ -127,7 +127,7 @@ def _wait_for_maker(path: Path, kind: Kind, patience: float) -> None:
 
 def _is_unfinished(path: Path, kind: Kind) -> bool:
     try:
-        return path.exists() and not _is_current(path, kind)
+        return path.exists() and not is_current(path, kind)
     except InputError:  # which half of its tables may look like
         return True
 
@@ -268,7 +268,7 @@ def _remove_sidecars(path: Path) -> None:
         path.with_name(path.name + sidecar).unlink(missing_ok=True)
 
 
-def _is_current(path: Path, kind: Kind) -> bool:
+def is_current(path: Path, kind: Kind) -> bool:
     """Whether it is there, sound and of the installed version; False if it is to be made or brought up to date.
 
     Raises:

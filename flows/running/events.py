@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flows.running import locks
+from flows.running import estimate, locks
 from scriptsight.reporting import ConsoleReporter
 
 T = TypeVar("T")
@@ -39,7 +39,8 @@ class EventReporter(ConsoleReporter):
         path.parent.mkdir(exist_ok=True)
         path.unlink(missing_ok=True)
         self._path = path
-        self._status = ""
+        self._status = self._left = ""
+        self._stage, self._began = path.name.partition(".")[0], time.monotonic()
         self.event({"begun": time.time_ns()})
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
@@ -61,10 +62,17 @@ class EventReporter(ConsoleReporter):
     def _tell(self, label: str, done: int, total: int | None, seconds: float) -> None:
         counts = {"done": done, "total": total, "seconds": round(seconds, 3)}
         self.event({"progress": label, **counts, "status": self._status})
+        part = seconds / done * (total - done) if done and total else 0.0
+        run = estimate.left(estimate.told(), self._stage, time.monotonic() - self._began, part)
+        self._left = "" if run is None else f"run: {estimate.span(run)} left"
+        self._show()
 
     def status(self, text: str) -> None:
-        super().status(text)
         self._status = text
+        self._show()
+
+    def _show(self) -> None:
+        super().status(", ".join(filter(None, (self._status, self._left))))
 
     def message(self, text: str) -> None:
         super().message(text)

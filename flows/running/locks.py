@@ -80,6 +80,30 @@ def _shared(held: int) -> bool:
     return True
 
 
+def held() -> dict[str, str]:
+    """The locks of the current folder that processes hold now -> who does, as they say it themselves."""
+    return {path.stem: _who(path.stem) for path in sorted(LOCKS.glob("*.lock")) if is_held(path)}
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock of this file. It is asked for and given back at once, and never made."""
+    try:
+        import fcntl
+
+        file = os.open(path, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows, or there is no such file
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system that asks for more than reading
+        return False
+    finally:
+        os.close(file)
+    return False
+
+
 def _in_time(done: Callable[[], bool], patience: float) -> bool:
     deadline = time.monotonic() + patience
     while not done():
@@ -111,11 +135,14 @@ def _readers(name: str) -> list[Path]:
 
 def _busy(name: str) -> str:
     """Who holds it; a reader that was killed may be among them."""
-    writer, readers = _holder(name), _readers(name)
-    if readers and not writer.is_file():
-        who = "; ".join(path.read_text(encoding="utf-8") for path in readers)
-        held = f"{name} can't run in {Path.cwd()}, for its outputs are read: {who}"
+    if _readers(name) and not _holder(name).is_file():
+        state = f"{name} can't run in {Path.cwd()}, for its outputs are read: {_who(name)}"
     else:
-        who = writer.read_text(encoding="utf-8") if writer.is_file() else "another process"
-        held = f"{name} is already running in {Path.cwd()}: {who}"
-    return f"{held}. Wait for it, or end it, and run again."
+        state = f"{name} is already running in {Path.cwd()}: {_who(name)}"
+    return f"{state}. Wait for it, or end it, and run again."
+
+
+def _who(name: str) -> str:
+    writer, readers = _holder(name), _readers(name)
+    told = [writer] if writer.is_file() or not readers else readers
+    return "; ".join(path.read_text(encoding="utf-8") for path in told if path.is_file()) or "another process"

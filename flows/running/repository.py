@@ -19,6 +19,7 @@ from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+from dvc_data.hashfile.hash_info import HashInfo
 
 from flows import names
 from flows.running import events, locks, mending, stage
@@ -58,25 +59,41 @@ def stale(name: str | None = None) -> dict[str, str]:
         mending.bring_back_lock()
     try:
         try:
-            status = _status(name)
+            found = status(name)
         except (YAMLSyntaxError, YAMLValidationError) as error:
             if mending.LOCK.name not in str(error):
                 raise
             mending.bring_back_lock()
-            status = _status(name)
+            found = status(name)
     except DvcException as error:
         raise InputError(
             f"DVC can't say what is stale: {error}. In a copy without git, run `git init`, or "
             "`dvc config --local core.no_scm true`."
         ) from error
-    return status
+    return found
 
 
-def _status(name: str | None) -> dict[str, str]:
+def status(name: str | None = None) -> dict[str, str]:
+    """The same as `stale`, but that nothing is mended: raises what DVC raises."""
     with Repo(_wait_for_lock=True) as repo:
-        status: dict[str, Any] = repo.status(targets=[name] if name else None)
+        changes: dict[str, Any] = repo.status(targets=[name] if name else None)
         earlier = {one.addressing for one in repo.index.stages if _watched_otherwise(one)}
-    return {found: _why(entries, found in earlier) for found, entries in status.items()}
+    return {found: _why(entries, found in earlier) for found, entries in changes.items()}
+
+
+def restorable(name: str) -> bool:
+    """Whether DVC's cache has what a stage makes of its inputs as they are now; `reproduce` brings it back then."""
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # it would say that it skips a run
+    with Repo(_wait_for_lock=True) as repo:
+        one = repo.stage.load_one(name=name)
+        try:
+            one.save_deps()  # their digests, in memory
+            for out in one.outs:  # those of the last run; DVC would look for these
+                out.hash_info = HashInfo()
+            repo.stage_cache.restore(one, dry=True)
+        except DvcException:  # it has not, or an input is missing
+            return False
+    return True
 
 
 def _watched_otherwise(one: Any) -> bool:

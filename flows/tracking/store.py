@@ -93,15 +93,16 @@ def ensure_database(address: str) -> None:
 
 def require_whole(path: Path) -> None:
     """As `ensure_database`, of a file, wherever it was made."""
-    databases.ensure(path, _kind())
+    databases.ensure(path, kind())
 
 
 def rewrite(path: Path, change: Callable[[Path], None], kept: Path) -> None:
     """Change a copy of MLflow's database, and put it in place; see `databases.rewrite`."""
-    databases.rewrite(path, _kind(), change, kept)
+    databases.rewrite(path, kind(), change, kept)
 
 
-def _kind() -> databases.Kind:
+def kind() -> databases.Kind:
+    """Whose tables MLflow's database has."""
     tables = frozenset({"experiments", "runs", "metrics", "params", "tags", "registered_models"})
     versions = databases.versions_of("mlflow", "store/db_migrations/versions")
     return databases.Kind("MLflow", versions, tables, ("runs", "runs"), _bring_up_to_date)

@@ -28,10 +28,11 @@ def note(run_id: str | None = None, status: str = "KILLED", end_time: int | None
         run_id: of a run that is opened again; None for one that is made with the tag `RECORDER`.
         status, end_time: how the run is closed if this process is killed; ms since 1970, None for then.
     """
-    return notes.Note(_notes(), {"store": _store(), "run": run_id, "status": status, "end_time": end_time})
+    return notes.Note(folder(), {"store": _store(), "run": run_id, "status": status, "end_time": end_time})
 
 
-def _notes() -> Path:
+def folder() -> Path:
+    """Where the notes of open runs are."""
     return dvc_experiment.record() / NOTES
 
 
@@ -42,11 +43,11 @@ def _store() -> str:
 
 def close(client: Any) -> None:
     """Close the runs of this folder whose recorders were killed."""
-    folder = _notes()
-    with notes.left(folder) as left:
+    place = folder()
+    with notes.left(place) as left:
         for name, content in left.items():
             if _closed(client, name, content):
-                notes.remove(folder, name)
+                notes.remove(place, name)
 
 
 def _closed(client: Any, name: str, content: dict[str, Any]) -> bool:
@@ -78,7 +79,7 @@ def _made_with(client: Any, name: str) -> Iterator[Any]:
 def close_all() -> None:
     """The same, where MLflow is not open; it is opened only if there is something to close. It never raises: the
     record is worth less than the work."""
-    with notes.left(_notes()) as left:
+    with notes.left(folder()) as left:
         if not left:
             return
     try:

@@ -6,6 +6,9 @@ this package's code, and KEY is a digest of the chunk's lines. So a part that is
 would give, and is not done again, unless its checksum shows that it is damaged; but where something was refused for a
 reason that may have passed by then, such as a server that did not answer, it is. Parts are put together in the order
 of the plan, whoever made them, whenever.
+
+When all is put together the work folder goes, and what became of each line is kept beside it: the next run with the
+same parameters and code takes that over, and does anew only what is new, or changed.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,10 +32,12 @@ from pydantic import TypeAdapter
 from scriptsight.catalogue import Reject
 from scriptsight.code_digest import code_digest
 from scriptsight.errors import InputError
-from scriptsight.files import crc32, room, whole_file
+from scriptsight.files import crc32, room, whole_file, whole_folder
 from scriptsight.media import Failed, MediaError, fingerprint, isolated
 from scriptsight.reporting import Reporter
 
+_KEPT = "kept"  # beside the work folders: what the last run made
+_MADE = "made.db"
 # Reasons of rejects that a later run may not meet.
 PASSING = frozenset({"crashed", "disk full", "no access", "timed out", "unreachable"})
 
@@ -258,6 +264,75 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder)
     with suppress(OSError):
         folder.parent.rmdir()
+
+
+# --------------------------------------------------------------------------------- from one run to the next
+
+
+def kept(folder: Path) -> Path:
+    """Where what the last run made is kept for the work folder `folder`."""
+    return folder.parent / _KEPT
+
+
+def made_before(folder: Path, lines: Sequence[bytes]) -> list[bytes | None]:
+    """What the last run with the parameters and the code of the work folder `folder` said of each line, as `keep` got
+    it; None of a line that it did not have, or where the record is damaged."""
+    path = kept(folder) / _MADE
+    if not path.is_file():
+        return [None] * len(lines)
+    try:
+        # Nobody writes to it: it needs no lock, and may lie on a shared file system.
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)) as made:
+            asked = "SELECT said FROM made WHERE line = ?"
+            rows = [made.execute(asked, (_line_key(folder, line),)).fetchone() for line in lines]
+        return [None if row is None else zlib.decompress(row[0]) for row in rows]
+    except (sqlite3.Error, zlib.error):
+        return [None] * len(lines)
+
+
+def said_of(folder: Path, lines: Sequence[bytes], said: Sequence[bytes]) -> str:
+    """Write what became of each line of a part into the work folder -> the file's name."""
+    with part_file(folder, lines, ".said") as file:
+        pairs = zip(lines, said, strict=True)
+        write_lines(file.path, (_line_key(folder, line) + b" " + one for line, one in pairs))
+    return file.name
+
+
+def keep(folder: Path, said: Iterable[tuple[bytes, bytes]], files: Path | None = None) -> None:
+    """Keep what became of each line, pairs as `read_said` gives them, for the next run; what was kept before goes.
+
+    Args:
+        files: a folder whose files are kept too; on one disk they take no room.
+
+    Raises:
+        InputError: the disk is full.
+        OSError: the file system has no links.
+    """
+    with whole_folder(kept(folder)) as partial:
+        with closing(sqlite3.connect(partial / _MADE, isolation_level=None)) as made:
+            made.execute("PRAGMA journal_mode = OFF")
+            made.execute("CREATE TABLE made (line BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID")
+            made.execute("BEGIN")
+            rows = ((line, zlib.compress(one)) for line, one in said)
+            made.executemany("INSERT OR REPLACE INTO made VALUES (?, ?)", rows)
+            made.execute("COMMIT")
+        for file in sorted(files.rglob("*")) if files else ():
+            if file.is_file():
+                place = partial / file.relative_to(str(files))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.hardlink_to(file)  # outputs are replaced, and their files never changed
+
+
+def read_said(folder: Path, name: str) -> Iterator[tuple[bytes, bytes]]:
+    """The keys of the lines of a part, and what became of each, as `said_of` wrote it."""
+    for line in read_lines(whole_part(folder, name)):
+        found, _, said = line.partition(b" ")
+        yield found, said
+
+
+def _line_key(folder: Path, line: bytes) -> bytes:
+    """Names a line, and the parameters and code that the work folder stands for."""
+    return key([folder.name.encode(), line]).encode()
 
 
 def key(lines: Sequence[bytes]) -> str:

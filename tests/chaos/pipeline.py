@@ -105,7 +105,7 @@ class Pipeline:
                 path = self.workspace / out["path"]
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         yaml.dump(lock, self.workspace / "dvc.lock")
-        for made in (".dvc/cache/runs", ".checkpoints", ".features", ".work/retrieve"):  # they would come back
+        for made in (".dvc/cache/runs", ".checkpoints", ".features", ".work"):  # they would come back
             shutil.rmtree(self.workspace / made, ignore_errors=True)
 
     @contextmanager

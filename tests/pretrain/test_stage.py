@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,29 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_bytes(world: Path, k
         assert (done.returncode == 0) == (when is None), done.stderr
     train(world, "whole", settings(ema=0.9))
     assert files(world / name) == files(world / "whole")
-    assert not list((world / name / "checkpoints").rglob("*.pt"))
+    assert [path.name for path in (world / name / "checkpoints").rglob("*.pt")] == ["finished.pt"]
+
+
+def test_a_training_of_the_same_is_taken_over_unless_it_is_damaged(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as after a video of the test split was added: DVC runs the stage again, for its list of videos."""
+    train(world, "taken", settings())
+    made, figures = files(world / "taken"), (world / "taken/pretrain.json").read_bytes()
+    finished = world / "taken/checkpoints/finished.pt"
+    stamp = finished.stat().st_mtime_ns
+    for path in (world / "taken/last", world / "taken/best"):
+        shutil.rmtree(path)
+    train(world, "taken", settings())
+    assert "its model is taken over" in capsys.readouterr().out
+    assert (files(world / "taken"), (world / "taken/pretrain.json").read_bytes()) == (made, figures)
+    assert finished.stat().st_mtime_ns == stamp
+    train(world, "taken", settings(seed=1))
+    assert files(world / "taken") != made
+    finished.write_bytes(finished.read_bytes()[:-100])
+    train(world, "taken", settings())
+    assert files(world / "taken") == made
+    assert "its model is taken over" not in capsys.readouterr().out
 
 
 def test_a_second_phase_mixes_pairs_with_scripts(world: Path) -> None:

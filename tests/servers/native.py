@@ -85,14 +85,14 @@ def postgres_programs() -> Path | None:
 class Servers:
     """The services of the compose file, each with a log in `folder`/logs."""
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    def __init__(self, folder: Path, programs: Path = Path("/usr/bin")) -> None:
         self.folder, self.programs = folder, programs
         self.secrets = secrets(folder)
         self.logs = folder / "logs"
         self.work = folder / "work"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         own = folder / "opt"
-        ports = {name: str(_free_port()) for name in ("4200", "5000", "5432", "8080", "9000")}
+        ports = {name: str(_free_port()) for name in ("4200", "5000", "5432", "8000", "8080", "9000")}
         hosts = {
             f"{before}{name}:": f"{before}127.0.0.1:"
             for before, name in (("//", "prefect"), ("//", "mlflow"), ("//", "minio"), ("@", "postgres"))

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,16 @@ def test_nothing_is_reached_from_elsewhere_and_all_is_watched(composed: dict[str
         assert "network_mode" not in service
         if name not in ONCE | {"worker"}:  # Prefect's server watches its workers
             assert "healthcheck" in service, name
+
+
+def test_the_page_writes_into_the_workspaces_alone(composed: dict[str, Any]) -> None:
+    page = composed["services"]["page"]
+    assert page["read_only"]
+    assert [volume for volume in page["volumes"] if not volume.endswith(":ro")] == ["work:/work"]
+    assert page["image"] == composed["services"]["worker"]["image"]
+    pipeline = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["pipeline"]
+    assert "--extra pipeline" in (DOCKER / "Dockerfile").read_text()
+    assert any(re.match(r"scriptsight\[(.*,)?page(,.*)?\]", line) for line in pipeline)
 
 
 def test_every_secret_is_asked_for_and_none_is_written_down(variables: dict[str, str]) -> None:

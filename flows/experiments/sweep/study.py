@@ -158,9 +158,14 @@ def _ensure_database(where: str) -> None:
     """
     path = databases.file_of(where)
     if path is not None:
-        tables = frozenset({"studies", "trials", "trial_params", "trial_values", "version_info"})
-        versions = databases.versions_of("optuna", "storages/_rdb/alembic/versions")
-        databases.ensure(path, databases.Kind("Optuna", versions, tables, ("trials", "trials"), _bring_up_to_date))
+        databases.ensure(path, kind())
+
+
+def kind() -> databases.Kind:
+    """Whose tables a study's database has."""
+    tables = frozenset({"studies", "trials", "trial_params", "trial_values", "version_info"})
+    versions = databases.versions_of("optuna", "storages/_rdb/alembic/versions")
+    return databases.Kind("Optuna", versions, tables, ("trials", "trials"), _bring_up_to_date)
 
 
 def _bring_up_to_date(path: Path) -> None:

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from scriptsight import catalogue as catalogue_files
 from scriptsight import parts
-from scriptsight.catalogue import Reject
+from scriptsight.catalogue import Reject, Video
 from scriptsight.errors import InputError
 from scriptsight.files import write_json
 from scriptsight.ingest import describe, rendering
@@ -41,10 +41,13 @@ HEARING_SECONDS = 6 * 3600.0  # more for one video, where what is said in it mus
 
 @dataclass(frozen=True)
 class CataloguePart:
-    """What `work` made of a chunk: a Parquet file of its videos and their cues (None where there is none)."""
+    """What `work` made of a chunk: a Parquet file of its videos and their cues (None where there is none), and one of
+    what became of each line."""
 
     collection: str
     file: str | None
+    said: str | None = None
+    as_before: int = 0  # lines that were taken over from the last run
     splits: dict[str, int] = field(default_factory=dict)  # videos
     seconds: float = 0.0
     cues: int = 0
@@ -73,7 +76,17 @@ class _Item:
     entry: Entry
 
 
+@dataclass(frozen=True)
+class _Described:
+    """What became of a line: its video, if it can be read, and what was found on the way."""
+
+    video: Video | None
+    cleaned: dict[str, int]
+    rejects: tuple[Reject, ...]
+
+
 _ITEM = TypeAdapter(_Item)
+_DESCRIBED = TypeAdapter(_Described)
 _REJECT = TypeAdapter(Reject)
 
 
@@ -89,7 +102,8 @@ def run(
 ) -> Result:
     """Render the collections of kind `world` into `world`, read all of `params`, and write `catalogue`.
 
-    Parts that an interrupted run left below `work_root` are used; after success nothing is left there.
+    Parts that an interrupted run left below `work_root` are used. After success what was found out of each video is
+    left there: the next run opens only those whose files, captions or lines in a list are others.
 
     Args:
         mapper: does the work on chunks; by default `params.workers` processes of this machine.
@@ -125,6 +139,9 @@ def run(
     _check(params, videos, kept, _rejects(folder, job.parts(chunks)))
     result = merge(params, job, chunks, catalogue)
     write_json(metrics, asdict(result))
+    if as_before := sum(part.as_before for part in job.parts(chunks)):
+        reporter.message(f"ingest: {as_before:,} of {chunks.items:,} videos are as in the last run, and not opened")
+    parts.keep(folder, _said(job, chunks))
     rendered.remove()
     parts.remove(folder)
     totals = {"videos": result.videos, "hours": result.hours, "cues": result.cues, "rejects": result.rejects}
@@ -160,25 +177,44 @@ def _line(name: str, entry: Entry) -> bytes:
 
 
 def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> CataloguePart:
-    """Open the videos of a chunk (lines of the plan) and write their part into the work folder."""
+    """Open the videos of a chunk (lines of the plan), but those that the last run knew as they are, and write their
+    part into the work folder."""
     items = [_ITEM.validate_json(line) for line in lines]
     name = items[0].collection
-    notes = Notes(name)
-    found = [describe.describe(item.entry, params, notes) for item in items]
-    videos = [video for video in found if video is not None]
-    if not videos:
-        return CataloguePart(name, None, rejects=tuple(notes.rejects))
-    with parts.part_file(folder, lines, ".parquet") as file:
-        pq.write_table(catalogue_files.with_cues(videos), file.path)
+    before = parts.made_before(folder, lines)
+    found = [
+        _described(item, params) if old is None else _DESCRIBED.validate_json(old)
+        for item, old in zip(items, before, strict=True)
+    ]
+    videos = [one.video for one in found if one.video is not None]
+    file = None
+    if videos:
+        with parts.part_file(folder, lines, ".parquet") as file:
+            pq.write_table(catalogue_files.with_cues(videos), file.path)
     return CataloguePart(
         name,
-        file.name,
+        file and file.name,
+        said=parts.said_of(folder, lines, [_DESCRIBED.dump_json(one) for one in found]),
+        as_before=sum(old is not None for old in before),
         splits=dict(Counter(video.split for video in videos)),
         seconds=sum(video.duration for video in videos),
         cues=sum(len(video.cues) for video in videos),
-        cleaned=dict(notes.cleaned),
-        rejects=tuple(notes.rejects),
+        cleaned=dict(sum((Counter(one.cleaned) for one in found), Counter())),
+        rejects=tuple(reject for one in found for reject in one.rejects),
     )
+
+
+def _described(item: _Item, params: IngestParams) -> _Described:
+    notes = Notes(item.collection)
+    video = describe.describe(item.entry, params, notes)
+    return _Described(video, dict(notes.cleaned), tuple(notes.rejects))
+
+
+def _said(job: Work[CataloguePart], chunks: Plan) -> Iterator[tuple[bytes, bytes]]:
+    """What became of each line, for the next run; parts in which something was refused in passing are left out."""
+    for part in job.parts(chunks):
+        if part.said and not any(reject.reason in parts.PASSING for reject in part.rejects):
+            yield from parts.read_said(job.folder, part.said)
 
 
 def _job(params: IngestParams, folder: Path) -> Work[CataloguePart]:

@@ -65,7 +65,8 @@ class FolderCollection(Shares):
     pattern: str = "**/*"  # which files below `path` are videos; those with a video's suffix are taken
     language: str | None = None  # of captions, where a video has several: clip.en.vtt, an embedded track
     encoding: Encoding | None = None  # of caption files that are not in Unicode: cp1251, gbk; null finds it out
-    labels: str | None = None  # a CSV in the folder with a column `video` (file name) and a label
+    # a CSV in the folder with a column `video` (file name) and a label; `folder`: what the folder of a clip is called
+    labels: str | None = None
     label_column: str = "label"
     captions: str | None = None  # a CSV in the folder with columns `video` and `caption` and/or `title`
     splits: Literal["hash", "column", "folder"] | dict[str, Split] = "hash"

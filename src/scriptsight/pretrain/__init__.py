@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
 from scriptsight.training import checkpoint
-from scriptsight.training.loop import Trained, TrainingPlan, train
+from scriptsight.training.loop import History, Trained, TrainingPlan, train
 from scriptsight.training.objective import Objective
 
 SPEED = "speed.json"  # beside the metrics file: how fast the last training here went
@@ -57,8 +57,9 @@ def run(
     """Train `params.objective` on the training splits of some collections, and save the encoder.
 
     `bundle` gets the last weights, `best` those that did best on the validation split of the first collection, or the
-    last as well where there is none. A killed run
-    goes on from its last checkpoint, with the same result as an uninterrupted one. `metrics` gets the figures of the
+    last as well where there is none. A killed run goes on from its last checkpoint, with the same result as an
+    uninterrupted one; where the last training here was of the same segments with the same parameters, what it came to
+    is taken over. `metrics` gets the figures of the
     model, and speed.json beside it how fast the training went. Under torchrun the processes share each batch, and
     the first one writes.
 
@@ -93,36 +94,69 @@ def run(
         if others := state.others():
             reporter.message(f"{len(others)} unfinished runs of other settings have checkpoints in {checkpoints}")
         reporter.message(f"pretrain {params.objective} on {machine}, {distributed.world()} process(es)")
-        outcome = train(
-            objective,
-            lambda first: training_batches(
-                TrainingBatches(
-                    training,
-                    [source.share for source, _ in learned],
-                    batch=params.batch,
-                    accumulate=params.engine.accumulate,
-                    steps=params.steps,
-                    seed=params.seed,
-                ),
-                first,
-                params.engine.loader_workers,
-            ),
-            held_out,
-            plan=_plan(params),
-            arithmetic=machine,
-            checkpoints=state,
-            reporter=reporter,
-        )
-        memory = objective.memory()
+        before = state.finished()
+        if before is None:
+            outcome = _train(objective, params, training, learned, held_out, machine, state, reporter)
+            memory = objective.memory()
+        else:
+            reporter.message("pretrain: it learns from what the last training here had: its model is taken over")
+            outcome, memory = _taken_from(before, reporter), before["memory"]
         if distributed.rank() == 0:
-            _write(encoder, outcome, memory, state, bundle, best, plots, reporter)
+            best_weights = state.load_best() if before is None else before["best"]
+            _write(encoder, outcome, memory, best_weights, bundle, best, plots, reporter)
             unseen = profile.held_out(segments, params.collections)
             for folder in (bundle, best):
                 overlap.write(folder, known, data)
                 profile.write(folder, bundles.load(folder), named, unseen, reporter)
             _write_metrics(outcome, overlapping, metrics)
-            state.remove()
+            if before is None:
+                state.finish(_kept(outcome, memory, best_weights))
     return Result(outcome.val, outcome.speed)
+
+
+def _train(
+    objective: Objective,
+    params: PretrainParams,
+    training: Sequence[samplers.Sampler],
+    learned: Sequence[tuple[Source, Segments]],
+    held_out: dict[str, Sequence[Batch]],
+    machine: arithmetic.Arithmetic,
+    state: checkpoint.Checkpoints,
+    reporter: Reporter,
+) -> Trained:
+    return train(
+        objective,
+        lambda first: training_batches(
+            TrainingBatches(
+                training,
+                [source.share for source, _ in learned],
+                batch=params.batch,
+                accumulate=params.engine.accumulate,
+                steps=params.steps,
+                seed=params.seed,
+            ),
+            first,
+            params.engine.loader_workers,
+        ),
+        held_out,
+        plan=_plan(params),
+        arithmetic=machine,
+        checkpoints=state,
+        reporter=reporter,
+    )
+
+
+def _kept(outcome: Trained, memory: dict[str, Tensor], best: dict[str, Tensor]) -> dict[str, Any]:
+    """What a training came to, for a later one of the same."""
+    made = {"model": outcome.weights, "best": best, "memory": memory}
+    return {**made, **asdict(outcome.history), "val": outcome.val, "speed": outcome.speed}
+
+
+def _taken_from(before: dict[str, Any], reporter: Reporter) -> Trained:
+    """What an earlier training of the same came to; its curves are told again to what records this run."""
+    history = History(before["training"], before["validation"])
+    history.tell(reporter)
+    return Trained(history, before["val"], before["model"], before["speed"])
 
 
 def _new(params: PretrainParams, learned: Sequence[tuple[Source, Segments]], reporter: Reporter) -> bundles.Encoder:
@@ -271,13 +305,13 @@ def _write(
     encoder: bundles.Encoder,
     outcome: Trained,
     memory: dict[str, Tensor],
-    state: checkpoint.Checkpoints,
+    best_weights: dict[str, Tensor],
     bundle: Path,
     best: Path,
     plots: Path,
     reporter: Reporter,
 ) -> None:
-    for folder, weights in ((best, state.load_best()), (bundle, outcome.weights)):
+    for folder, weights in ((best, best_weights), (bundle, outcome.weights)):
         own = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
         bundles.save(encoder, folder, own)
     if memory:

@@ -244,7 +244,7 @@ def _shelf(params: RetrieveParams, folder: Path, reporter: Reporter) -> tuple[_S
         for split in has or params.index_splits[:1]:  # opening what is not there says so
             parts[name, split] = Segments(folder, name, split)
         if lacks := [split for split in params.index_splits if split not in has]:
-            reporter.message(f"{name} has no segments in {' and '.join(lacks)}: nothing of it in the index")
+            reporter.message(f"{name} has no segments in {' and '.join(lacks)}: the index has none of these")
     indexed = sum(map(len, parts.values()))
     asked = (params.collection, params.split)
     if asked not in parts and _has_segments(folder, *asked):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segment.cut import Stretch, stretches
-from scriptsight.segments import SCHEMA, Segment, joined, list_shards, to_batch
+from scriptsight.segments import SCHEMA, Segment, Segments, joined, list_shards, to_batch
 
 __all__ = ["Result", "SegmentsPart", "merge", "plan", "run", "work"]
 
@@ -41,12 +41,15 @@ BATCH_BYTES = 8 * 2**20  # a batch is the unit that memory-mapped readers touch
 
 @dataclass(frozen=True)
 class SegmentsPart:
-    """What `work` made of a chunk: a file of one record batch a segment (None where there is none)."""
+    """What `work` made of a chunk: a file of one record batch a segment (None where there is none), and one of what
+    became of each video."""
 
     collection: str
     file: str | None
     videos: int
     lost: int  # videos that gave no segment
+    said: str | None = None
+    as_before: int = 0  # videos whose segments were taken over from the last run
     segments: int = 0
     seconds: float = 0.0
     rejects: tuple[Reject, ...] = ()
@@ -70,7 +73,19 @@ class _Item:
     video: Video
 
 
+@dataclass(frozen=True)
+class _Cut:
+    """What became of a video: how many segments, and why it, or its end, was refused.
+
+    In what the next run finds `first` is the row of the first of them among those of its collection and split."""
+
+    segments: int
+    rejects: tuple[Reject, ...]
+    first: int = 0
+
+
 _ITEM = TypeAdapter(_Item)
+_CUT = TypeAdapter(_Cut)
 
 
 def run(
@@ -88,7 +103,8 @@ def run(
     """Cut the videos of `catalogue` and write `segments`, whole or not at all, and a page that shows what is in both
     (`plots`/report.html; what cleaning did is read from `ingest_metrics`, where they are).
 
-    Parts that an interrupted run left below `work_root` are used; after success nothing is left there.
+    Parts that an interrupted run left below `work_root` are used. After success the shards are linked there: the next
+    run decodes only videos that are new, or of which something changed, be it the words.
 
     Args:
         mapper: does `work` on the chunks of the plan; by default `params.workers` processes of this machine.
@@ -115,6 +131,14 @@ def run(
     result = Result(segments=count, hours=round(seconds / 3600, 4), bytes=size, rejects=rejects)
     write_json(metrics, asdict(result))
     _show(plots / "report.html", catalogue, segments, ingest_metrics, reporter)
+    if as_before := sum(part.as_before for part in job.parts(chunks)):
+        reporter.message(
+            f"segment: {as_before:,} of {chunks.items:,} videos are as in the last run; not decoded again"
+        )
+    try:
+        parts.keep(folder, _said(job, chunks), segments)
+    except OSError as error:
+        reporter.message(f"segment: the next run will decode all videos again: no links can be made ({error})")
     parts.remove(folder)
     reporter.metrics({f"segment/{key}": float(value) for key, value in asdict(result).items()})
     return result
@@ -152,22 +176,74 @@ def _lines(videos: Iterable[Video]) -> list[bytes]:
 
 
 def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> SegmentsPart:
-    """Decode one chunk (lines of the plan) into a part file in the work folder; equal lines give equal bytes."""
+    """Decode one chunk (lines of the plan) into a part file in the work folder; equal lines give equal bytes. Videos
+    that the last run had as they are are not decoded: their segments are copied."""
     videos = [_ITEM.validate_json(line).video for line in lines]
-    rejects: list[Reject] = []
-    count, seconds, lost = 0, 0.0, 0
+    cuts: list[_Cut] = []
+    seconds, as_before = 0.0, 0
     with (
         parts.part_file(folder, lines, ".arrow") as file,
         pa.OSFile(str(file.path), "wb") as sink,
         pa.ipc.new_file(sink, SCHEMA) as writer,
     ):
-        for video in videos:
-            before = count
-            for segment in _segments(video, params, rejects):
-                writer.write_batch(to_batch([segment]))
-                count, seconds = count + 1, seconds + segment.end - segment.start
-            lost += count == before
-    return SegmentsPart(videos[0].collection, file.name, len(videos), lost, count, seconds, tuple(rejects))
+        for video, said in zip(videos, parts.made_before(folder, lines), strict=True):
+            rows, rejects = _as_before(video, said, folder) or (None, [])
+            as_before += rows is not None
+            count = 0
+            for row in map(_row, _segments(video, params, rejects)) if rows is None else rows:
+                writer.write_batch(row)
+                count, seconds = count + 1, seconds + row["end"][0].as_py() - row["start"][0].as_py()
+            cuts.append(_Cut(count, tuple(rejects)))
+    return SegmentsPart(
+        collection=videos[0].collection,
+        file=file.name,
+        videos=len(videos),
+        lost=sum(not cut.segments for cut in cuts),
+        said=parts.said_of(folder, lines, [_CUT.dump_json(cut) for cut in cuts]),
+        as_before=as_before,
+        segments=sum(cut.segments for cut in cuts),
+        seconds=seconds,
+        rejects=tuple(reject for cut in cuts for reject in cut.rejects),
+    )
+
+
+def _row(segment: Segment) -> pa.RecordBatch:
+    return to_batch([segment])
+
+
+def _as_before(video: Video, said: bytes | None, folder: Path) -> tuple[list[pa.RecordBatch], list[Reject]] | None:
+    """The segments of a video as the last run made them, a record batch each, and what it refused; None where it did
+    not have that video, or they are damaged."""
+    if said is None:
+        return None
+    cut = _CUT.validate_json(said)
+    if not cut.segments:
+        return [], list(cut.rejects)
+    try:
+        shards = _kept_shards(parts.kept(folder), video.collection, video.split, parts.stamp(str(parts.kept(folder))))
+        rows = [_row(shards[row]) for row in range(cut.first, cut.first + cut.segments)]  # looks at all checksums
+    except (InputError, IndexError):
+        return None
+    return rows, list(cut.rejects)
+
+
+@lru_cache(maxsize=8)  # a chunk of millions must not open all shards again
+def _kept_shards(folder: Path, collection: str, split: str, stamp: str) -> Segments:
+    """The shards of the last run; `stamp` is another when they were replaced."""
+    return Segments(folder, collection, split)
+
+
+def _said(job: Work[SegmentsPart], chunks: Plan) -> Iterator[tuple[bytes, bytes]]:
+    """What became of each video, for the next run: with the row of its first segment. What was refused in passing is
+    left out, so that it is tried again."""
+    first: Counter[str] = Counter()  # rows of each group before
+    for chunk in chunks:
+        for part in job.parts([chunk]):
+            for line, said in parts.read_said(job.folder, part.said) if part.said else ():
+                cut = _CUT.validate_json(said)
+                if not any(reject.reason in parts.PASSING for reject in cut.rejects):
+                    yield line, _CUT.dump_json(replace(cut, first=first[chunk.group]))
+                first[chunk.group] += cut.segments
 
 
 def _job(params: SegmentParams, folder: Path) -> Work[SegmentsPart]:

@@ -64,8 +64,28 @@ class Checkpoints:
         """The weights that `save_best` kept."""
         return _load(self.best)
 
+    def finish(self, came_to: dict[str, Any]) -> None:
+        """The run has ended well: keep what it came to (tensors and plain values) in the place of what the last one
+        did, and nothing else of it."""
+        _save(self._finished, {"key": self.folder.name, **came_to})
+        self.remove()
+
+    def finished(self) -> dict[str, Any] | None:
+        """What a run with this key came to, if it was the last one that ended well and its file is not damaged."""
+        if not self._finished.is_file():
+            return None
+        try:
+            came_to = _load(self._finished)
+        except InputError:
+            return None
+        return came_to if came_to.pop("key", None) == self.folder.name else None
+
+    @property
+    def _finished(self) -> Path:
+        return self.folder.with_name("finished.pt")
+
     def remove(self) -> None:
-        """The run has ended well: its outputs are all that is needed."""
+        """Leave nothing to resume from."""
         gone = self.folder.with_name(f".gone-{self.folder.name}")
         if self.folder.is_dir():
             self.folder.rename(gone)  # at once: half of it would be no run to resume

@@ -61,6 +61,13 @@ class History:
     training: list[dict[str, float]] = field(default_factory=list)
     validation: list[dict[str, float]] = field(default_factory=list)
 
+    def tell(self, reporter: Reporter) -> None:
+        """Give all points to what records this run, which has only the rest of them otherwise."""
+        for name, curve in (("train", self.training), ("val", self.validation)):
+            for point in curve:
+                figures = {f"{name}/{key}": point[key] for key in point if key != "step"}
+                reporter.metrics(figures, int(point["step"]))
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -315,10 +322,7 @@ class _Training:
         distributed.load_state(self.model, self.optimizer, state)
         self.objective.remember(state["memory"])
         self.history, self.recent = History(state["training"], state["validation"]), state["recent"]
-        for name, curve in (("train", self.history.training), ("val", self.history.validation)):
-            for point in curve:  # what records this run has only the rest of it otherwise
-                figures = {f"{name}/{key}": point[key] for key in point if key != "step"}
-                self.reporter.metrics(figures, int(point["step"]))
+        self.history.tell(self.reporter)
         self.reporter.message(f"Resuming after step {state['step']} from {path}.")
         return int(state["step"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.orchestration import runs
 from flows.orchestration.deployed import pipeline
 from flows.running import processes
 from flows.tracking import store, views
@@ -47,6 +49,33 @@ def test_prefect_shows_a_run_and_its_tables(
     assert_all(read, f"{pages}/artifacts/artifact/{ids['stages']}", "ingest", "ran", "it has not run here before")
     assert_all(read, f"{pages}/artifacts/artifact/{ids['figures']}", "videos refused by ingest", "before", "after")
     assert_all(read, f"{pages}/artifacts/artifact/{ids['rejects']}", "<b>two.mp4")
+
+
+@pytest.mark.usefixtures("new_events")
+def test_tasks_of_the_pipeline_have_no_tags_and_its_flow_runs_have(
+    prefect_server: str, workspace: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a task with tags Prefect asks the server for a slot of each, and a server that is away fails the run."""
+    make_video(workspace / "videos/one.mp4")
+    (workspace / "overrides.yaml").write_text(FOLDER % "videos")
+    monkeypatch.setenv(processes.DEPLOYED, "1")  # restored afterwards
+    with temporary_settings({PREFECT_API_URL: prefect_server}), get_client(sync_client=True) as client:
+        state: Any = pipeline(stages=["ingest"], workspace=str(workspace), return_state=True)
+        run = str(state.state_details.flow_run_id)
+        asked = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}
+        (stage,) = client.request("POST", "/flow_runs/filter", json=asked).json()
+        assert runs.OURS in stage["tags"]
+        deadline = time.monotonic() + 120
+        while not (tasks := _tasks_of(client, run)):  # they reach the server as events
+            assert time.monotonic() < deadline, "no task run came"
+            time.sleep(0.5)
+    assert [task["tags"] for task in tasks] == [[]]
+
+
+def _tasks_of(client: Any, run: str) -> list[Any]:
+    """The task runs of stages in a flow run. Prefect's own, which stand for flow runs within, run nothing."""
+    found = client.request("POST", "/task_runs/filter", json={"flow_runs": {"id": {"any_": [run]}}}).json()
+    return [task for task in found if task["task_key"].startswith("_stage-")]
 
 
 def test_mlflow_shows_what_models_are_worth(read: Read, workspace: Path) -> None:

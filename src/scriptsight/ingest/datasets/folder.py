@@ -11,7 +11,7 @@ order, until one holds captions; a caption file that no video takes is a row of 
       path: talks
       language: en         # where a video has captions in several
       encoding: cp1251     # of caption files that are not in Unicode, where finding it out goes wrong
-      labels: labels.csv
+      labels: labels.csv   # or folder: a clip's label is what the folder is called that it lies in
       captions: titles.csv
       splits: hash         # or column, folder, or a table: {"old/*": test, "*": train}
 """
@@ -36,6 +36,7 @@ from scriptsight.ingest.sources import NOT_USED, Entry, Listed
 from scriptsight.params.collections import FolderCollection
 
 SHAPE = "a CSV with a header, such as `video,label` or `video,caption`"
+OF_FOLDER = "folder"  # `labels` that no table has
 
 
 def entries(name: str, collection: FolderCollection) -> Listed:
@@ -85,7 +86,7 @@ def entries(name: str, collection: FolderCollection) -> Listed:
             language=scripts[0][1] if scripts else collection.language,
             title=row.values.get("title"),
             captions=tuple(row.captions),
-            label=row.values.get("label"),
+            label=_of_folder(relative) if collection.labels == OF_FOLDER else row.values.get("label"),
             recording=row.values.get("recording"),
             encoding=collection.encoding,
         )
@@ -93,6 +94,10 @@ def entries(name: str, collection: FolderCollection) -> Listed:
     for file in sorted(_near(pairs.unused, found, collection)):
         listed.refuse(Reject(name, listing.address(root, file), NOT_USED, pairs.unused[file]))
     return listed
+
+
+def _of_folder(relative: str) -> str | None:
+    return PurePosixPath(relative).parent.name or None
 
 
 def _is_script(file: str) -> bool:
@@ -176,7 +181,7 @@ def _tables(
     names = _Names(root, found)
     label = collection.label_column
     for file, required in ((collection.labels, [{label}]), (collection.captions, [{"caption", "title"}])):
-        if file is None:
+        if file is None or (file == OF_FOLDER and file == collection.labels):
             continue
         path = listing.address(root, file)
         wanted = {"title", "caption", "split", "recording"} | ({label} if file == collection.labels else set())
