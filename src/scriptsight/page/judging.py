@@ -57,8 +57,9 @@ def routes(shelf: Shelf) -> list[Route]:
 
 
 def who_of(request: Request) -> str:
-    """The name under which this browser judged last, "" where it did not."""
-    return unquote(request.cookies.get(WHO, ""))[: judgements.LONGEST_NAME]
+    """The name under which this browser judged last, "" where it gave none."""
+    name = unquote(request.cookies.get(WHO, ""))[: judgements.LONGEST_NAME]
+    return "" if name == NOBODY else name
 
 
 def query_of(given: Asked, shelf: Shelf, opened: Opened) -> Query:
