@@ -118,8 +118,9 @@ def test_what_is_no_judgement_is_refused_and_not_kept(
 
 def test_bodies_that_are_no_json_or_too_large_are_refused(client: TestClient) -> None:
     headers = {"Content-Type": "application/json"}
-    for body in (b"", b"{", b"[]", b"[" * 100_000, b"\xff\xfe", b'{"query": "' + b"a" * 200_000 + b'"}'):
+    for body in (b"", b"{", b"[]", b"[" * 100_000, b"\xff\xfe"):
         assert client.post("/api/judge", content=body, headers=headers).status_code == 400
+    assert client.post("/api/judge", content=b'"' + b"a" * 300_000 + b'"', headers=headers).status_code == 413
 
 
 def test_the_table_has_no_formula_and_no_credentials(client: TestClient, workspace: Path) -> None:

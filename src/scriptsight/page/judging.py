@@ -23,7 +23,6 @@ from scriptsight.redaction import redacted
 from scriptsight.retrieve.judged import segment_like
 from scriptsight.retrieve.search import Filters, Like, Undecided
 
-LARGEST = 100_000  # bytes of a judgement that is sent
 NEWEST = 1000  # judgements of the list
 WHO = "scriptsight-who"  # the cookie with the name that was given last, so that a search can show a person's own
 TOPS = (12, 48, 200)  # moments among which the one that is judged is looked for
@@ -35,7 +34,7 @@ def routes(shelf: Shelf) -> list[Route]:
     store = Store(shelf.workspace / judgements.FILE)
 
     async def judge(request: Request) -> Response:
-        given = _json(await _body(request))
+        given = _json(await request.body())
         one = await run_in_threadpool(_judge, shelf, store, given)
         answer = JSONResponse({"judged": one.verdict})
         year = 365 * 24 * 3600
@@ -58,8 +57,9 @@ def routes(shelf: Shelf) -> list[Route]:
 
 
 def who_of(request: Request) -> str:
-    """The name under which this browser judged last, "" where it did not."""
-    return unquote(request.cookies.get(WHO, ""))[: judgements.LONGEST_NAME]
+    """The name under which this browser judged last, "" where it gave none."""
+    name = unquote(request.cookies.get(WHO, ""))[: judgements.LONGEST_NAME]
+    return "" if name == NOBODY else name
 
 
 def query_of(given: Asked, shelf: Shelf, opened: Opened) -> Query:
@@ -90,15 +90,6 @@ def judged(shelf: Shelf, query: Query, who: str, stretches: Sequence[Stretch]) -
 
 def _verdict(opinion: Opinion | None) -> int:
     return BACK if opinion is None else next(iter(opinion.votes.values()))
-
-
-async def _body(request: Request) -> bytes:
-    found = b""
-    async for part in request.stream():
-        found += part
-        if len(found) > LARGEST:
-            raise InputError(f"A judgement may have {LARGEST:,} bytes, and no more.")
-    return found
 
 
 def _json(text: bytes) -> dict[str, Any]:
