@@ -253,7 +253,8 @@ def _fitting(defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     kept = {name: test for name, test in tests if all(one in here for one in test["collections"])}
     found: dict[str, Any] = {"probe": {"tests": kept}}
     named = _within(overrides, "pretrain", "collections")
-    learned = sorted(named if isinstance(named, Mapping) else filter(lambda name: _has_transcripts(here[name]), here))
+    spoken = [name for name, one in here.items() if _has_transcripts(one)]
+    learned = sorted(named if isinstance(named, Mapping) else spoken, key=str)
     if learned and not all(name in here for name in defaults["pretrain"]["collections"]):
         found["pretrain"] = {"collections": {name: {} for name in learned}}
     if defaults["retrieve"]["collection"] not in here:

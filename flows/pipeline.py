@@ -10,9 +10,10 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def _folder(options: argparse.Namespace) -> Path:
 
 def run(started: float, settings: parameters.Params, shell: headlines.Shell) -> None:
     """Run what is stale in the current folder; exit with status 1 if a stage fails."""
-    from flows.running.repository import STAGES, end, figures, restorable, stale
+    from flows.running.repository import STAGES, figures, restorable, stale
 
     reasons = stale()
     if not reasons:
@@ -91,7 +92,6 @@ def run(started: float, settings: parameters.Params, shell: headlines.Shell) -> 
         try:
             ran = _run_flow(reasons, before, expected, outcomes)
         finally:
-            end()  # one that began early, should Prefect's server not start
             _remember(outcomes, settings)
     except (KeyboardInterrupt, SystemExit):
         print(_interrupted(outcomes, reasons, shell), file=sys.stderr)
@@ -123,21 +123,37 @@ def _run_flow(
 
     began = time.time_ns()
     early: dict[str, Future[StageOutcome]] = {}
-    url = server.find()
-    if url is None:
-        url, process = server.own()
-        first = next(name for name in STAGES if name in reasons)
-        early[first] = ThreadPoolExecutor(1).submit(reproduce, first, reasons[first])
-    os.environ["PREFECT_API_URL"] = url
-    from flows.orchestration.pipeline import PipelineRun, by_hand
+    try:
+        url = server.find()
+        if url is None:
+            url, process = server.own()
+            first = next(name for name in STAGES if name in reasons)
+            early[first] = ThreadPoolExecutor(1).submit(reproduce, first, reasons[first])
+        os.environ["PREFECT_API_URL"] = url
+        from flows.orchestration.pipeline import PipelineRun, by_hand
 
-    if early:
-        server.wait(url, process)
-    ran = PipelineRun(early=early, began=began, reasons=reasons, before=before, expected=expected, outcomes=outcomes)
-    state = by_hand(ran)
-    if not ran.outcomes or ran.outcomes[-1].how != "failed":
-        state.result()  # an error of the pipeline itself is raised with its traceback
-    return ran
+        if early:
+            server.wait(url, process)
+        ran = PipelineRun(
+            early=early, began=began, reasons=reasons, before=before, expected=expected, outcomes=outcomes
+        )
+        state = by_hand(ran)
+        if not ran.outcomes or ran.outcomes[-1].how != "failed":
+            state.result()  # an error of the pipeline itself is raised with its traceback
+        return ran
+    finally:
+        _end_early(early.values())
+
+
+def _end_early(early: Iterable[Future[StageOutcome]]) -> None:
+    """End a stage that began early, should Prefect's server not start or ctrl-C come; DVC may be starting it."""
+    from flows.running.repository import end
+
+    end()
+    for future in early:
+        while not future.done():
+            wait([future], timeout=0.2)
+            end()
 
 
 def _remember(outcomes: Sequence[StageOutcome], settings: parameters.Params) -> None:
@@ -162,7 +178,7 @@ def _failed(outcomes: Sequence[StageOutcome], shell: headlines.Shell) -> str:
     from flows.running.repository import STAGES
 
     failed = outcomes[-1]
-    why = f"{failed.why.splitlines()[0][:LONGEST_WHY]}" if failed.lines else "see above"
+    why = textwrap.shorten(failed.why.partition("\n")[0], LONGEST_WHY, placeholder=" ...")
     lines = [f"pipeline: stage {failed.name} failed: {why}"]
     lines += [f"  Not run:  {', '.join(STAGES[len(outcomes) :]) or 'none'}."]
     lines += _ways_on(failed.name, shell, "once that is mended")

@@ -81,9 +81,8 @@ def test_a_search_without_a_hit_says_so(workspace: Path, capsys: pytest.CaptureF
 def test_a_search_that_can_not_rank_says_so_and_ranks_nothing(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        sys.modules["scriptsight.retrieve.search"], "ALIKE", 3.0
-    )  # more than two scores can differ by
+    for name, value in (("CLOSE", -1.0), ("ALIKE", 3.0)):  # what no scores reach
+        monkeypatch.setattr(sys.modules["scriptsight.retrieve.search"], name, value)
     assert search(workspace) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("All 2 moments score alike (") and "--by words" in line
@@ -145,7 +144,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 OWN = ("search", "embed")
 OF_THE_CHECKOUT = (
     *("automations", "better", "compare", "drift", "language"),
-    *("mlflow", "register", "run", "sweep", "ui"),
+    *("mlflow", "new", "register", "run", "sweep", "ui"),
 )
 HEAVY = ("torch", "numpy", "pydantic", "prefect", "mlflow", "dvc", "optuna", "matplotlib", "psutil", "yaml")
 

@@ -88,11 +88,17 @@ def compare(first: Model, second: Model, metric: str) -> Answer:
     if metric in left_out:
         raise InputError(
             f"{first.name} and {second.name} were not measured on the same items by {metric}: {left_out[metric]}. "
-            "Measure both with the same parameters and data of the probe, and compare again."
+            f"{_remedy(metric)}, and compare again."
         )
     compared = {metric: compared[metric], **compared}  # it comes first
     p_values = outcomes.adjusted({("second", name): one.p_value for name, one in compared.items()}, metric)
     return Answer(first, second, metric, compared, {name: p for (_, name), p in p_values.items()}, left_out)
+
+
+def _remedy(metric: str) -> str:
+    if metric.startswith(outcomes.JUDGED):
+        return "Measure both by the same judgements (scriptsight judgements --measure NAME=DIR)"
+    return "Measure both with the same parameters and data of the probe"
 
 
 def _newest(client: Any, registered: str) -> str:

@@ -27,7 +27,7 @@ _PROBE = ("test", "fold", "segment_id", "label")
 _RETRIEVE = ("direction", "query", "rank")
 _RECORDING = "recording"  # a column behind these, which tables of older versions lack; empty where it is not known
 _VALUE = "value"  # another: of queries that people judged, which have a share and no rank
-_JUDGED = "judged/"  # their directions begin so
+JUDGED = "judged/"  # their figures begin so
 
 K = TypeVar("K", bound=Hashable)
 Item = tuple[str, ...]
@@ -89,7 +89,7 @@ def source(item: Item, recordings: Mapping[Item, str]) -> str:
     return f"video {segment_id.rpartition('/')[0].rpartition('/')[2]}"  # COLLECTION/VIDEO/INDEX
 
 
-def _difference(one: Mapping[Item, bool], other: Mapping[Item, bool], called: tuple[str, str]) -> str:
+def _difference(one: Mapping[Item, float], other: Mapping[Item, float], called: tuple[str, str]) -> str:
     """How two evaluation sets differ, in words."""
     differences = [f"{len(one):,} items against {len(other):,}"]
     for which, alone in zip(called, (one.keys() - other.keys(), other.keys() - one.keys()), strict=True):
@@ -201,7 +201,7 @@ def _of_retrieve(rows: Sequence[Mapping[str, str]]) -> Hits:
     figures: Hits = {}
     for row in rows:
         item = (row["direction"], row["query"])
-        if row["direction"].startswith(_JUDGED):
+        if row["direction"].startswith(JUDGED):
             value = float(row.get(_VALUE) or "nan")
             if not 0 <= value <= 1:
                 raise ValueError(f"the value {row.get(_VALUE)} of {row['query']!r} is no share from 0 to 1")

@@ -14,6 +14,7 @@ from flows.new.looking import Group, Look
 from flows.new.machine import Machine
 from flows.new.moments import Cut
 from flows.new.splitting import Splits
+from flows.new.wording import minutes
 from scriptsight.params.probe import TAKEN
 from scriptsight.params.segment import SegmentParams
 from scriptsight.segment.cut import stretches
@@ -346,7 +347,7 @@ def _too_few(look: Look, learned: dict[str, Text], splits: dict[str, Splits], el
         for several in splitting.recordings(group.videos)
     )
     seconds = sum(video.duration for video in spoken)
-    how_many = f"{recordings} video{'' if recordings == 1 else 's'} with words, {seconds / 60:.0f} minutes"
+    how_many = f"{recordings} video{'' if recordings == 1 else 's'} with words, {minutes(seconds)}"
     if not all({"train", "val"} <= set(splits[name].names) for name in learned):
         yield Problem(
             f"{how_many}: of one recording nothing can be held out to see whether anything was learned",

@@ -18,6 +18,7 @@ from flows.new.looking import Look, look
 from flows.new.machine import Machine, Speed
 from flows.new.planning import Plan
 from flows.new.saying import Made, Outcome, State
+from flows.new.wording import plain
 from scriptsight.catalogue import Video
 from scriptsight.errors import InputError
 from scriptsight.files import whole_file
@@ -70,7 +71,7 @@ def _checked(videos: str, folder: Path) -> Path:
     """
     if "://" in videos:
         raise InputError(
-            f"{writing.plain(videos)} is an address, and `scriptsight new` looks at folders of this machine alone. "
+            f"{plain(videos)} is an address, and `scriptsight new` looks at folders of this machine alone. "
             "Copy the videos here, or write an overrides.yaml by hand (docs/how-to/datasets.md)."
         )
     root = Path(videos).absolute()

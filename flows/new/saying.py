@@ -14,7 +14,7 @@ from flows.new.choosing import Chosen, Problem
 from flows.new.looking import Group, Look
 from flows.new.machine import Machine, Speed
 from flows.new.planning import Plan
-from flows.new.writing import minutes, plain
+from flows.new.wording import minutes, plain
 from scriptsight.catalogue import Video
 from scriptsight.ingest.datasets.pairing import suffix
 
@@ -92,7 +92,7 @@ def _found(group: Group) -> str:
     parts = [
         group.place.what,
         ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
-        f"{seconds / 60:.1f} minutes",
+        minutes(seconds),
         f"{sum(video.size for video in videos) / 1e6:.0f} MB",
         f"{heights[0]}{f' and {len(heights) - 1} other sizes' if len(heights) > 1 else ''}",
         f"{_middle([video.fps for video in videos]):.0f} pictures a second",
@@ -136,9 +136,10 @@ def said(folder: Path, made: Made, outcome: Outcome) -> Iterator[str]:
     yield ""
     yield from map(plain, _written(outcome))
     yield ""
-    seconds = ", ".join(f"{stage} {minutes(value)}" for stage, value in plan.seconds.items() if value >= 30)
-    yield f"A run takes about {minutes(plan.total)} on this machine ({seconds}),"
-    yield f"{plan.memory / 1e9:.1f} GB of memory and {plan.disk / 1e9:.1f} GB of disk. Next:"
+    yield (
+        f"A run takes about {minutes(plan.total)} on this machine (training: {minutes(plan.seconds['pretrain'])}), "
+        f"{plan.memory / 1e9:.1f} GB of memory and {plan.disk / 1e9:.1f} GB of disk. Next:"
+    )
     typed = shlex.quote(str(folder))
     yield f"  scriptsight run {typed}"
     yield f"  scriptsight page {typed}"

@@ -16,6 +16,7 @@ from flows.new.looking import Group, Look
 from flows.new.machine import Machine
 from flows.new.moments import Density
 from flows.new.planning import Plan
+from flows.new.wording import minutes, plain
 from scriptsight.params import reading
 
 SEAL = "# written by `scriptsight new`; while nobody has edited the lines above, their digest is "
@@ -64,7 +65,7 @@ def check(text: str) -> parameters.Params:
     with TemporaryDirectory() as scratch:
         overrides = Path(scratch, "overrides.yaml")
         overrides.write_text(text, encoding="utf-8")
-        merged = reading.merge(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
+        merged = parameters.laid_over(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
     return parameters.build(merged, "overrides.yaml")
 
 
@@ -76,13 +77,6 @@ def is_edited(text: str) -> bool:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def minutes(seconds: float) -> str:
-    """A time as people say it."""
-    if seconds < 5400:
-        return f"{max(1, round(seconds / 60))} minute{'' if seconds < 90 else 's'}"
-    return f"{seconds / 3600:.1f} hours"
 
 
 # ---------------------------------------------------------------------------------------------- the sections
@@ -126,7 +120,7 @@ def _placed(value: Any, root: Path, folder: Path) -> Any:
 def _summary(group: Group) -> str:
     seconds = sum(video.duration for video in group.videos)
     words = sum(bool(video.cues) for video in group.videos)
-    return f"{len(group.videos)} videos, {seconds / 60:.1f} minutes, {words} with words"
+    return f"{len(group.videos)} videos, {minutes(seconds)}, {words} with words"
 
 
 def _splits(group: Group, chosen: Chosen) -> str:
@@ -280,8 +274,3 @@ _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n",
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in escaped) + '"'
-
-
-def plain(text: str) -> str:
-    """Text on one line without signs that a terminal or an editor would obey."""
-    return "".join(one if one.isprintable() else "?" for one in text)

@@ -174,15 +174,11 @@ def left(expected: Mapping[str, float | None], running: str, seconds: float, par
         part: seconds that the part of it at work will take by its own pace.
     """
     names = list(expected)
-    if running not in names:
+    ahead = [expected[name] for name in names[names.index(running) :]] if running in names else []
+    known = [of_stage for of_stage in ahead if of_stage is not None]
+    if not known or len(known) < len(ahead):
         return None
-    total = max((expected[running] or 0.0) - seconds, part)
-    for name in names[names.index(running) + 1 :]:
-        more = expected[name]
-        if more is None:
-            return None
-        total += more
-    return total
+    return max(known[0] - seconds, part) + sum(known[1:])
 
 
 def told() -> dict[str, float | None]:

@@ -19,6 +19,7 @@ from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+from dvc_data.hashfile.hash_info import HashInfo
 
 from flows import names
 from flows.running import events, locks, mending, stage
@@ -87,6 +88,8 @@ def restorable(name: str) -> bool:
         one = repo.stage.load_one(name=name)
         try:
             one.save_deps()  # their digests, in memory
+            for out in one.outs:  # those of the last run; DVC would look for these
+                out.hash_info = HashInfo()
             repo.stage_cache.restore(one, dry=True)
         except DvcException:  # it has not, or an input is missing
             return False

@@ -78,7 +78,9 @@ def prepare(folder: Path) -> None:
 
 
 def _merged(overrides: Path) -> dict[str, Any]:
-    return parameters.laid_over(reading.read_yaml(PROJECT / "params.yaml"), reading.read_yaml(overrides))
+    defaults = reading.read_yaml(PROJECT / "params.yaml")
+    parameters.build(defaults, str(PROJECT / "params.yaml"))
+    return parameters.laid_over(defaults, reading.read_yaml(overrides))
 
 
 def _heed_experiments(folder: Path) -> None:

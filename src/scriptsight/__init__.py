@@ -135,6 +135,7 @@ def search(
         filters: what a moment must be.
 
     Raises:
+        scriptsight.retrieve.Undecided: all moments score alike for the model, and to rank them would be chance.
         InputError: a missing or damaged index or model, an index of another model, or what `Searcher.search` raises.
     """
     from scriptsight.retrieve import search as answers  # torch takes seconds to import

@@ -262,13 +262,16 @@ def _configure_page(parser: argparse.ArgumentParser) -> None:
 def _configure_judgements(parser: argparse.ArgumentParser) -> None:
     describe(
         parser,
-        "Count, export and import the thumbs that people gave on the page.",
+        "Count, export and import the thumbs that people gave on the page; measure models by them.",
         "They are in judgements/judgements.db of the workspace. The CSV is for spreadsheets, for git, and for other "
-        "copies of the workspace: importing adds what is not there yet.",
+        "copies of the workspace: importing adds what is not there yet. The stage retrieve measures the workspace's "
+        "own model by them. Two models are only compared by the same ones: --measure asks others again, and leaves "
+        "plots/judged/NAME, a folder for `scriptsight better`.",
         [
             "scriptsight judgements my-videos",
             "scriptsight judgements --csv thumbs.csv",
             "scriptsight judgements --import thumbs.csv",
+            "scriptsight judgements --measure now=. --measure before=../before",
         ],
         _judgements,
     )
@@ -283,6 +286,13 @@ def _configure_judgements(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--csv", type=Path, metavar="FILE", help="write all of them to FILE; those taken back as well")
     what.add_argument("--import", type=Path, metavar="FILE", dest="table", help="add those of FILE, all or none")
+    what.add_argument(
+        "--measure",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="measure the model and the index of DIR (models/pretrained, models/index); may be repeated",
+    )
 
 
 OWN: dict[str, Configure] = {
@@ -362,6 +372,9 @@ def _judgements(options: argparse.Namespace) -> None:
         given = judgements.from_csv(text, str(options.table))
         print(f"{store.add(*given):,} new of the {len(given):,} judgements of {options.table}")
         return
+    if options.measure:
+        _measure(options.measure, store.path, options.workspace / "plots" / "judged")
+        return
     rows = store.read()
     if options.csv:
         with whole_file(options.csv) as partial:
@@ -377,6 +390,22 @@ def _judgements(options: argparse.Namespace) -> None:
     last = max(one.at for one in rows)[:19]
     print(f"{len(votes):,} judgements count, {ups:,} of them up: {len(queries):,} queries, {people:,} people")
     print(f"the last one is of {last} UTC")
+
+
+def _measure(named: Sequence[str], judgements: Path, out: Path) -> None:
+    """Measure models, NAME=DIR each, by judgements."""
+    import re
+
+    from scriptsight.retrieve import measure_by_judgements
+
+    for text in named:
+        name, _, folder = text.partition("=")
+        if not (re.fullmatch(r"\w[\w.-]*", name) and folder):
+            raise InputError(f"--measure {text}: say NAME=DIR, such as before=../before.")
+        found = measure_by_judgements(Path(folder), judgements, out / name)
+        if found is None:
+            raise InputError("Nobody has judged a moment yet: `scriptsight page` has thumbs.")
+        print("\n".join([f"{name}:", *(f"  {line}" for line in found.says), f"  {out / name}"]))
 
 
 def _table(moments: Sequence[Moment]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from scriptsight import films
 from scriptsight.errors import ArgumentError
 from scriptsight.models import bundle
+from scriptsight.windows import WINDOW
 
 Clip = Tensor | np.ndarray  # uint8 [M, size, size, 3], RGB
 Video = str | Path | Clip  # a file or an address, or its frames
@@ -23,7 +24,7 @@ class Encoder(bundle.Encoder):
     Make one of a `VideoViT` or `ResNet3d`, a `TextEncoder` and the width of the space, or `load` one.
     """
 
-    def embed(self, what: Video | Sequence[Video], window: float = films.WINDOW) -> Tensor:
+    def embed(self, what: Video | Sequence[Video], window: float = WINDOW) -> Tensor:
         """Videos -> unit vectors float32, on the processor.
 
         Args:

@@ -102,7 +102,7 @@ def test_each_command_of_dvc_is_one_that_it_takes() -> None:
 def test_the_documentation_names_commands() -> None:
     """The extraction above finds what it is for."""
     found = {command for _, command in commands()}
-    assert {"make repro", "make test", "scriptsight run --workspace my-videos", "scriptsight sweep --apply"} <= found
+    assert {"make repro", "make test", "scriptsight run my-videos", "scriptsight sweep --apply"} <= found
     assert len(found) > 25
 
 

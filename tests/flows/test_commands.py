@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.running import repository
-from tests.flows.conftest import FOLDER, Command
+from flows.running import locks, repository
+from tests.flows.conftest import FOLDER, NOWHERE, SURROUNDINGS, Command, stop
 
 TINY = """
 ingest:
@@ -63,9 +67,46 @@ def test_a_failing_stage_ends_the_pipeline(command: Command, workspace: Path) ->
     (workspace / "overrides.yaml").write_text(FOLDER % "videos")
     done = command("scriptsight", "run", "--workspace", ".")
     assert done.returncode == 1
-    assert (done.stdout + done.stderr).count("no video is left") == 1
-    assert "Not run: segment, pretrain, probe, retrieve." in done.stderr
     assert "Traceback" not in done.stderr
+    assert "ingest     run         ?        it has not run here before" in done.stdout
+    failed, left, said, way_on = done.stderr.splitlines()[-4:]
+    assert failed.startswith("pipeline: stage ingest failed: Collection 'talks': no video is left.")
+    assert left.split(":")[1].strip() == "segment, pretrain, probe, retrieve."
+    assert Path(said.split(":")[1].strip()).is_file()
+    assert way_on.endswith("scriptsight run   (once that is mended)")
+
+
+def test_two_workspaces_are_one_too_many(command: Command, workspace: Path) -> None:
+    done = command("scriptsight", "run", "one", "--workspace", "two")
+    assert done.returncode == 1
+    assert "Two workspaces are named, one and two: name one." in done.stderr
+
+
+def test_ctrl_c_ends_the_stage_and_tells_the_way_on(workspace: Path, prefect_home: Path) -> None:
+    """Also before DVC has started the stage: nothing works on in the background."""
+    (workspace / "overrides.yaml").write_text(TINY)
+    own = {name: value for name, value in os.environ.items() if name not in SURROUNDINGS}
+    own |= {"PREFECT_HOME": str(prefect_home), "SCRIPTSIGHT_UI_API_URL": NOWHERE}
+    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start = heed + "from scriptsight import cli; sys.exit(cli.main(['run']))"
+    process = subprocess.Popen(  # noqa: S603 - our own words
+        [sys.executable, "-c", start], env=own, start_new_session=True, stdout=-1, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("pipeline: ingest starts"):
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=300)
+    finally:
+        stop(process)
+    assert process.returncode == 130
+    assert "pipeline: interrupted in ingest; " in said
+    assert "scriptsight run   (whenever you like)" in said
+    assert not (workspace / "data/catalogue").exists()
+    with locks.lock("ingest", patience=0):  # no stage works on
+        pass
 
 
 def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +117,7 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     folder = tmp_path / "tiny"
     folder.mkdir()
     (folder / "overrides.yaml").write_text(TINY)
-    first = command("scriptsight", "run", "--workspace", "tiny")
+    first = command("scriptsight", "run", "tiny")
     assert first.returncode == 0, first.stderr
     assert (folder / "models/pretrained/model.safetensors").is_file()
     assert (folder / "models/index").is_dir()
@@ -95,11 +136,17 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     assert second.returncode == 0, second.stderr
     assert "everything is up to date; nothing to do" in second.stdout
     assert all(line in second.stdout for line in figures)
-    assert "search 'the red circle moves to the left'" in second.stdout
+    assert "scriptsight search 'the red circle moves to the left'" in second.stdout
 
     (folder / "overrides.yaml").write_text(TINY + "  k: 3\n")
     third = command("scriptsight", "run", "--workspace", "tiny")
     assert third.returncode == 0, third.stderr
+    assert plan_of(third.stdout) == {
+        **dict.fromkeys(("ingest", "segment"), "up to date"),
+        "pretrain": "run",
+        **dict.fromkeys(("probe", "retrieve"), "perhaps"),
+    }
+    assert "more than" in third.stdout  # a training with another K is not like the first; the others are known
     ran = json.loads((folder / ".locks/pipeline.json").read_text())["stages"]
     assert {name: how["how"] for name, how in ran.items()} == {
         **dict.fromkeys(("ingest", "segment"), "skipped"),
@@ -110,6 +157,7 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     (folder / "overrides.yaml").write_text(TINY)
     fourth = command("scriptsight", "run", "--workspace", "tiny")
     assert fourth.returncode == 0, fourth.stderr
+    assert plan_of(fourth.stdout)["pretrain"] == "restore"
     back = json.loads((folder / ".locks/pipeline.json").read_text())["stages"]
     assert [back[name]["how"] for name in repository.STAGES] == ["skipped"] * 2 + ["restored"] * 3
     assert (folder / "dvc.lock").read_bytes() == lock
@@ -122,6 +170,12 @@ def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypat
     (folder / "overrides.yaml").write_text(TINY + machine)
     fifth = command("scriptsight", "run", "--workspace", "tiny")
     assert "everything is up to date; nothing to do" in fifth.stdout, fifth.stderr
+
+
+def plan_of(said: str) -> dict[str, str]:
+    """What a run says that it will do with each stage."""
+    lines = [line for line in said.splitlines() if line.startswith("  ") and line.split()[0] in repository.STAGES]
+    return {line.split()[0]: line[13:25].strip() for line in lines}
 
 
 def made(folder: Path) -> dict[str, bytes]:

@@ -14,8 +14,9 @@ import pytest
 from flows.experiments import better, outcomes
 from flows.names import numbers, recorded
 from scriptsight import retrieve
+from scriptsight.cli import main
 from scriptsight.errors import InputError
-from scriptsight.judgements import DOWN, UP, Judgement, Query, Store, Stretch
+from scriptsight.judgements import DOWN, FILE, UP, Judgement, Query, Store, Stretch
 from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.reporting import SilentReporter
 from scriptsight.retrieve.search import Searcher
@@ -119,15 +120,31 @@ def test_figures_have_names_in_mlflow(corpus: Path) -> None:
         assert names[f"retrieve/judged/{name}"] == written[name]
 
 
-def test_models_that_were_measured_by_other_judgements_are_not_compared(corpus: Path, tmp_path: Path) -> None:
+def test_models_that_were_measured_by_other_judgements_are_measured_again(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = outcomes.read(corpus / "old" / "plots", "old")
     store = Store(corpus / "judgements.db")
     one = store.read()[0]
     store.add(replace(one, who="bob", verdict=-one.verdict, at=f"{one.at[:20]}999999+00:00"))
     measured(corpus, "new")
     second = outcomes.read(corpus / "new" / "plots", "new")
-    with pytest.raises(InputError, match=r"not measured on the same items by judged/ndcg10.*1 only of the first"):
+    with pytest.raises(
+        InputError, match=r"not measured on the same items by judged/ndcg10.*1 only of the first.*--measure"
+    ):
         better.compare(first, second, "judged/ndcg10")
+    for model in ("old", "new"):
+        (corpus / model / "models").mkdir()
+        (corpus / model / "bundle").rename(corpus / model / "models" / "pretrained")
+        (corpus / model / "index").rename(corpus / model / "models" / "index")
+    (corpus / "judgements").mkdir()
+    store.path.rename(corpus / FILE)
+    given = [part for model in ("old", "new") for part in ("--measure", f"{model}={corpus / model}")]
+    assert main(["judgements", str(corpus), *given]) == 0
+    assert "new:\n  18 queries that people judged" in capsys.readouterr().out
+    both = [outcomes.read(corpus / "plots" / "judged" / model, model) for model in ("old", "new")]
+    assert better.compare(both[0], both[1], "judged/ndcg10").better
+    assert main(["judgements", str(corpus), "--measure", "../x=."]) == 1
 
 
 def test_tables_of_older_versions_are_read_and_values_out_of_range_are_damage(tmp_path: Path) -> None:

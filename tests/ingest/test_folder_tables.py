@@ -41,6 +41,20 @@ def labels(folder: Path, table: str, column: str = "verb") -> dict[str, str | No
     return {name.removesuffix(".mp4"): entry.label for name, entry in found.items()}
 
 
+def test_the_folder_of_a_clip_may_be_its_label(tmp_path: Path) -> None:
+    for name in ("bow/1.mp4", "test/wave/2.mp4", "loose.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "titles.csv").write_text("video,title\n1.mp4,a deep bow\n")
+    found, rejects = read(tmp_path, labels="folder", captions="titles.csv")
+    assert {name: entry.label for name, entry in found.items()} == {
+        "bow/1.mp4": "bow",
+        "test/wave/2.mp4": "wave",
+        "loose.mp4": None,
+    }
+    assert (found["bow/1.mp4"].title, rejects) == ("a deep bow", [])
+
+
 @pytest.mark.parametrize("table", ["caps.csv", "several_captions.csv"])
 def test_several_rows_of_a_video_are_several_captions(table: str, folder: Path) -> None:
     found, rejects = read(folder, captions=table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,8 @@ def key(uri: str) -> str:
 
 def _segment(folder: Path, number: int, uri: str, seconds: float) -> Segment:
     frames: list[Any] = []
-    try:
+    with suppress(MediaError):
         frames = [frame.image[:16, :16] for frame in frames_at_rate(folder / uri, 8 / seconds, 16)][:8]
-    except MediaError:
-        pass
     frames += [np.full((16, 16, 3), 128, np.uint8)] * (8 - len(frames))
     return Segment(
         segment_id=f"{COLLECTION}/v{number}/0",

@@ -378,8 +378,8 @@ def test_a_test_without_a_protocol_is_refused() -> None:
 def test_without_labelled_clips_there_is_nothing_to_measure_and_that_is_said(tmp_path: Path) -> None:
     none = chosen().model_copy(update={"tests": {}, "protocols": ()})
     listener = Listener()
-    result = run(tmp_path, none, listener=listener)
-    assert listener.lines == ["No labelled clips: nothing to measure (probe.tests is empty)."]
+    result = run(tmp_path, section=none, listener=listener)
+    assert listener.said == ["No labelled clips: nothing to measure (probe.tests is empty)."]
     assert json.loads((tmp_path / "out" / "probe.json").read_text()) == result.metrics == {}
     assert result.weights == bundle.weights_digest(tmp_path / "model")
     assert [path.name for path in (tmp_path / "out" / "plots").iterdir()] == ["not_measured.txt"]

@@ -45,7 +45,7 @@ def ranked(folder: Path, stretches: Sequence[Stretch], words: str = ASKED, sprea
     other /= np.linalg.norm(other)
     cosines = np.linspace(spread, 0.0, len(stretches)) if spread else np.ones(len(stretches))
     vectors = cosines[:, None] * vector + np.sqrt(1 - cosines**2)[:, None] * other
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             **{"uri": one.uri, "collection": "c", "split": "test", "segment_id": f"c/{one.uri}/{number}"},
             **{"start": one.start, "end": one.end, "text": f"word{number}", "cues": [], "label": None},
@@ -128,7 +128,7 @@ def test_a_random_order_is_worth_what_chance_says(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     gains = rng.random(17)
     best = sorted(gains, reverse=True)
-    drawn = [judged.ndcg(rng.permutation(gains).tolist(), best) for _ in range(4000)]
+    drawn = [judged.ndcg(rng.permutation(gains).tolist(), best) or 0.0 for _ in range(4000)]
     assert np.mean(drawn) == pytest.approx(judged.ndcg([float(gains.mean())] * 17, best), abs=0.005)
 
 

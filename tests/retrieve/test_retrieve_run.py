@@ -208,7 +208,7 @@ def test_a_split_that_is_too_small_is_not_measured_and_what_there_is_can_be_foun
         with pytest.raises(InputError, match=r"with text|No segments of collection"):
             retrieve.measure(workspace / "model", plain, segments=workspace / "segments")
         shutil.rmtree(workspace / "segments" / "c" / "test", ignore_errors=True)
-    assert "c has no segments in test: nothing of it in the index" in listener.lines
+    assert "c has no segments in test: the index has none of these" in listener.lines
     asked = plain.model_copy(update={"queries": ("the red circle",)})
     assert [path.name for path in run(workspace, asked, "asked").artifacts] == ["moments.png"]
 

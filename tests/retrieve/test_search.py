@@ -303,3 +303,13 @@ def test_one_moment_that_stands_out_of_a_large_index_is_enough(
     indexes.write(asked["index"], vectors, rows, bundle.weights_digest(asked["bundle"]))
     (found,) = retrieve.search(["the red circle"], top=1, **asked)
     assert found[0].segment_id == "small/v0/0"
+
+
+def test_scores_that_are_alike_by_chance_are_ranked(tmp_path: Path) -> None:
+    """Moments that differ, and a query at a right angle to their difference."""
+    asked = collapsed(tmp_path, 0.0)
+    (query,) = bundle.load(asked["bundle"]).encode_text(["the red circle"]).numpy()
+    away = np.linalg.svd(query[None])[2][1]
+    rows = [indexes.row(small.segment(name), "c", "train") for name in ("a", "b")]
+    indexes.write(asked["index"], np.stack([away, -away]), rows, bundle.weights_digest(asked["bundle"]))
+    assert len(retrieve.search(["the red circle"], **asked)[0]) == 2

@@ -39,11 +39,11 @@ class Asked:
             Missing: the index lacks the moment, or the clip is no longer kept.
         """
         if self.like:
-            vector: np.ndarray = np.array(opened.searcher.index.embeddings[opened.row_of(self.like)])
-            return vector
+            return np.array(opened.searcher.index.embeddings[opened.row_of(self.like)])
         if self.clip:
             return shelf.clips.vector(self.clip, opened.weights)
-        return opened.searcher.vectors([self.q])[0]
+        (found,) = opened.searcher.vectors([self.q])
+        return np.asarray(found)
 
 
 def asked(parameters: QueryParams) -> Asked:

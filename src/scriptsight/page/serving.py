@@ -10,6 +10,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -49,7 +50,8 @@ def serve(workspace: Path, models: Sequence[str], host: str, port: int, browser:
         print(f"{summary(shelf)}\n{address}  (Ctrl-C ends it)", flush=True)
         if browser:
             threading.Timer(0.5, webbrowser.open, (address,)).start()
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # how one ends it
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def summary(shelf: Shelf) -> str:

@@ -10,13 +10,11 @@ import asyncio
 import re
 import struct
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,15 +23,12 @@ from scriptsight.errors import InputError
 from scriptsight.files import whole_file
 from scriptsight.media import Failed, MediaError, isolated
 from scriptsight.page.kept import tidy
-from scriptsight.page.seeking import frames_near
+from scriptsight.page.pictures import PICTURES, Stretch, Strip, read, times_of
 from scriptsight.page.shelf import Missing, Opened, Shelf, Video
 from scriptsight.page.sources import Source, Sources, found
 from scriptsight.page.stored import Stored
 from scriptsight.page.workshop import Workshop
 
-PICTURES = 8
-LINES = 160  # pixels, the most that a picture is high
-QUALITY = 80
 AT_ONCE = 6  # videos that one process reads one after the other
 READERS = 2
 PATIENCE = 15.0  # seconds that the strips of a video may take; then stored frames stand for them
@@ -43,9 +38,6 @@ TIDIED = 200  # strips after which it is looked whether they are too many
 
 _HEAD = struct.Struct(f"<{PICTURES}I")  # how long the pictures in a file are
 _STRETCH = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)-(\d{1,7}(?:\.\d{1,3})?)", re.ASCII)
-
-Stretch = tuple[float, float]
-Strip = list[bytes]  # 8 JPEG files
 
 
 @dataclass(frozen=True)
@@ -190,28 +182,6 @@ class Strips:
             place = max(0, int(np.searchsorted(segment.frame_times, time, side="right")) - 1)
             strip.append(bytes(segment.frames[place]))
         return strip
-
-
-def times_of(stretch: Stretch) -> list[float]:
-    """The middles of eight equal parts of a stretch, seconds."""
-    start, end = stretch
-    return [start + (number + 0.5) * (end - start) / PICTURES for number in range(PICTURES)]
-
-
-def read(jobs: Sequence[tuple[str, Sequence[Stretch]]]) -> list[Strip] | None:
-    """The strips of a file, in one pass; None where it can't be read. For a process of its own."""
-    file, stretches = jobs[0]
-    times = sorted({time for stretch in stretches for time in times_of(stretch)})
-    try:
-        frames = frames_near(file, times, LINES)
-    except MediaError:
-        return None
-    shown: dict[float, bytes] = {}  # by the time at which a frame appears
-    for frame in frames:
-        if frame.time not in shown:
-            shown[frame.time] = simplejpeg.encode_jpeg(np.ascontiguousarray(frame.image), quality=QUALITY)
-    at = {time: shown[frame.time] for time, frame in zip(times, frames, strict=True)}
-    return [[at[time] for time in times_of(stretch)] for stretch in stretches]
 
 
 def _read(file: Path) -> Strip | None:

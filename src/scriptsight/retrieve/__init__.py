@@ -20,7 +20,7 @@ from scriptsight.models import bundle as bundles
 from scriptsight.models.bundle import Encoder
 from scriptsight.params.retrieve import RetrieveParams
 from scriptsight.pictures import drawable
-from scriptsight.reporting import ConsoleReporter, Reporter
+from scriptsight.reporting import ConsoleReporter, Reporter, SilentReporter
 from scriptsight.retrieve import index as indexes
 from scriptsight.retrieve import judged as judging
 from scriptsight.retrieve import layout as layouts
@@ -41,6 +41,7 @@ __all__ = [
     "Undecided",
     "embed",
     "measure",
+    "measure_by_judgements",
     "run",
     "search",
 ]
@@ -243,7 +244,7 @@ def _shelf(params: RetrieveParams, folder: Path, reporter: Reporter) -> tuple[_S
         for split in has or params.index_splits[:1]:  # opening what is not there says so
             parts[name, split] = Segments(folder, name, split)
         if lacks := [split for split in params.index_splits if split not in has]:
-            reporter.message(f"{name} has no segments in {' and '.join(lacks)}: nothing of it in the index")
+            reporter.message(f"{name} has no segments in {' and '.join(lacks)}: the index has none of these")
     indexed = sum(map(len, parts.values()))
     asked = (params.collection, params.split)
     if asked not in parts and _has_segments(folder, *asked):
@@ -263,6 +264,22 @@ def _overlap(params: RetrieveParams, part: Segments, bundle: Path, reporter: Rep
     if warning := found.warning(f"{params.collection}/{params.split}"):
         reporter.message(warning)
     return {"overlap": found.figures}
+
+
+def measure_by_judgements(folder: Path, judgements: Path, out: Path) -> Judged | None:
+    """What the model and the index in `folder` (models/pretrained, models/index) are worth by the judgements of
+    people; None where there are none. `out` gets `outcomes.csv` and `judged.csv`, as of `run`.
+
+    Two models are only compared by the same judgements: this measures again what was measured by earlier ones.
+
+    Raises:
+        InputError: the model, its index or the judgements are missing or damaged.
+    """
+    found = _judged(judgements, folder / "models" / "index", folder / "models" / "pretrained", SilentReporter())
+    if found is not None:
+        judging.table(found, out / "judged.csv")
+        _outcomes(None, found, out / "outcomes.csv")
+    return found
 
 
 def _judged(judgements: Path, index: Path, bundle: Path, reporter: Reporter) -> Judged | None:

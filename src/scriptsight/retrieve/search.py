@@ -23,8 +23,11 @@ By = Literal["picture", "words", "both"]
 GAP = 1.0  # seconds: hits of one video that are no further apart are one moment
 FUSED = 60  # k of reciprocal rank fusion, as published
 DEPTH = 200  # hits of each ranking that are fused, or more where more moments are asked for
-ALIKE = 0.02  # cosines of one query that all lie within so little tell nothing; see `Searcher.tells`
-SAMPLE = 1024  # moments whose scores are looked at first to see that they differ
+# The mean cosine of two moments over which a model may have one place for everything (`Searcher.tells`). Trained models
+# have 0.05 (three talks, 200 steps) to 0.15 (the default); untrained ones 0.87 (the default's scenes) to 0.998 (talks).
+CLOSE = 0.95
+ALIKE = 0.02  # cosines of one query that all lie within so little tell nothing then
+SAMPLE = 1024  # moments that are looked at first
 
 
 @dataclass(frozen=True)
@@ -195,10 +198,16 @@ class Searcher:
     def tells(self, vector: np.ndarray) -> bool:
         """Whether the scores of a query, a unit vector [E], tell the moments of the whole index apart.
 
-        A collapsed model, as a handful of videos makes, has one place for everything: every query scores the same
-        everywhere, and what comes first is noise. Scores that all lie within `ALIKE` count as the same.
+        A collapsed model has one place for everything: every query scores the same everywhere, and what comes first
+        is noise. It is taken for one if two moments have a cosine over `CLOSE` in the mean, and all scores of this
+        query lie within `ALIKE`: at the temperature that models learn with, 0.05, the best of such moments is
+        preferred to the worst by 3 to 2 at most. Without the first, a query could score alike by chance.
         """
-        if len(self.index) < 2 or np.ptp(self._sample @ vector) >= ALIKE:
+        count = len(self._sample)
+        if count < 2 or np.ptp(self._sample @ vector) >= ALIKE:
+            return True
+        squared = float(np.square(self._sample.mean(axis=0, dtype=np.float64)).sum())
+        if (count * squared - 1) / (count - 1) < CLOSE:  # the mean cosine, of all pairs at once
             return True
         low, high = self.extremes(vector)
         return high - low >= ALIKE
@@ -240,8 +249,13 @@ class Searcher:
 
     def _said(self, query: str, depth: int, allowed: np.ndarray | None) -> np.ndarray:
         """Rows in which words of the query are said, the best first, `depth` at most."""
-        rows = self.index.words.best(query, depth if allowed is None else len(self.index))
-        return rows if allowed is None else rows[allowed[rows]][:depth]
+        count = depth
+        while True:
+            best = self.index.words.best(query, count)
+            rows = best if allowed is None else best[allowed[best]]
+            if len(rows) >= depth or len(best) < count:
+                return rows[:depth]
+            count *= 16  # a filter left too few
 
     def _merged(self, rows: np.ndarray, scores: np.ndarray, top: int) -> list[Found]:
         """Go through hits, the best first: one beside a moment of the same video joins it, another is a new one."""

@@ -67,6 +67,7 @@ def test_what_is_left_of_a_run() -> None:
     assert estimate.left(expected, "pretrain", seconds=60, part=90) == 120.0  # it is slower this time
     assert estimate.left(expected, "probe", seconds=60, part=0) == 0.0
     assert estimate.left({**expected, "probe": None}, "pretrain", 60, 10) is None
+    assert estimate.left({**expected, "pretrain": None}, "pretrain", 60, 10) is None
     assert estimate.left({}, "pretrain", 60, 10) is None
 
 

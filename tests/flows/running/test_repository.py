@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from flows import PROJECT
 from flows.running import repository
@@ -56,3 +57,21 @@ def test_a_stage_that_was_killed_is_reported_so() -> None:
         assert "SIGKILL" in why and may_pass
     assert repository.without_a_word("failed to run: x, exited with 143") == ("it was stopped (SIGTERM)", False)
     assert repository.without_a_word("output 'data' does not exist") == ("output 'data' does not exist", False)
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")  # of DVC's own
+def test_what_the_cache_would_bring_back_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs that were never there, inputs of an earlier run, and a cache that was emptied since."""
+    monkeypatch.chdir(tmp_path)
+    stage = "{cmd: cp source.txt made.txt, deps: [source.txt], outs: [made.txt]}"
+    Path("dvc.yaml").write_text(f"stages: {{ingest: {stage}}}\n")
+    with Repo.init(no_scm=True) as repo:
+        for content in ("one", "two"):
+            Path("source.txt").write_text(content)
+            assert not repository.restorable("ingest")
+            repo.reproduce()
+    Path("source.txt").write_text("one")
+    assert repository.restorable("ingest")
+    assert Path("made.txt").read_text() == "two"  # nothing was brought back yet
+    shutil.rmtree(".dvc/cache/files")
+    assert not repository.restorable("ingest")

@@ -46,6 +46,44 @@ def test_a_workspace_is_the_project_with_overrides(workspace: Path) -> None:
         prepare(workspace)
 
 
+def test_nothing_is_expected_of_a_workspace_that_only_the_project_has(workspace: Path) -> None:
+    """What has transcripts is learned from and searched; labels are measured where the overrides say so. What came
+    of it stands in params.yaml."""
+    talks, clips = "{kind: folder, path: talks}", "{kind: folder, path: clips, labels: labels.csv}"
+    both = f"ingest: {{collections: {{talks: {talks}, clips: {clips}, lectures: {talks}}}}}\n"
+    (workspace / "overrides.yaml").write_text(both + "pretrain: {steps: 7}\n")
+    prepare(workspace)
+    found = parameters.load(workspace / "params.yaml")
+    assert (list(found.pretrain.collections), found.pretrain.steps) == (["lectures", "talks"], 7)
+    assert (found.retrieve.collection, found.retrieve.queries, found.probe.tests) == ("lectures", (), {})
+    assert found.registry.metric == "t2v/r1" and list(found.sweep.objectives) == ["retrieve/t2v/r1"]
+    (workspace / "overrides.yaml").write_text(
+        both + "pretrain: {collections: {talks: {text: title}}}\nprobe: {tests: {verbs: {collections: [clips]}}}\n"
+        "retrieve: {queries: [a bow]}\nregistry: {metric: knn_top1}\n"
+    )
+    prepare(workspace)
+    found = parameters.load(workspace / "params.yaml")
+    assert (found.pretrain.collections["talks"].text, list(found.probe.tests)) == ("title", ["verbs"])
+    assert (found.retrieve.collection, found.retrieve.queries) == ("talks", ("a bow",))
+    assert found.registry.metric == "knn_top1" and len(found.sweep.objectives) == 2
+
+
+def test_what_the_project_says_of_collections_that_a_workspace_has_too_holds(workspace: Path) -> None:
+    few = "{kind: world, content: %s, videos: {train: 4, val: 2, test: 2}}"
+    (workspace / "overrides.yaml").write_text(
+        f"ingest: {{collections: {{narrated: {few % 'narrated'}, actions: {few % 'loop'}}}}}\n"
+    )
+    prepare(workspace)
+    found, project = (parameters.load(folder / "params.yaml") for folder in (workspace, PROJECT))
+    for section in ("pretrain", "probe", "retrieve", "registry", "sweep"):
+        assert getattr(found, section) == getattr(project, section)
+    (workspace / "overrides.yaml").write_text("probe: {tests: {}, protocols: []}\n")
+    prepare(workspace)
+    found = parameters.load(workspace / "params.yaml")
+    assert (found.probe.tests, found.registry.metric) == ({}, "t2v/r1")
+    assert found.retrieve == project.retrieve
+
+
 def test_files_that_a_workspace_names_are_dependencies(workspace: Path) -> None:
     """Videos, annotation files beside them, and the weights that training starts from; nothing that is not there."""
     for name in ("clips/labels.json", "lists/train.json", "first/model.safetensors"):

@@ -59,8 +59,9 @@ function key(curves) {
 
 /** The curve in pieces: between them lie stretches without a score. */
 function lines(one, at, number) {
-  const range = one.ceiling - one.floor || 1;
-  const height = (score) => HEIGHT - MARGIN - ((score - one.floor) / range) * (HEIGHT - 2 * MARGIN);
+  const scores = one.scores.filter((score) => score !== null);
+  const [low, high] = [Math.min(one.floor, ...scores), Math.max(one.ceiling, ...scores)];
+  const height = (score) => HEIGHT - MARGIN - ((score - low) / (high - low || 1)) * (HEIGHT - 2 * MARGIN);
   const pieces = [[]];
   one.times.forEach((time, place) => {
     const score = one.scores[place];

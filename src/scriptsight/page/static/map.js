@@ -339,7 +339,7 @@ async function showPlayer() {
   }
   try {
     const moment = await get(momentPath(id));
-    if (read().open === id) await player.open({ ...moment, model: "" }, read(""), [""]);
+    if (read().open === id) player.open({ ...moment, model: "" }, read(""), [""]);
   } catch (error) {
     status.textContent = `${error.message} ${error.remedy ?? ""}`;
   }

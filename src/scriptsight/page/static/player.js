@@ -10,6 +10,7 @@ import { copy } from "./results.js";
 const AGAIN = 700; // milliseconds between two questions whether a video is prepared
 const EASE = 0.3; // seconds around a moment that count as in it, when someone jumps
 const AT_END = 0.05; // seconds before the end that count as the end
+const EARLY = 0.05; // seconds before its time that a line counts as being said: jumps end a little off
 const STEP = 2; // seconds that an arrow key goes
 const REST = 4000; // milliseconds for which the transcript stays where a reader has scrolled it
 
@@ -43,7 +44,7 @@ export class Player {
    * Show a moment (of /api/search or /api/moment) that `moment.model` found for `state`; the score over its video is
    * that of each of `models`.
    */
-  async open(moment, state, models) {
+  open(moment, state, models) {
     this.#work.abort();
     this.#work = new AbortController();
     const { signal } = this.#work;
@@ -313,17 +314,18 @@ export class Player {
     else this.#parts.over.hidden = false;
   }
 
-  /** Mark the line that is being said, and keep it in sight. */
+  /** Mark the line that is being said, and keep the place in sight. */
   #follow(second, atOnce = false) {
-    const line = this.lines?.findLast((one) => one.start <= second + 0.05) ?? null;
+    const line = this.lines?.findLast((one) => one.start <= second + EARLY) ?? null;
+    if (line && second < line.end) line.setAttribute("aria-current", "true");
+    else line?.removeAttribute("aria-current");
     if (line === this.#line && !atOnce) return;
-    this.#line?.removeAttribute("aria-current");
+    if (line !== this.#line) this.#line?.removeAttribute("aria-current");
     this.#line = line;
-    line?.setAttribute("aria-current", "true");
     const { transcript } = this.#parts;
     if (line && (atOnce || Date.now() - this.#scrolled > REST)) {
       const still = atOnce || matchMedia("(prefers-reduced-motion: reduce)").matches;
-      const top = line.offsetTop - transcript.offsetTop - transcript.clientHeight / 3;
+      const top = line.offsetTop - transcript.clientHeight / 3;
       transcript.scrollTo({ top, behavior: still ? "instant" : "smooth" });
     }
   }

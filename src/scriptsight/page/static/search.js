@@ -400,7 +400,7 @@ async function showPlayer() {
   const models = [state.model || known?.models[0]?.name || "", ...(state.beside ? [state.beside] : [])];
   try {
     const moment = moments().find((one) => one.id === wanted) ?? (await fetched(wanted, models));
-    if (state.open === wanted && player.id !== wanted) await player.open(moment, state, models);
+    if (state.open === wanted && player.id !== wanted) player.open(moment, state, models);
   } catch (error) {
     warn(error);
   }
