@@ -259,7 +259,7 @@ class Searcher:
 
     def _merged(self, rows: np.ndarray, scores: np.ndarray, top: int) -> list[Found]:
         """Go through hits, the best first: one beside a moment of the same video joins it, another is a new one."""
-        hits = self.index.moments.select(["collection", "uri", "start", "end"]).take(rows).to_pylist()
+        hits = self.index.described(rows, ["collection", "uri", "start", "end"])
         moments: list[list[int]] = []  # the hits of each, the best first
         for number, hit in enumerate(hits):
             near = next((moment for moment in moments if _beside(hit, [hits[one] for one in moment])), None)
@@ -272,7 +272,7 @@ class Searcher:
         return [Found(tuple(rows[moment].tolist()), float(scores[moment[0]])) for moment in moments]
 
     def _moment(self, found: Found, query: Query) -> Moment:
-        parts = self.index.moments.take(found.rows).to_pylist()
+        parts = self.index.described(found.rows)
         return _moment(parts, found.score, query)
 
 
