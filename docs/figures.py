@@ -149,8 +149,8 @@ BENCHMARKS = {
     ),
     "page": Benchmark(
         "the search page while fifty people type at once over a million moments, on two cores: answers a second; "
-        "median and 99th percentile; errors; memory at the start, in the middle, at the end; the 99th percentile of the "
-        "same searches with a thread for each request",
+        "median and 99th percentile; errors; memory at the start, in the middle, at the end; the 99th percentile of "
+        "the same searches with a thread for each request",
         "{queries_per_second:.0f}; {median_ms:.0f} and {p99_ms:,.0f} ms; {errors}; "
         "{memory_mb[0]:,.0f}, {memory_mb[1]:,.0f}, {memory_mb[2]:,.0f} MB; {plain_p99_ms:,.0f} ms",
         "python benchmarks/page.py",
