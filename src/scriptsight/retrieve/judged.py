@@ -121,7 +121,7 @@ def _ask(searcher: Searcher, query: kept.Query, opinions: list[Opinion]) -> Aske
         (shown,) = searcher.search([found], top=SHOWN, by=by, filters=filters)
     except Undecided:
         rows, shown = np.empty(0, dtype=np.int64), []
-    hits = searcher.index.moments.select(["collection", "uri", "start", "end"]).take(rows).to_pylist()
+    hits = searcher.index.described(rows, ["collection", "uri", "start", "end"])
     ranked = _gains([Stretch(**hit) for hit in hits], opinions)
     on_page = [Stretch(one.collection, one.uri, one.start, one.end) for one in shown]
     page = _gains(on_page, opinions)
