@@ -23,8 +23,8 @@ By = Literal["picture", "words", "both"]
 GAP = 1.0  # seconds: hits of one video that are no further apart are one moment
 FUSED = 60  # k of reciprocal rank fusion, as published
 DEPTH = 200  # hits of each ranking that are fused, or more where more moments are asked for
-# The mean cosine of two moments over which a model may have one place for everything (`Searcher.tells`). Trained models
-# have 0.05 (three talks, 200 steps) to 0.15 (the default); untrained ones 0.87 (the default's scenes) to 0.998 (talks).
+# The mean cosine of two moments over which a model may have one place for everything (`Searcher.tells`). Trained
+# models have 0.05 (three talks, 200 steps) to 0.15 (the default), untrained ones 0.87 (its scenes) to 0.998 (talks).
 CLOSE = 0.95
 ALIKE = 0.02  # cosines of one query that all lie within so little tell nothing then
 SAMPLE = 1024  # moments that are looked at first
