@@ -125,7 +125,7 @@ def _segment(one: Film, number: int) -> small.Segment:
         start=start,
         end=end,
         frame_times=np.linspace(start, end, len(made.frames), endpoint=False),
-        cues=(Cue(start + 0.5, end - 0.5, one.said[number]),),
+        cues=(Cue(start, end, one.said[number]),),
     )
 
 

@@ -67,13 +67,13 @@ def test_typed_words_find_moments_and_the_player_stops_at_the_moments_end(world:
         expect(player.get_by_role("heading", name="red.mp4")).to_be_visible()
         browsing.until(page, "document.querySelector('video').currentTime > 1.05")
         assert 1 <= second(page) < 4
-        expect(player.get_by_role("button", name="Go on")).to_be_visible(timeout=20_000)
+        expect(player.get_by_role("button", name="Go on")).to_be_visible()
         assert paused(page) and second(page) == pytest.approx(4, abs=0.1)
 
         # The transcript runs along, and leads to where a line is said; so does the curve.
         expect(player.locator(".transcript [aria-current]")).to_contain_text("the red circle moves left")
         player.locator(".transcript .line", has_text="then the red square grows").click()
-        browsing.until(page, "document.querySelector('video').currentTime >= 7.5")
+        browsing.until(page, "document.querySelector('video').currentTime >= 7")
         expect(player.locator(".transcript [aria-current]")).to_contain_text("then the red square grows")
         expect(player.get_by_role("img", name="Score over the video: highest at")).to_be_visible()
         player.locator(".plot").click(position={"x": 4, "y": 20})

@@ -9,8 +9,7 @@ import { copy } from "./results.js";
 
 const AGAIN = 700; // milliseconds between two questions whether a video is prepared
 const EASE = 0.3; // seconds around a moment that count as in it, when someone jumps
-const AT_END = 0.05; // seconds before the end that count as the end
-const EARLY = 0.05; // seconds before its time that a line counts as being said: jumps end a little off
+const LOOSE = 0.05; // seconds by which times are taken for the same: jumps end a little off
 const STEP = 2; // seconds that an arrow key goes
 const REST = 4000; // milliseconds for which the transcript stays where a reader has scrolled it
 
@@ -250,7 +249,7 @@ export class Player {
   #seek(second) {
     const piece = this.#piece;
     if (!piece) return;
-    second = Math.min(second, Math.max(0, piece.duration - AT_END));
+    second = Math.min(second, Math.max(0, piece.duration - LOOSE));
     const inside = second >= this.#moment.start - EASE && second < this.#moment.end;
     const stopAt = inside ? this.#moment.end : null;
     if (second < piece.from || second >= piece.to) {
@@ -274,7 +273,7 @@ export class Player {
 
   /** Whether the moment has been played to its end, where the video was stopped. */
   #stands() {
-    return this.#stopAt !== null && this.#now() >= this.#stopAt - AT_END;
+    return this.#stopAt !== null && this.#now() >= this.#stopAt - LOOSE;
   }
 
   #on() {
@@ -316,8 +315,8 @@ export class Player {
 
   /** Mark the line that is being said, and keep the place in sight. */
   #follow(second, atOnce = false) {
-    const line = this.lines?.findLast((one) => one.start <= second + EARLY) ?? null;
-    if (line && second < line.end) line.setAttribute("aria-current", "true");
+    const line = this.lines?.findLast((one) => one.start <= second + LOOSE) ?? null;
+    if (line && second < line.end + LOOSE) line.setAttribute("aria-current", "true");
     else line?.removeAttribute("aria-current");
     if (line === this.#line && !atOnce) return;
     if (line !== this.#line) this.#line?.removeAttribute("aria-current");
