@@ -50,7 +50,7 @@ from scriptsight.media.hdr import as_standard
 
 STILL_SECONDS = 0.04  # how long a still picture lasts; not 0, so that it is a stretch of time like any other
 
-_ROUNDED = 4e-4  # seconds that a time may be off by its rounding
+ROUNDED = 4e-4  # seconds that a time may be off by its rounding
 _RESTART = 1.0  # seconds that a time may go back; more is a clock that starts again
 _ENDS_AT = ("matroska,", "flv")  # formats that announce when they end, not how long they are
 # Formats in which pictures have no times of their own: they are shown at the times at which they are decoded.
@@ -116,7 +116,7 @@ class _View:
 
 
 @dataclass(frozen=True)
-class _Opened:
+class OpenedFilm:
     """A container whose first frame was decoded: proof that there is a picture, and how it is to be seen."""
 
     path: str
@@ -159,7 +159,7 @@ def probe(path: str | Path) -> MediaInfo:
     Raises:
         MediaError: no such file, no media file, no video stream, or no frame that can be decoded.
     """
-    with _opened(path) as opened:
+    with opened_film(path) as opened:
         duration = opened.duration if opened.duration > 0 else _scanned_duration(path)
         rate = None if opened.still else opened.stream.average_rate or opened.stream.guessed_rate
         return MediaInfo(
@@ -188,10 +188,10 @@ def frames_at_rate(path: str | Path, fps: float, short_side: int) -> Iterator[Fr
             cell and over a twentieth of it, taken between 1 and 5 seconds). Its `time` says until when the
             video is good.
     """
-    with _opened(path) as opened:
-        draw = _drawing(opened, opened.scaled(short_side))
+    with opened_film(path) as opened:
+        draw = drawing(opened, opened.scaled(short_side))
         cell, end = -1, 0.0
-        for time, end, frame in _in_order(opened):
+        for time, end, frame in in_order(opened):
             if _cell(time, fps) > cell:
                 cell = _cell(time, fps)
                 yield Frame(time, end, draw(frame))
@@ -209,11 +209,11 @@ def frames_at(path: str | Path, times: Sequence[float], short_side: int) -> list
     Raises:
         MediaError: nothing can be decoded, or the video breaks or ends early before one of the times.
     """
-    with _opened(path) as opened:
-        draw = _drawing(opened, opened.scaled(short_side))
+    with opened_film(path) as opened:
+        draw = drawing(opened, opened.scaled(short_side))
         waiting = deque(sorted(set(times)))
         shown: dict[float, Frame] = {}
-        frames = _in_order(opened)
+        frames = in_order(opened)
         current = next(frames)
         try:
             for following in frames:
@@ -234,7 +234,7 @@ def frames_at(path: str | Path, times: Sequence[float], short_side: int) -> list
 
 def _cell(time: float, fps: float) -> int:
     # Sums of times are rounded: that must not move a frame on the edge of two cells to either side.
-    return floor((time + _ROUNDED) * fps)
+    return floor((time + ROUNDED) * fps)
 
 
 def _ends_early(end: float, announced: float, fps: float) -> bool:
@@ -246,7 +246,7 @@ def _early(path: str | Path, end: float, announced: float) -> MediaError:
     return MediaError(path, "ends early", f"frames end at {end:.2f} s of {announced:.2f} s", time=end)
 
 
-def _in_order(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
+def in_order(opened: OpenedFilm) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start, end, frame) of the frames that are shown: their time is not before 0 and does not go back.
 
     Raises:
@@ -258,7 +258,7 @@ def _in_order(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
         if time < last - _RESTART:
             detail = f"after {last:.2f} s: the times start again at {time:.2f} s; join such files with FFmpeg instead"
             raise MediaError(opened.path, "broken stretch", detail, time=last)
-        if time > last and time > -_ROUNDED:
+        if time > last and time > -ROUNDED:
             last = time
             yield time, end, frame
     if last == -inf:
@@ -268,14 +268,14 @@ def _in_order(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
         raise MediaError(opened.path, "broken stretch", detail, time=last)
 
 
-def _timed(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
+def _timed(opened: OpenedFilm) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start, end, frame) in presentation seconds."""
     for frame in opened.frames:
         time = opened.clock.seconds(frame)
         yield time, time + float((frame.duration or 0) * opened.stream.time_base), frame
 
 
-def _edited(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
+def _edited(opened: OpenedFilm) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """The same of what an edit list shows; where it goes back, the film is decoded once more."""
     frames: Iterator[av.VideoFrame] = opened.frames
     for number, run in enumerate(forward(opened.clock.edits)):
@@ -284,7 +284,7 @@ def _edited(opened: _Opened) -> Iterator[tuple[float, float, av.VideoFrame]]:
 
 
 def _edited_once(
-    opened: _Opened, frames: Iterator[av.VideoFrame], run: tuple[Edit, ...]
+    opened: OpenedFilm, frames: Iterator[av.VideoFrame], run: tuple[Edit, ...]
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """The same of edits that go forward. The picture that is on screen where an edit begins may have appeared before
     that: until when it stays is known only from the picture after it."""
@@ -296,7 +296,7 @@ def _edited_once(
             if held is not None:
                 yield from _parts_shown(opened, held, opened.clock.own(frame), run)
             held = frame
-            if opened.clock.own(held) >= run[-1].media_end - _ROUNDED:
+            if opened.clock.own(held) >= run[-1].media_end - ROUNDED:
                 return
     except MediaError:
         if held is not None:
@@ -307,16 +307,16 @@ def _edited_once(
 
 
 def _parts_shown(
-    opened: _Opened, frame: av.VideoFrame, until: float | None, run: tuple[Edit, ...]
+    opened: OpenedFilm, frame: av.VideoFrame, until: float | None, run: tuple[Edit, ...]
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start, end, frame) of a picture that stays `until` the next one (seconds of the track) in each edit; None
     where there is no next one."""
     start = opened.clock.own(frame)
     if until is None:
-        until = start + max(2 * _ROUNDED, float((frame.duration or 0) * opened.stream.time_base))
+        until = start + max(2 * ROUNDED, float((frame.duration or 0) * opened.stream.time_base))
     for edit in run:
         first, last = max(start, edit.media), min(until, edit.media_end)
-        if last - first > _ROUNDED:
+        if last - first > ROUNDED:
             moved = edit.moved - opened.clock.origin
             yield first + moved, last + moved, frame
 
@@ -330,13 +330,18 @@ def _show(
 ) -> None:
     """Give the times before `until` their frame, which is drawn once."""
     frame = None
-    while waiting and waiting[0] < until - _ROUNDED:
+    while waiting and waiting[0] < until - ROUNDED:
         frame = frame or Frame(current[0], current[1], draw(current[2]))
         shown[waiting.popleft()] = frame
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[_Opened]:
+def opened_film(path: str | Path) -> Iterator[OpenedFilm]:
+    """A film with its first frame decoded.
+
+    Raises:
+        MediaError: no such file, no media file, no video stream, or no frame that can be decoded.
+    """
     path = str(path)
     with ExitStack() as stack:
         container = stack.enter_context(open_media(path, "video"))
@@ -361,7 +366,7 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
             stream.codec_context.options = {"err_detect": "explode"}
         pixels: list[tuple[int, Fraction]] = []
         played = replace(clock, edits=next(forward(clock.edits), ()))
-        frames = _decoded(container, stream, played, path, pixels)
+        frames = decoded_frames(container, stream, played, path, pixels)
         first = next(frames, None)
         if first is None:
             raise MediaError(path, "unreadable video", "no frame of it can be decoded")
@@ -371,7 +376,7 @@ def _opened(path: str | Path) -> Iterator[_Opened]:
         frames = chain([first], frames)
         transfer = int(first.color_trc or 0)
         stored = first.width, first.height
-        yield _Opened(
+        yield OpenedFilm(
             path,
             container,
             stream,
@@ -395,7 +400,7 @@ def _again(
     """All frames from the start of the file."""
     container.seek(0, stream=stream)
     stream.codec_context.flush_buffers()
-    return _decoded(container, stream, replace(clock, edits=run), path, [])
+    return decoded_frames(container, stream, replace(clock, edits=run), path, [])
 
 
 def _unnamed(cls: Any, number: int) -> Any:
@@ -464,7 +469,7 @@ def _scanned_duration(path: str | Path) -> float:
         return last * tick - (container.start_time or 0) / av.time_base
 
 
-def _decoded(
+def decoded_frames(
     container: InputContainer, stream: Any, clock: Clock, path: str, pixels: list[tuple[int, Fraction]]
 ) -> Iterator[av.VideoFrame]:
     """Decode to the first bad stretch, and note in `pixels` from when on they are how wide.
@@ -605,7 +610,7 @@ def _drained(stream: Any) -> list[av.VideoFrame]:
     return frames
 
 
-def _drawing(opened: _Opened, size: tuple[int, int]) -> Callable[[av.VideoFrame], np.ndarray]:
+def drawing(opened: OpenedFilm, size: tuple[int, int]) -> Callable[[av.VideoFrame], np.ndarray]:
     """What makes RGB uint8 [H, W, 3] of a decoded frame; `size` is width and height as shown, in pixels."""
     reformatter = VideoReformatter()  # one for all: a frame's own would set up its scaling tables each time
 

@@ -107,7 +107,7 @@ def look(path: str | Path) -> Plan:
     Raises:
         MediaError: nothing of it can be shown.
     """
-    with reader._opened(path) as opened:
+    with reader.opened_film(path) as opened:
         container, stream, clock = opened.container, opened.stream, opened.clock
         first = clock.own(next(opened.frames))
         duration = opened.duration
@@ -146,7 +146,7 @@ def _is_uncut(clock: Clock, stream: Any, first: float) -> bool:
     return len(clock.edits) == 1 and whole
 
 
-def _is_plain_picture(opened: reader._Opened) -> bool:
+def _is_plain_picture(opened: reader.OpenedFilm) -> bool:
     """Whether browsers show the pictures as the reader does: they turn them, but not all mirror them."""
     pixels = opened.stream.codec_context.pix_fmt in _PIXELS
     mirrored = opened.view.swapped ^ opened.view.left_right ^ opened.view.up_down

@@ -33,12 +33,12 @@ def frames_from(path: str | Path, start: float, short_side: int | None = None) -
     Raises:
         MediaError: as `frames_at_rate` does, but for films that end early.
     """
-    with reader._opened(path) as opened:
+    with reader.opened_film(path) as opened:
         size = (opened.width, opened.height) if short_side is None else opened.scaled(short_side)
-        draw = reader._drawing(opened, size)
+        draw = reader.drawing(opened, size)
         held: tuple[float, float, av.VideoFrame] | None = None  # on screen at the start, as far as is known
         for one in _from(opened, start):
-            if one[0] <= start + reader._ROUNDED:
+            if one[0] <= start + reader.ROUNDED:
                 held = one
                 continue
             if held:
@@ -57,9 +57,9 @@ def frames_near(path: str | Path, times: Sequence[float], lines: int) -> list[Fr
     Raises:
         MediaError: nothing can be decoded.
     """
-    with reader._opened(path) as opened:
+    with reader.opened_film(path) as opened:
         scale = min(1.0, lines / opened.height)
-        draw = reader._drawing(opened, opened.scaled(max(1, round(min(opened.width, opened.height) * scale))))
+        draw = reader.drawing(opened, opened.scaled(max(1, round(min(opened.width, opened.height) * scale))))
         found: list[Frame] = []
         frames = _from(opened, times[0])
         current = next(frames)
@@ -72,7 +72,7 @@ def frames_near(path: str | Path, times: Sequence[float], lines: int) -> list[Fr
                 except MediaError:
                     frames = iter(())
             try:
-                while following[0] <= time + reader._ROUNDED:
+                while following[0] <= time + reader.ROUNDED:
                     current = following
                     following = next(frames)
             except (StopIteration, MediaError):
@@ -81,7 +81,7 @@ def frames_near(path: str | Path, times: Sequence[float], lines: int) -> list[Fr
     return found
 
 
-def _seekable(opened: reader._Opened) -> bool:
+def _seekable(opened: reader.OpenedFilm) -> bool:
     clock = opened.clock
     return (
         opened.container.format.name.startswith(_OWN_TIMES)
@@ -90,10 +90,10 @@ def _seekable(opened: reader._Opened) -> bool:
     )
 
 
-def _from(opened: reader._Opened, start: float) -> Iterator[tuple[float, float, av.VideoFrame]]:
+def _from(opened: reader.OpenedFilm, start: float) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start, end, frame) in order, from one at or before `start` on."""
     if not _seekable(opened) or start <= _BACK[0]:
-        return reader._in_order(opened)
+        return reader.in_order(opened)
     own = start + opened.clock.origin
     edit = next((one for one in reversed(opened.clock.edits) if one.start <= own), None)
     own -= edit.moved if edit else 0.0
@@ -104,12 +104,12 @@ def _from(opened: reader._Opened, start: float) -> Iterator[tuple[float, float, 
         except MediaError:
             continue
         if first is not None and opened.clock.own(first) <= own:
-            return reader._in_order(replace(opened, frames=chain([first], frames)))
-    return reader._in_order(replace(opened, frames=_decoded(opened, 0.0)))
+            return reader.in_order(replace(opened, frames=chain([first], frames)))
+    return reader.in_order(replace(opened, frames=_decoded(opened, 0.0)))
 
 
-def _decoded(opened: reader._Opened, own: float) -> Iterator[av.VideoFrame]:
+def _decoded(opened: reader.OpenedFilm, own: float) -> Iterator[av.VideoFrame]:
     """The frames from the last key frame on before a second of the track's own clock."""
     opened.container.seek(max(0, round(own / opened.stream.time_base)), stream=opened.stream)
     opened.stream.codec_context.flush_buffers()
-    return reader._decoded(opened.container, opened.stream, opened.clock, opened.path, opened.pixels)
+    return reader.decoded_frames(opened.container, opened.stream, opened.clock, opened.path, opened.pixels)
