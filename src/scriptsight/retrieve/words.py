@@ -46,7 +46,8 @@ class Words:
         if len(words) < 2:
             return list(words)
         counts = {word: self._count(word) for word in words}
-        kept, total = [], 0
+        kept: list[str] = []
+        total = 0
         for word in sorted(counts, key=lambda one: counts[one]):
             total += counts[word]
             # A word that is nowhere takes nobody's place.
