@@ -129,7 +129,7 @@ def test_without_the_password_there_is_nothing_but_its_page(locked: TestClient) 
     assert (sent.status_code, sent.headers["location"]) == (303, "/login?next=%2F%3Fq%3Dred%2520circle")
     assert locked.get("/login").status_code == 200
     for cookie in ("", ".", "9999999999.x.y", "9999999999.aa." + "0" * 64, "é"):
-        assert locked.get("/api/state", headers={"Cookie": f"{access.COOKIE}={cookie}".encode()}).status_code == 401
+        assert locked.get("/api/state", headers={b"Cookie": f"{access.COOKIE}={cookie}".encode()}).status_code == 401
 
 
 def test_the_password_lets_in_and_logging_out_shuts(locked: TestClient) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -362,6 +363,9 @@ def test_the_map_puts_what_looks_alike_together(
     assert result.artifacts[-1].name == "map.png" and result.artifacts[-1].stat().st_size > 1000
     points, labels = drawn["points"], drawn["labels"]
     assert points.shape == (42, 2) and drawn["total"] == 45
+    kept = pq.read_table(result.artifacts[-1].with_suffix(".parquet"))  # for the map on the page
+    assert np.array_equal(np.stack([kept["x"].to_numpy(), kept["y"].to_numpy()], axis=1), points)
+    assert [name.split("/")[1] for name in kept["segment_id"].to_pylist()][:2] == ["v0", "v1"]
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     np.fill_diagonal(distances, np.inf)
     assert np.mean(labels[distances.argmin(axis=1)] == labels) > 0.9
