@@ -35,5 +35,7 @@ def parts(text: str, asked: Iterable[str]) -> Parts:
 
 
 def _folded(word: str) -> str:
+    if word.isascii():
+        return word.lower()
     parted = unicodedata.normalize("NFD", word.casefold())
     return "".join(sign for sign in parted if not unicodedata.combining(sign))

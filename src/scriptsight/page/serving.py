@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 import uvicorn
 
 from scriptsight.errors import InputError
@@ -37,6 +38,9 @@ def serve(workspace: Path, models: Sequence[str], host: str, port: int, browser:
     """
     if not workspace.is_dir():
         raise InputError(f"There is no folder {workspace}: name a workspace, or make one.")
+    # Threads that wait for each other's parts of a scan cost more than they bring while videos and other people want
+    # the processor too.
+    torch.set_num_threads(max(1, ((os.cpu_count() or 1) - 1) // 2))
     shelf = Shelf(workspace, _named(models))
     access_ = Access(host, port, os.environ.get(access.PASSWORD) or None)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)

@@ -257,10 +257,12 @@ class Searcher:
 
     def _merged(self, rows: np.ndarray, scores: np.ndarray, top: int) -> list[Found]:
         """Go through hits, the best first: one beside a moment of the same video joins it, another is a new one."""
-        hits = self.index.moments.select(["collection", "uri", "start", "end"]).take(rows).to_pylist()
+        places = self.index.moments.select(["collection", "uri", "start", "end"])
+        hits: list[dict[str, Any]] = []
         moments: list[list[int]] = []  # the hits of each, the best first
-        for number, hit in enumerate(hits):
-            near = next((moment for moment in moments if _beside(hit, [hits[one] for one in moment])), None)
+        for number, row in enumerate(rows.tolist()):
+            hits += places.slice(row, 1).to_pylist()  # `take` looks through all of a large table
+            near = next((moment for moment in moments if _beside(hits[-1], [hits[one] for one in moment])), None)
             if near is not None:
                 near.append(number)
             elif len(moments) < top:
@@ -270,7 +272,7 @@ class Searcher:
         return [Found(tuple(rows[moment].tolist()), float(scores[moment[0]])) for moment in moments]
 
     def _moment(self, found: Found, query: Query) -> Moment:
-        parts = self.index.moments.take(found.rows).to_pylist()
+        parts = [part for row in found.rows for part in self.index.moments.slice(row, 1).to_pylist()]
         return _moment(parts, found.score, query)
 
 
