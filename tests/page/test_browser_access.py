@@ -95,10 +95,12 @@ def test_no_page_has_a_serious_fault_of_accessibility(
         visit.faults[:] = [fault for fault in visit.faults if "404" not in fault]  # there is no map of six moments
 
 
-def test_who_has_the_password_comes_to_the_page_that_was_asked_for(tmp_path: Path, axe: str) -> None:
+def test_who_has_the_password_comes_to_the_page_that_was_asked_for(
+    place: tuple[Browser, str], tmp_path: Path, axe: str
+) -> None:
+    browser, _ = place
     browsing.learned(tmp_path)
     with (
-        browsing.chromium() as browser,
         browsing.serving(tmp_path, password=PASSWORD) as address,
         browsing.visit(browser, address, path="/?q=circle&by=words") as visit,
     ):

@@ -4,7 +4,7 @@ import { text } from "./address.js";
 import { button, element, foreign, icon, span, tell } from "./elements.js";
 import { thumbs } from "./judge.js";
 
-export const PICTURES = 8; // of a moment
+const PICTURES = 8; // of a moment
 const STEADY = 3; // the one that is shown while nothing moves
 const PACE = 280; // milliseconds a picture in the moving preview
 
