@@ -22,6 +22,7 @@ export class Player {
   #parts = {};
   #moment = null;
   #piece = null; // of /api/player: what is loaded
+  #encoded = false; // whether the browser gave up on the file itself, and gets it encoded
   #stopAt = null; // second of the video at which playing ends; null: plays on
   #work = new AbortController();
   #scrolled = 0; // when the reader moved the transcript
@@ -50,6 +51,7 @@ export class Player {
     Object.assign(this, { state, models });
     this.#moment = moment;
     this.#piece = this.#curve = this.#line = null;
+    this.#encoded = false;
     this.#head();
     this.#parts.transcript.replaceChildren(faint("Reading the transcript …"));
     this.#parts.score.replaceChildren(faint("Looking at the whole video …"));
@@ -136,9 +138,7 @@ export class Player {
     video.addEventListener("timeupdate", () => this.#tick());
     video.addEventListener("seeking", () => this.#left());
     video.addEventListener("ended", () => this.#ended());
-    video.addEventListener("error", () => {
-      if (video.getAttribute("src")) this.#say("This browser can't play the video.", "The pictures and the transcript are all that can be shown here.");
-    });
+    video.addEventListener("error", () => video.getAttribute("src") && this.#failed());
     for (const kind of ["wheel", "touchmove", "keydown"]) {
       this.#parts.transcript.addEventListener(kind, () => (this.#scrolled = Date.now()), { passive: true });
     }
@@ -164,9 +164,20 @@ export class Player {
     this.#video.poster = picture(moment, 0);
   }
 
+  /** The browser can't play the file: ask for it encoded, once. */
+  #failed() {
+    if (this.#encoded) {
+      this.#say("This browser can't play the video.", "The pictures and the transcript are all that can be shown here.");
+      return;
+    }
+    this.#encoded = true;
+    const at = Math.max(this.#now(), this.#moment.start);
+    this.#try(this.#load(at, this.#work.signal, this.#stopAt), (error) => this.#say(error.message, error.remedy));
+  }
+
   /** Load what covers the second `at` of the video, and stand there. */
   async #load(at, signal, stopAt = this.#moment.end) {
-    const path = `/api/player/${this.#moment.video}?at=${at.toFixed(3)}`;
+    const path = `/api/player/${this.#moment.video}?at=${at.toFixed(3)}${this.#encoded ? "&failed=1" : ""}`;
     let piece = await get(path, signal);
     while (piece.status === "preparing") {
       this.#prepare(piece.progress ?? 0);
@@ -183,6 +194,7 @@ export class Player {
       await new Promise((done) => video.addEventListener("loadedmetadata", done, { once: true, signal }));
     }
     signal.throwIfAborted();
+    if (this.#piece !== piece) return; // another was loaded meanwhile
     this.#curve?.stand(at);
     video.currentTime = Math.max(0, at - piece.offset);
     // A browser may refuse to play before the reader has touched the page: the moment then stands there, ready.
