@@ -118,8 +118,8 @@ def _moment(opened: Opened, segment_id: str, question: Asked | None) -> dict[str
     video = opened.video_of(row)
     said = {
         (cue["start"], cue["end"], cue["text"]): None
-        for number in video.rows.tolist()
-        for cue in opened.moment(number)["cues"]
+        for one in opened.searcher.index.described(video.rows, ["cues"])
+        for cue in one["cues"]
     }
     transcript = [{"start": start, "end": end, "text": text} for start, end, text in sorted(said)]
     return {**_sent(moment(opened, Found((row,), 0.0), question)), "transcript": transcript}

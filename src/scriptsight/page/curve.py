@@ -131,7 +131,7 @@ class Curves:
 
     def _name(self, opened: Opened, video: Video) -> str:
         """What the vectors depend on: the model, what the index says of the video, and what is stored."""
-        contents = opened.searcher.index.moments["content"].take(video.rows).to_pylist()
+        contents = [one["content"] for one in opened.searcher.index.described(video.rows, ["content"])]
         stamp = self._stored.stamp(opened, video)
         return blake2b(
             repr((FORMAT, opened.weights, video.key, contents, stamp)).encode(), digest_size=16
@@ -179,10 +179,8 @@ def _encoded(encoder: Encoder, batch: list[np.ndarray]) -> np.ndarray:
 def _moments(opened: Opened, video: Video) -> Windows:
     """The moments of a video as the index has them."""
     index = opened.searcher.index
-    spans = index.moments.select(["start", "end"]).take(video.rows)
-    return Windows(
-        np.stack([spans["start"].to_numpy(), spans["end"].to_numpy()], axis=1), np.array(index.embeddings[video.rows])
-    )
+    spans = [(one["start"], one["end"]) for one in index.described(video.rows, ["start", "end"])]
+    return Windows(np.array(spans), np.array(index.embeddings[video.rows]))
 
 
 def _with_gaps(spans: np.ndarray, scores: np.ndarray) -> Iterator[tuple[float, float, float | None]]:

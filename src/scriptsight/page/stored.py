@@ -29,10 +29,10 @@ class Stored:
 
     def of(self, opened: Opened, video: Video) -> list[Segment]:
         """The segments of a video in order of time; none where they are no longer stored, or are damaged."""
-        rows = opened.searcher.index.moments.select(["segment_id", "split"]).take(video.rows)
+        rows = opened.searcher.index.described(video.rows, ["segment_id", "split"])
         found: list[Segment] = []
-        for split in pc.unique(rows["split"]).to_pylist():
-            wanted = rows.filter(pc.equal(rows["split"], split))["segment_id"].to_pylist()
+        for split in sorted({row["split"] for row in rows}):
+            wanted = [row["segment_id"] for row in rows if row["split"] == split]
             try:
                 segments = self._segments(opened.segments, video.collection, split)
                 found += [segments[place] for place in _places(segments, wanted)]
