@@ -20,6 +20,8 @@ from tests.page import browsing
 
 DOCS = Path(__file__).parent
 LARGEST = 300_000  # bytes of a picture
+# Whether each picture that the window shows is there.
+SEEN = "[...document.images].every((one) => one.complete || one.getBoundingClientRect().top > innerHeight)"
 COLOURS = (256, 192, 128, 64)
 
 
@@ -35,7 +37,7 @@ def main() -> None:
             page = visit.page
             page.locator("#q").fill(options.query)
             page.locator(".card:not(.blank)").first.wait_for()
-            page.wait_for_load_state("networkidle")
+            browsing.until(page, SEEN)
             _write(page, "page.png")
             page.locator(".card a.title").first.click()
             page.locator("dialog.player .curve").wait_for()
@@ -49,7 +51,7 @@ def main() -> None:
             page.locator("#map").focus()
             page.keyboard.press("ArrowRight")
             page.locator("#card .words").wait_for()
-            page.wait_for_load_state("networkidle")
+            browsing.until(page, SEEN)
             _write(page, "page-map.png")
 
 

@@ -25,6 +25,7 @@ from scriptsight.page.access import Access
 from scriptsight.page.shelf import Shelf
 from scriptsight.params import reading
 from scriptsight.params.retrieve import RetrieveParams
+from scriptsight.segments import Segment
 from tests import small
 
 SECONDS = 12.0  # of each video; moments are from 1 to 4 and from 7 to 10
@@ -115,7 +116,7 @@ def learned(folder: Path, films: Sequence[Film] = FILMS, seed: int = 0) -> Path:
     return folder
 
 
-def _segment(one: Film, number: int) -> small.Segment:
+def _segment(one: Film, number: int) -> Segment:
     start, end = MOMENTS[number]
     made = small.segment(one.name, colour=one.colour, label=one.label, title=one.name, seed=number)
     return replace(

@@ -222,7 +222,7 @@ async function answer(model, signal) {
   try {
     return await get(`/api/search${text({ ...state, model, beside: "", open: "" })}`, signal);
   } catch (error) {
-    if (model !== state.beside || error.name === "AbortError") throw error;
+    if (!model || model !== state.beside || error.name === "AbortError") throw error;
     return { model, moments: [], message: error.message, remedy: error.remedy };
   }
 }
