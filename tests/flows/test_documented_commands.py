@@ -32,7 +32,7 @@ ELSEWHERE = {
     "make ui": f"{ORCHESTRATION}/test_ui.py::test_both_pages_are_served_until_ctrl_c",
     ". .venv/bin/activate": "no test: the environment of this run takes its place",
     "scriptsight new my-videos": "tests/flows/new/test_new_command.py::test_real_videos_of_many_kinds",
-    "scriptsight page my-videos": "no test: tests/page open the page itself",
+    "scriptsight page": "tests/page/test_page_access.py::test_the_command_serves_says_what_and_ends_quietly",
     "scriptsight run my-videos": "tests/flows/test_commands.py::test_the_pipeline_of_a_workspace",
     "cd my-videos": "tests/flows/test_commands.py::test_the_pipeline_of_a_workspace",
     "scriptsight mlflow move": "tests/flows/tracking/test_moved.py::test_a_moved_project_finds_its_files_again",
