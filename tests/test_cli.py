@@ -143,7 +143,7 @@ def test_defaults_are_those_of_the_workspace(
 PROJECT = Path(__file__).resolve().parents[1]
 OWN = ("search", "embed")
 OF_THE_CHECKOUT = (
-    *("automations", "better", "compare", "drift", "language"),
+    *("automations", "better", "compare", "doctor", "drift", "language"),
     *("mlflow", "new", "register", "run", "sweep", "ui"),
 )
 HEAVY = ("torch", "numpy", "pydantic", "prefect", "mlflow", "dvc", "optuna", "matplotlib", "psutil", "yaml")

@@ -262,7 +262,7 @@ def _configure_page(parser: argparse.ArgumentParser) -> None:
 def _configure_judgements(parser: argparse.ArgumentParser) -> None:
     describe(
         parser,
-        "Count, export and import the thumbs that people gave on the page; measure models by them.",
+        "Count, export and import thumbs, and measure models by them.",
         "They are in judgements/judgements.db of the workspace. The CSV is for spreadsheets, for git, and for other "
         "copies of the workspace: importing adds what is not there yet. The stage retrieve measures the workspace's "
         "own model by them. Two models are only compared by the same ones: --measure asks others again, and leaves "
