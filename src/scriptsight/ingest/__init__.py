@@ -187,6 +187,9 @@ def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Catal
         for item, old in zip(items, before, strict=True)
     ]
     videos = [one.video for one in found if one.video is not None]
+    cleaned: Counter[str] = Counter()
+    for one in found:
+        cleaned.update(one.cleaned)  # a sum of counters would leave out what is 0
     name_of_file: str | None = None
     if videos:
         with parts.part_file(folder, lines, ".parquet") as file:
@@ -200,7 +203,7 @@ def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> Catal
         splits=dict(Counter(video.split for video in videos)),
         seconds=sum(video.duration for video in videos),
         cues=sum(len(video.cues) for video in videos),
-        cleaned=dict(sum((Counter(one.cleaned) for one in found), Counter())),
+        cleaned=dict(cleaned),
         rejects=tuple(reject for one in found for reject in one.rejects),
     )
 
