@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from scriptsight import retrieve
 from scriptsight.catalogue import Cue
+from scriptsight.judgements import FILE
 from scriptsight.page import app
 from scriptsight.page.access import Access
 from scriptsight.page.shelf import Shelf
@@ -88,6 +89,13 @@ def learned(folder: Path, films: Sequence[Film] = FILMS, seed: int = 0) -> Path:
     for (collection, split), own in groups.items():
         rows = [_segment(one, number) for one in own for number in range(len(MOMENTS))]
         small.write_segments(folder / "data" / "segments", collection, split, rows)
+    small.tiny_bundle(folder / "models" / "pretrained", seed=seed)
+    measured(folder, films)
+    return folder
+
+
+def measured(folder: Path, films: Sequence[Film] = FILMS) -> None:
+    """What the retrieve stage makes of a workspace: its index, and the figures, those of people's thumbs as well."""
     section = reading.read_yaml(small.PROJECT / "params.yaml")["retrieve"]
     first, *others = sorted({one.collection for one in films})
     choice = RetrieveParams.model_validate(
@@ -107,13 +115,13 @@ def learned(folder: Path, films: Sequence[Film] = FILMS, seed: int = 0) -> Path:
         choice,
         segments=folder / "data" / "segments",
         catalogue=folder / "data" / "catalogue",
-        bundle=small.tiny_bundle(folder / "models" / "pretrained", seed=seed),
+        bundle=folder / "models" / "pretrained",
         index=folder / "models" / "index",
         metrics=folder / "metrics" / "retrieve.json",
         plots=folder / "plots" / "retrieve",
         work_root=folder / ".work",
+        judgements=folder / FILE,
     )
-    return folder
 
 
 def _segment(one: Film, number: int) -> Segment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,7 +187,7 @@ def test_a_preview_moves_while_the_pointer_is_on_a_card(world: World) -> None:
         expect(still).to_have_attribute("src", before or "")
 
 
-def test_a_thumb_is_kept_and_taken_back(world: World) -> None:
+def test_a_thumb_is_kept_counted_and_taken_back(world: World) -> None:
     with browsing.visit(world.browser, world.address, path="/judgements") as visit:
         page = visit.page
         page.get_by_label("Your name").fill("Ada")
@@ -207,6 +208,9 @@ def test_a_thumb_is_kept_and_taken_back(world: World) -> None:
         rows.get_by_role("link", name="red circle").last.click()
         expect(page.locator("dialog.player")).to_be_visible()
         page.keyboard.press("Escape")
+        browsing.measured(world.folder)
+        figures = json.loads((world.folder / "metrics" / "retrieve.json").read_text())["judged"]
+        assert (figures["judgements"], figures["queries"], figures["people"]) == (2, 1, 1)
         up.click()
         expect(up).to_have_attribute("aria-pressed", "false")
 
