@@ -47,7 +47,7 @@ $(READY): requirements.lock tests/requirements.txt pyproject.toml
 	  test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; uv=$(BIN)/uv; \
 	fi; \
-	$$uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock; \
+	$$uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock; \
 	$$uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r tests/requirements.txt; \
 	$$uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
