@@ -204,7 +204,7 @@ def test_only_what_is_new_or_changed_is_done_again_and_the_bytes_are_those_of_a_
     run(again)
     assert again.lines == [
         "ingest: 5 of 8 videos are as in the last run, and not opened",
-        "segment: 5 of 8 videos are as in the last run, and not decoded",
+        "segment: 5 of 8 videos are as in the last run; not decoded again",
     ]
     changed = outputs()
     shutil.rmtree(".work")
