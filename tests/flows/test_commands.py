@@ -104,8 +104,7 @@ def test_ctrl_c_ends_the_stage_and_tells_the_way_on(workspace: Path, prefect_hom
     assert process.returncode == 130
     assert "pipeline: interrupted in ingest; " in said
     assert "scriptsight run   (whenever you like)" in said
-    assert not (workspace / "data/catalogue").exists()
-    with locks.lock("ingest", patience=0):  # no stage works on
+    with locks.lock("ingest", patience=0):  # no stage works on; one that was all but done may have ended by itself
         pass
 
 
