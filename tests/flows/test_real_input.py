@@ -14,6 +14,7 @@ from scriptsight.params import reading
 from tests.flows.conftest import Command
 from tests.small import PROJECT
 
+TUTORIAL = "docs/tutorials/your-own-videos.md"
 SMALL: dict[str, Any] = {
     "segment": {"short_side": 32},
     "pretrain": {
@@ -53,10 +54,10 @@ def videos(shared_data: Path) -> Path:
     return folder
 
 
-def test_the_example_of_the_readme_runs_on_real_videos(command: Command, videos: Path, workspace: Path) -> None:
+def test_the_shortest_example_runs_on_real_videos(command: Command, videos: Path, workspace: Path) -> None:
     """Four talks, no labels, splits by their names, of which one is empty: everything runs, and all can be found."""
     with (workspace / "overrides.yaml").open("w") as file:
-        YAML().dump(overrides("README.md", videos, talks={}), file)
+        YAML().dump(overrides(TUTORIAL, videos, talks={}), file)
     done = command("scriptsight", "run", "--workspace", ".")
     assert done.returncode == 0, done.stderr
     assert "No labelled clips: nothing to measure" in done.stdout + done.stderr
@@ -73,7 +74,7 @@ def test_the_example_of_the_readme_runs_on_real_videos(command: Command, videos:
 
 def test_the_pipeline_on_real_videos_and_labelled_clips(command: Command, videos: Path, workspace: Path) -> None:
     splits = {"*_03*": "val", "*_02*": "test", "*": "train"}
-    values = overrides("docs/tutorials/your-own-videos.md", videos, talks={"splits": splits}, clips={})
+    values = overrides(TUTORIAL, videos, talks={"splits": splits}, clips={})
     with (workspace / "overrides.yaml").open("w") as file:
         YAML().dump(values, file)
     done = command("scriptsight", "run", "--workspace", ".")
