@@ -20,6 +20,7 @@ ARGUMENTS = {
     "bundle": "models/pretrained",
     "best": "models/best",
     "index": "models/index",
+    "judgements": "judgements",
     "metrics": "metrics/{stage}.json",
     "plots": "plots/{stage}",
     "work_root": ".work/{stage}",

@@ -41,7 +41,11 @@ def test_the_commands_that_are_suggested_can_be_pasted(
 
     def paste(command: str) -> str:
         done = subprocess.run(  # noqa: S603
-            ["/bin/sh", "-c", command.split("   (")[0]], capture_output=True, text=True, check=True, cwd=tmp_path
+            ["/bin/sh", "-c", command.strip().split("   (")[0]],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
         )
         return done.stdout.strip()
 
