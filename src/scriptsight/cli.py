@@ -238,14 +238,7 @@ def _configure_page(parser: argparse.ArgumentParser) -> None:
         ["scriptsight page", "scriptsight page my-videos --open", "scriptsight page --model other=../other-videos"],
         _page,
     )
-    parser.add_argument(
-        "workspace",
-        nargs="?",
-        type=Path,
-        default=Path(),
-        metavar="WORKSPACE",
-        help="a folder with models/pretrained and models/index (default: the current folder)",
-    )
+    _workspace(parser, "a folder with models/pretrained and models/index")
     parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="listen here (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, metavar="PORT", help="listen here (default: %(default)s)")
     parser.add_argument(
@@ -275,14 +268,7 @@ def _configure_judgements(parser: argparse.ArgumentParser) -> None:
         ],
         _judgements,
     )
-    parser.add_argument(
-        "workspace",
-        nargs="?",
-        type=Path,
-        default=Path(),
-        metavar="WORKSPACE",
-        help="a folder with judgements (default: the current folder)",
-    )
+    _workspace(parser, "a folder with judgements")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--csv", type=Path, metavar="FILE", help="write all of them to FILE; those taken back as well")
     what.add_argument("--import", type=Path, metavar="FILE", dest="table", help="add those of FILE, all or none")
@@ -292,6 +278,17 @@ def _configure_judgements(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=DIR",
         help="measure the model and the index of DIR (models/pretrained, models/index); may be repeated",
+    )
+
+
+def _workspace(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "workspace",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        metavar="WORKSPACE",
+        help=f"{what} (default: the current folder)",
     )
 
 
