@@ -493,3 +493,11 @@ def test_an_error_nobody_foresaw_is_of_one_video_and_a_full_disk_of_all() -> Non
     for error in (OSError(errno.ENOSPC, "full"), InputError("no such model")):
         with pytest.raises(type(error)):
             refusal(error)
+
+
+def test_a_rate_that_is_not_announced_is_counted(tmp_path: Path) -> None:
+    uneven = [number * 1000 // 30 + 5 * (number % 3) for number in range(60)]  # ms, about 30 pictures a second
+    path = film(tmp_path / "film.mkv", range(60), options={"bf": "0"}, times=uneven, rate=1000)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == 1000  # FFmpeg's word for it
+    assert probe(path).fps == pytest.approx(30, rel=0.01)

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from math import floor, inf
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,8 @@ _UNTIMED = (
 # How a check sum of a picture begins in HEVC: a suffix SEI (NAL unit 40) of payload 132. Only where there are some
 # does the decoder stop at each fault: films without them may have faults that no one sees.
 _CHECK_SUM = b"\x50\x01\x84"
+_FASTEST = 480  # announced pictures a second; more are counted
+_COUNTED = 500  # of them
 _OBLONG = 4.0  # pixels longer or wider than this are an error of the header
 _LONGEST = 50  # sides of the longest picture
 _ALIKE = 0.02  # share by which shapes may differ that are taken for the same
@@ -162,6 +164,8 @@ def probe(path: str | Path) -> MediaInfo:
     with opened_film(path) as opened:
         duration = opened.duration if opened.duration > 0 else _scanned_duration(path)
         rate = None if opened.still else opened.stream.average_rate or opened.stream.guessed_rate
+        if rate and rate > _FASTEST:
+            rate = _counted_rate(path)
         return MediaInfo(
             duration=duration,
             fps=float(rate) if rate else 0.0,
@@ -450,6 +454,20 @@ def announced_duration(container: InputContainer, stream: Any, origin: float) ->
         return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) - origin
     length = (container.duration or 0) / av.time_base
     return length - origin if length and container.format.name.startswith(_ENDS_AT) else length
+
+
+def _counted_rate(path: str | Path) -> Fraction | None:
+    """Frames a second by the times of the first packets. Of a Matroska file that does not say its rate FFmpeg
+    announces the ticks of its clock, 1,000 a second."""
+    with open_media(path, "video") as container:
+        stream = video_stream(container)
+        try:
+            times = [one.pts for one in islice(container.demux(stream), _COUNTED) if one.pts is not None]
+        except UNREADABLE:  # as decoding will say, too
+            return None
+        if stream is None or not times or max(times) == min(times):
+            return None
+        return (len(times) - 1) / ((max(times) - min(times)) * stream.time_base)
 
 
 def _scanned_duration(path: str | Path) -> float:

@@ -349,7 +349,12 @@ addEventListener("popstate", showPlayer);
 new ResizeObserver(redraw).observe(canvas);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 const asked = new URLSearchParams(location.search).get("color");
-if ([...by.options].some((option) => option.value === asked)) by.value = asked;
+const given = [...by.options].some((option) => option.value === asked);
+if (given) by.value = asked;
 explainKeys();
-load();
+load().then(() => {
+  if (given || by.value !== "label" || kinds.length !== 1) return;
+  by.value = "split"; // nothing has a label: all points would have one colour
+  load();
+});
 showPlayer();
