@@ -52,7 +52,8 @@ def main() -> None:
         video = VideoViT(**VIDEO_PRESETS[options.preset], tubelet=2, size=options.size, frames=options.frames)
         text = TextEncoder.words(["none"], width=16, vocabulary=10, max_tokens=10)
         encoder = Encoder(video, text, embed_dim=256).eval()
-    print(f"{options.preset}, {options.frames} frames of {options.size} pixels; ours: {arithmetic.choose('auto')}")
+    machine = arithmetic.choose("auto", "auto", arithmetic.Work(video, options.batch))
+    print(f"{options.preset}, {options.frames} frames of {options.size} pixels; ours: {machine}")
     with tempfile.TemporaryDirectory() as scratch:
         segments = drawn(Path(scratch), options.segments, round(1.15 * options.size))
         seconds: dict[str, list[float]] = {"reference": [], "ours": []}
@@ -73,7 +74,7 @@ def main() -> None:
 
 def one_after_the_other(encoder: Encoder, segments: Segments, batch: int) -> dict[str, np.ndarray]:
     """The reference -> float32 {"cls": [N, D], "embedding": [N, E]}."""
-    machine = arithmetic.choose("fp32")
+    machine = arithmetic.plain("fp32")
     machine.prepare(encoder)
     shape = encoder.preprocessing
     parts: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}

@@ -2,17 +2,20 @@
 
     OMP_NUM_THREADS=1 python benchmarks/step.py [--data-wait metrics/speed.json]
 
+Two sizes: the paper's, and the default of params.yaml. The paper's:
 ViT-B/16, 16 frames of 224 px, a quarter of the patches kept, K = 4 transcripts, batch 2, DistilBERT's shape for
 the text; random weights, noise for frames, sentences of 8 to 50 random tokens. The official formulation, as the
 paper's code has it, embeds all patches and then gathers the kept ones, writes attention out in float32, pads
 sentences to the batch's longest, computes the sorting head's last block for every token, and updates parameter by
-parameter. Ours is what training runs, in bf16. A step is forward, backward and update; frames are ready in memory
-(the official ones already normalised, which is not counted). Times are the best of some interleaved repeats.
+parameter. Ours is what training runs, by the arithmetic that training chooses on this machine. A step is forward,
+backward and update; frames are ready in memory (the official ones already normalised, which is not counted). Times
+are the best of some interleaved repeats. `mfu` is model FLOPS utilisation: the operations of a step's matrix products
+over its time, as a share of what this machine's best matrix product does, in float32 or bf16. `vs_best` is the time
+of the chosen arithmetic over that of the fastest of all ways, by whole steps in the same run.
 
 With a GPU, ours in bf16 on it against the official formulation in float32 on it, each at its best batch size,
 with the share of the GPU's own measured bf16 matrix rate; kept in benchmarks/results/. `--tiny` tries the whole
-script on a tiny model, the GPU part on the CPU, and keeps nothing. `--measure-attention` checks the rule of
-`choose_attention` on this machine. The last line is one JSON object.
+script on a tiny model, the GPU part on the CPU, and keeps nothing. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -36,10 +39,11 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import processor
-from scriptsight.arithmetic import deterministic
+from scriptsight import arithmetic
+from scriptsight.arithmetic import Arithmetic, Work, deterministic
 from scriptsight.models import text as text_encoders
 from scriptsight.models.bundle import Encoder
-from scriptsight.models.video import VideoViT, choose_attention, sample_patches, use_explicit_attention
+from scriptsight.models.video import VideoViT, sample_patches
 from scriptsight.params.models import VIDEO_PRESETS
 from scriptsight.pretrain.objectives.tvts import SortingHead, alignment_loss
 
@@ -65,6 +69,15 @@ PAPER = Setting(
     video=VIDEO_PRESETS["vit_b16"] | {"tubelet": 2, "size": 224, "frames": 16},
     text={"vocab_size": 30522, "dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072},
     head_heads=12,
+)
+DEFAULT = Setting(  # of params.yaml, whose text encoder is a small transformer of its own
+    video={"width": 96, "depth": 4, "heads": 3, "patch": 8, "tubelet": 2, "size": 32, "frames": 8},
+    text={"vocab_size": 8000, "dim": 96, "n_layers": 1, "n_heads": 3, "hidden_dim": 384},
+    head_heads=3,
+    keep=0.75,
+    tokens=12,
+    embed_dim=64,
+    batch=64,
 )
 TINY = Setting(
     video={"width": 64, "depth": 2, "heads": 2, "patch": 8, "tubelet": 2, "size": 32, "frames": 4},
@@ -179,21 +192,22 @@ def _official_block(block: Any, tokens: Tensor) -> Tensor:
 class Stepper:
     """One formulation with its optimizer; `times` are the seconds of its last step, part by part."""
 
-    def __init__(self, model: Ours, sample: Sample, device: torch.device, *, bf16: bool) -> None:
-        self.model, self.device, self.bf16 = model.to(device).train(), device, bf16
-        self.sample = sample.to(device)
+    def __init__(self, model: Ours, sample: Sample, way: Arithmetic) -> None:
+        self.model, self.way = model.train(), way
+        self.device = way.device
+        way.prepare(model)
+        self.sample = sample.to(way.device)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if isinstance(model, Official):
             self.sample = Sample(**(vars(self.sample) | {"frames": model.normalised(self.sample.frames)}))
             self.optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0, foreach=False, fused=False)
         else:
-            use_explicit_attention(model, choose_attention(device, bf16) == "explicit")
             self.optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0, fused=True)
         self.times: dict[str, float] = {}
 
     def forward(self) -> dict[str, Tensor]:
         """Everything the loss needs, by name."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with self.way.autocast():
             tokens = self._timed("video", lambda: self.model.see(self.sample))
             sentences = self._timed("text", lambda: self.model.read(self.sample))
             logits = self._timed("head", lambda: self.model.sort(tokens, sentences))
@@ -247,20 +261,26 @@ def draw(setting: Setting, batch: int) -> Sample:
     return Sample(frames, keep, ids, mask, order)
 
 
-def stepper(which: str, setting: Setting, device: torch.device, batch: int, *, bf16: bool = True) -> Stepper:
-    """ "ours" or "official" (always float32) with fresh weights."""
+def stepper(which: str, setting: Setting, batch: int, way: Arithmetic) -> Stepper:
+    """ "ours" or "official" with fresh weights; the official one in float32, with its own attention."""
     torch.manual_seed(0)
     if which == "official":
-        return Stepper(Official(setting), draw(setting, batch), device, bf16=False)
-    return Stepper(Ours(setting), draw(setting, batch), device, bf16=bf16)
+        return Stepper(Official(setting), draw(setting, batch), Arithmetic(way.device, False, False))
+    return Stepper(Ours(setting), draw(setting, batch), way)
+
+
+def chosen(setting: Setting, batch: int) -> Arithmetic:
+    """What training takes on this machine for a model of this size."""
+    work = Work(VideoViT(**setting.video), batch, setting.keep, training=True)
+    return arithmetic.choose("auto", "auto", work)
 
 
 def largest_difference(setting: Setting) -> float:
     """Over all outputs of the forward pass, in float32 on the CPU, both formulations on the same weights."""
-    cpu = torch.device("cpu")
+    exact = Arithmetic(torch.device("cpu"), bf16=False, explicit_attention=False)
     with torch.no_grad():
-        one = stepper("ours", setting, cpu, setting.batch, bf16=False).forward()
-        other = stepper("official", setting, cpu, setting.batch).forward()
+        one = stepper("ours", setting, setting.batch, exact).forward()
+        other = stepper("official", setting, setting.batch, exact).forward()
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
@@ -276,25 +296,45 @@ def _own_peak_mb() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def on_this_cpu(setting: Setting, repeats: int) -> float:
-    """Print both formulations part by part -> how many times faster ours is."""
+def on_this_cpu(setting: Setting, repeats: int, *, official: bool) -> dict[str, Any]:
+    """Time whole steps in every way, in turns, and the official formulation if asked; print them part by part."""
     cpu = torch.device("cpu")
-    both = {which: stepper(which, setting, cpu, setting.batch) for which in ("official", "ours")}
-    for each in both.values():
+    ways = {
+        str(way): way
+        for way in (Arithmetic(cpu, bf16, explicit) for bf16 in (False, True) for explicit in (False, True))
+    }
+    taken = chosen(setting, setting.batch)
+    print(f"ours: {taken.told()}", flush=True)
+    steppers = {name: stepper("ours", setting, setting.batch, way) for name, way in ways.items()}
+    if official:
+        steppers["official"] = stepper("official", setting, setting.batch, taken)
+    times: dict[str, list[tuple[float, dict[str, float]]]] = {name: [] for name in steppers}
+    for each in steppers.values():
         each.step()  # allocations, optimizer state
-    times: dict[str, list[tuple[float, dict[str, float]]]] = {which: [] for which in both}
     for _ in range(repeats):
-        for which, each in both.items():
-            times[which].append((each.step(), dict(each.times)))
-    best = {which: min(found, key=lambda item: item[0]) for which, found in times.items()}
-    _table({which: {"step": seconds, **split} for which, (seconds, split) in best.items()})
-    return best["official"][0] / best["ours"][0]
+        for name, each in steppers.items():
+            times[name].append((each.step(), dict(each.times)))
+    best = {name: min(found, key=lambda item: item[0]) for name, found in times.items()}
+    _table({name: {"step": seconds, **split} for name, (seconds, split) in best.items()})
+    seconds = {name: value for name, (value, _) in best.items()}
+    with FlopCounterMode(display=False) as counter:
+        steppers[str(taken)].step()
+    rates = {kind: matrix_rate(cpu, 1024, kind) for kind in (torch.float32, torch.bfloat16)}
+    own = seconds[str(taken)]
+    found = {
+        "way": str(taken),
+        "step_s": round(own, 4),
+        "vs_best": round(own / min(seconds[name] for name in ways), 3),
+        "mfu": round(counter.get_total_flops() / own / max(rates.values()), 3),
+        "matrix_gflops": {str(kind).removeprefix("torch."): round(rate / 1e9) for kind, rate in rates.items()},
+    }
+    return found | ({"speedup": round(seconds["official"] / own, 2)} if official else {})
 
 
-def matrix_rate(device: torch.device, size: int) -> float:
-    """Multiply-adds of a bf16 product of size x size matrices, in FLOP a second."""
-    a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
-    b = torch.randn(size, size, device=device, dtype=torch.bfloat16)
+def matrix_rate(device: torch.device, size: int, kind: torch.dtype = torch.bfloat16) -> float:
+    """Operations a second of a product of size x size matrices of this kind."""
+    a = torch.randn(size, size, device=device, dtype=kind)
+    b = torch.randn(size, size, device=device, dtype=kind)
 
     def seconds(count: int) -> float:
         _wait(device)
@@ -316,7 +356,7 @@ def on_accelerator(setting: Setting, device: torch.device, batches: list[int], m
         rows = []
         for batch in batches:
             try:
-                each = stepper(which, setting, device, batch)
+                each = stepper(which, setting, batch, Arithmetic(device, True, device.type == "cpu"))
                 each.best(2)
                 seconds, split = min(((each.step(), dict(each.times)) for _ in range(5)), key=lambda item: item[0])
             except torch.OutOfMemoryError:
@@ -331,26 +371,6 @@ def on_accelerator(setting: Setting, device: torch.device, batches: list[int], m
         found[which] = max(rows, key=lambda row: row["samples_per_second"])
     found["speedup"] = found["ours"]["samples_per_second"] / found["official"]["samples_per_second"]
     return found
-
-
-def measure_attention(device: torch.device) -> None:
-    """Both kinds of attention in the video encoder, and what the rule chooses."""
-    bf16 = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
-    sample = draw(PAPER, PAPER.batch).to(device)
-    video = VideoViT(**PAPER.video).to(device)
-    times: dict[str, list[float]] = {"explicit": [], "fused": []}
-    for _ in range(5):  # in turns, so that a busy machine slows both
-        for kind, found in times.items():
-            use_explicit_attention(video, kind == "explicit")
-            _wait(device)
-            started = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                video(sample.frames, sample.keep).float().mean().backward()
-            _wait(device)
-            found.append(time.perf_counter() - started)
-    shown = ", ".join(f"{kind} {min(found):.3f} s" for kind, found in times.items())
-    choice = choose_attention(device, bf16)
-    print(f"attention in {'bf16' if bf16 else 'fp32'}, forward and backward: {shown}; the rule: {choice}", flush=True)
 
 
 def _wait(device: torch.device) -> None:
@@ -374,13 +394,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--data-wait", type=Path, help="metrics/speed.json of a training: its data_wait_share")
     parser.add_argument("--tiny", action="store_true", help="try the script in seconds; the figures mean nothing")
-    parser.add_argument("--measure-attention", action="store_true")
     parser.add_argument("--peak-of", choices=["ours", "official"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     setting = TINY if options.tiny else PAPER
     cpu, cuda = torch.device("cpu"), torch.cuda.is_available()
     if options.peak_of:
-        stepper(options.peak_of, setting, cpu, setting.batch).best(2)
+        stepper(options.peak_of, setting, setting.batch, chosen(setting, setting.batch)).best(2)
         print(_own_peak_mb())
         return
     wait = (
@@ -388,13 +407,11 @@ def main() -> None:
         if options.data_wait
         else None
     )
-    if options.measure_attention:
-        measure_attention(torch.device("cuda") if cuda else cpu)
     print(f"{torch.get_num_threads()} threads, batch {setting.batch}; seconds:", flush=True)
-    speedup, difference = on_this_cpu(setting, options.repeats), largest_difference(setting)
     figures: dict[str, Any] = {
-        "speedup": round(speedup, 2),
-        "max_abs_diff": difference,
+        **on_this_cpu(setting, options.repeats, official=True),
+        "default": on_this_cpu(TINY if options.tiny else DEFAULT, 4 * options.repeats, official=False),
+        "max_abs_diff": largest_difference(setting),
         "data_wait_share": wait,
         "peak_mb": round(peak_mb("ours", options.tiny)),
         "reference_peak_mb": round(peak_mb("official", options.tiny)),

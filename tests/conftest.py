@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +14,17 @@ import pytest
 import flows  # noqa: F401 - has the processes that tests start run the code of this checkout
 
 MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is measured here is no matter of the user's cache."""
+    before = os.environ.get("SCRIPTSIGHT_CACHE")
+    os.environ["SCRIPTSIGHT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("SCRIPTSIGHT_CACHE")
+    if before is not None:
+        os.environ["SCRIPTSIGHT_CACHE"] = before
 
 
 @pytest.fixture

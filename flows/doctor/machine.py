@@ -21,6 +21,7 @@ from flows import PROJECT
 from flows.doctor.findings import Finding, Place, note, ok, problem
 from flows.running import git, mending
 from flows.running.estimate import processor as name_of_processor
+from scriptsight import tuning
 from scriptsight.errors import InputError
 from scriptsight.params import reading
 
@@ -33,6 +34,7 @@ ASK_SECONDS = 5  # for a program that is asked something
 DECODERS = ("h264", "hevc", "vp9", "av1")
 ENCODERS = ("libx264", "aac")  # for browsers, of videos that they do not play
 SHOWN = 5  # names in a line
+MEASURED = 4  # the latest answers that are shown
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -84,8 +86,8 @@ def of_memory(total: int, free: int) -> Finding:
 
 
 def arithmetic(place: Place) -> Iterator[Finding]:
-    """What computes and in which precision, by the rule of `scriptsight.arithmetic.choose`, without torch, whose
-    import takes seconds."""
+    """What computes and in which precision, and what was measured here (`scriptsight.arithmetic.choose`), without
+    torch, whose import takes seconds."""
     gpu, for_gpu = _gpu(), _torch_is_for_gpu()
     asked = "auto"
     if place.kind != "none":
@@ -98,13 +100,21 @@ def arithmetic(place: Place) -> Iterator[Finding]:
     if gpu and for_gpu:
         yield ok(f"{gpu}; {'fp32' if asked == 'fp32' else 'bf16'}, as pretrain.engine.precision is {asked}")
         return
-    fast = "avx512_bf16" in _flags()
-    bf16 = asked == "bf16" or (asked == "auto" and fast)
-    why = f"the processor {'has' if fast else 'lacks'} avx512_bf16" if asked == "auto" else f"precision is {asked}"
-    attention = "explicit" if bf16 and fast else "fused"
-    text = f"no GPU; cpu, {'bf16' if bf16 else 'fp32'}, {attention} attention ({why})"
-    slow = bf16 and not fast
-    yield note(f"{text}: slow here", "set pretrain.engine.precision to auto") if slow else ok(text)
+    kept = list(tuning.read(tuning.place()).items())[-MEASURED:]
+    if asked != "auto":
+        other = "bf16" if asked == "fp32" else "fp32"
+        slower = any(one.way.startswith(other) for _, one in kept)
+        text = f"no GPU; cpu, {asked}, as pretrain.engine.precision says"
+        remedy = "set pretrain.engine.precision to auto"
+        yield note(f"{text}: {other} was faster here", remedy) if slower else ok(text)
+    elif not kept:
+        yield ok("no GPU; whether fp32 or bf16 is faster here is measured when a model is first trained or used")
+    else:
+        yield ok("no GPU; the fastest way is taken of those that were measured here")
+    for question, one in kept:
+        yield ok(f"{question}: {one.way} of {one}")
+    if kept:
+        yield ok(f"measured again if {tuning.place()} is removed")
 
 
 def _gpu() -> str:
@@ -123,13 +133,6 @@ def _torch_is_for_gpu() -> bool:
     version = Path(found.origin).with_name("version.py") if found and found.origin else None
     text = version.read_text(encoding="utf-8") if version and version.is_file() else ""
     return bool(re.search(r"^(cuda|hip)\b[^=]*= *'", text, re.M))
-
-
-def _flags() -> list[str]:
-    known = Path("/proc/cpuinfo")
-    text = known.read_text(encoding="utf-8") if known.is_file() else ""
-    found = re.search(r"^flags\s*:(.*)$", text, re.M)
-    return found[1].split() if found else []
 
 
 def _said(*words: str) -> str:

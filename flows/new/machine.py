@@ -84,13 +84,14 @@ def step(params: PretrainParams) -> tuple[float, float]:
     from scriptsight.training.objective import Draw
 
     assert isinstance(params.text, WordText | TransformerText)  # others would be fetched
-    machine = arithmetic.choose(params.engine.precision, params.engine.attention)
     sorts = next(iter(params.collections.values())).text == "script"
     count = params.batch * (params.k if sorts else 1)
     with arithmetic.deterministic(params.engine.threads):
         video = build_video({**params.video.shape, "size": params.image_size, "frames": params.frames})
         encoder = Encoder(video, text(params.text, _WORDS, params.max_text_tokens), params.embed_dim)
         objective = OBJECTIVES[params.objective](encoder, params)
+        work = arithmetic.Work(video, params.batch, params.keep, training=True)
+        machine = arithmetic.choose(params.engine.precision, params.engine.attention, work)
         machine.prepare(objective)
         shape = (params.batch, params.frames, params.image_size, params.image_size, 3)
         batch = Batch(

@@ -64,6 +64,13 @@ def figures(stage: str) -> dict[str, float]:
     return numbers(path) if path.is_file() else {}
 
 
+def computed() -> dict[str, str]:
+    """How the model was computed, by its own folder: computed/precision, computed/attention, computed/threads, ..."""
+    path = Path("models/pretrained/computed.json")
+    about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {f"computed/{name}": str(value) for name, value in about.items()}
+
+
 def used(
     params: Params, sections: Iterable[str] = ("ingest", "segment", "pretrain", "probe", "retrieve")
 ) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def tracked(stage: str, params: Params) -> Iterator[MlflowReporter]:
 
 def _trained(reporter: MlflowReporter, params: Params, first: Mapping[str, Any]) -> None:
     """Record what a training that is over came to, and what its model says of the data that it learned from."""
-    reporter.tags({"weights_digest": files.digest(WEIGHTS)})
+    reporter.tags({"weights_digest": files.digest(WEIGHTS), **origin.computed()})
     learned = origin.learned_from()
     if learned and learned.digest != (first["learned"] or {}).get("digest"):  # replaced before the stage opened them
         reporter.data(learned)

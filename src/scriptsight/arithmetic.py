@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
 
-from scriptsight.models.video import choose_attention, use_explicit_attention
+from scriptsight import tuning
+from scriptsight.files import write_json
+from scriptsight.models.video import Attention, VideoEncoder, VideoViT, sample_patches, use_explicit_attention
+
+DEEP = 2  # blocks of a ViT that are tried
+COMPUTED = "computed.json"  # in a model's folder
+TRIED = 0.5  # seconds that one trial of a way may take, about
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,7 @@ class Arithmetic:
     device: torch.device
     bf16: bool
     explicit_attention: bool
+    measured: str = field(default="", compare=False)  # what each way took, where it was measured
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
@@ -34,6 +44,23 @@ class Arithmetic:
     def __str__(self) -> str:
         attention = "explicit" if self.explicit_attention else "fused"
         return f"{self.device.type}, {'bf16' if self.bf16 else 'fp32'}, {attention} attention"
+
+    def told(self) -> str:
+        """The same, with what each way took here."""
+        return f"{self} (measured here: {self.measured})" if self.measured else str(self)
+
+    def write(self, folder: str | Path, threads: int) -> None:
+        """Put into a model's folder how it was computed: what its numbers depend on besides data, parameters and
+        code."""
+        about = {
+            "device": self.device.type,
+            "precision": "bf16" if self.bf16 else "fp32",
+            "attention": "explicit" if self.explicit_attention else "fused",
+            "threads": threads,
+            "torch": torch.__version__,
+            "processor": tuning.machine()["model name"],
+        }
+        write_json(Path(folder) / COMPUTED, about)
 
     def matrix_rate(self, seconds: float = 0.1) -> float:
         """Operations a second of a large matrix product, measured: what model FLOPS utilisation is a share of."""
@@ -50,17 +77,90 @@ class Arithmetic:
         return done * 2 * n**3 / (time.perf_counter() - started)
 
 
-def choose(
-    precision: Literal["auto", "bf16", "fp32"], attention: Literal["auto", "explicit", "fused"] = "auto"
-) -> Arithmetic:
-    """A GPU where there is one; precision "auto" is bf16 where the processor computes in it."""
-    if torch.cuda.is_available():
-        device, bf16 = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))), precision != "fp32"
-        torch.cuda.set_device(device)
-    else:
-        fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
-        device, bf16 = torch.device("cpu"), precision == "bf16" or (precision == "auto" and fast)
-    return Arithmetic(device, bf16, choose_attention(device, bf16, attention) == "explicit")
+@dataclass(frozen=True)
+class Work:
+    """What a machine is to be fast at: `clips` clips at once through a video encoder, of which training sees `keep`
+    of the patches, and goes back through it."""
+
+    video: VideoEncoder
+    clips: int
+    keep: float = 1.0
+    training: bool = False
+
+    def __str__(self) -> str:
+        shape = ", ".join(f"{name} {value}" for name, value in sorted(self.video.config.items()))
+        seen = f", keep {self.keep:g}" if self.keep < 1 else ""
+        return f"{'training' if self.training else 'features'}: {self.clips} clips{seen}; {shape}"
+
+
+Precision = Literal["auto", "bf16", "fp32"]
+HowToAttend = Literal["auto", "explicit", "fused"]
+
+
+def device() -> torch.device:
+    """A GPU where there is one; under torchrun the one of this process."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(own)
+    return own
+
+
+def choose(precision: Precision, attention: HowToAttend, work: Work) -> Arithmetic:
+    """How the work is done fastest here; what isn't "auto" is as it is said.
+
+    On a GPU that is bf16 with fused attention. On a processor it is measured (`tuning`), once for
+    encoders of one shape: a processor that has instructions for bfloat16 is not always faster in it, and the
+    attention that wins in one precision may lose in the other.
+    """
+    own = device()
+    if own.type == "cuda":
+        return Arithmetic(own, precision != "fp32", attention == "explicit")
+    kinds = ["fp32", "bf16"] if precision == "auto" else [precision]
+    attentions = ["fused", "explicit"] if attention == "auto" else [attention]
+    if not any(isinstance(module, Attention) for module in work.video.modules()):
+        attentions = attentions[:1]
+    ways = {
+        f"{kind} {how}": Arithmetic(own, kind == "bf16", how == "explicit") for kind in kinds for how in attentions
+    }
+    if len(ways) == 1:
+        return next(iter(ways.values()))
+    answer = tuning.fastest(f"{work}; {', '.join(ways)}", lambda: _trials(work, ways))
+    return replace(ways[answer.way], measured=str(answer))
+
+
+def plain(precision: Precision) -> Arithmetic:
+    """For work so small that how it is done makes no difference: float32, unless bf16 is asked for."""
+    return Arithmetic(device(), precision == "bf16", explicit_attention=False)
+
+
+def _trials(work: Work, ways: Mapping[str, Arithmetic]) -> dict[str, Callable[[], None]]:
+    """What is timed: a copy of the encoder sees clips of noise."""
+    video = copy.deepcopy(work.video).train(work.training)
+    if isinstance(video, VideoViT):  # whose blocks are all alike
+        video.blocks = video.blocks[:DEEP]
+    shape = video.frames, video.size, video.size, 3
+    noise = torch.Generator().manual_seed(0)
+    frames = torch.randint(256, (work.clips, *shape), dtype=torch.uint8, generator=noise)
+    seen = None
+    if work.keep < 1:
+        seen = sample_patches(torch.rand(work.clips, video.steps, video.patches, generator=noise), work.keep)
+
+    def trial(way: Arithmetic, clips: int) -> None:
+        use_explicit_attention(video, way.explicit_attention)
+        with deterministic(threads=1), torch.random.fork_rng(devices=[]), torch.set_grad_enabled(work.training):
+            with way.autocast():
+                tokens = video(frames[:clips], None if seen is None else seen[:clips])
+            if work.training:
+                tokens.float().mean().backward()
+                video.zero_grad()
+
+    first = next(iter(ways.values()))
+    trial(first, 1)  # takes longer
+    started = time.thread_time()
+    trial(first, 1)
+    clips = max(1, min(work.clips, int(TRIED / (time.thread_time() - started))))
+    return {name: partial(trial, way, clips) for name, way in ways.items()}
 
 
 @contextmanager

@@ -20,6 +20,7 @@ TRAINING = (
     "read_ahead.py",
     "segments.py",
     "training",
+    "tuning.py",
 )
 # The code that frozen features come from.
 FEATURES = (
@@ -31,6 +32,7 @@ FEATURES = (
     "models",
     "read_ahead.py",
     "segments.py",
+    "tuning.py",
 )
 
 

@@ -69,7 +69,7 @@ def extract(
     """The features of the clips of each segment.
 
     They are computed on a GPU where there is one (the encoder is back where it was afterwards) and in bf16 where
-    the machine computes in it, the next clips being decoded meanwhile. The same call gives the same bytes again on
+    the machine is faster in it, the next clips being decoded meanwhile. The same call gives the same bytes again on
     the same machine with the same number of threads, from a store or not, in one process or in several.
 
     Args:
@@ -95,8 +95,10 @@ def extract(
     chosen = range(len(segments)) if rows is None else rows
     if not len(chosen):
         raise InputError(f"{label}: there are no segments to encode; choose another split or collection.")
-    machine = arithmetic.choose(precision)
-    work = _Work(encoder, segments, chosen, view, tuple(kinds), max(1, batch // view.clips), machine, reporter, label)
+    step = max(1, batch // view.clips)
+    size = arithmetic.Work(encoder.video, step * view.clips)
+    machine = arithmetic.choose(precision, "fused" if precision == "fp32" else "auto", size)
+    work = _Work(encoder, segments, chosen, view, tuple(kinds), step, machine, reporter, label)
     work.check_kinds()
     with _placed(encoder, machine), arithmetic.deterministic(), torch.inference_mode():
         if store is not None:

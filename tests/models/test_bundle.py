@@ -18,7 +18,6 @@ from scriptsight.models.video import (
     Block,
     LayerNorm,
     VideoViT,
-    choose_attention,
     sample_patches,
     use_explicit_attention,
 )
@@ -323,12 +322,3 @@ def test_activation_checkpointing_computes_each_block_again_and_changes_no_gradi
         calls.clear()
         encoder(clip())
     assert calls == [0, 1, 2]
-
-
-def test_attention_is_explicit_only_in_bf16_on_cpus_that_compute_in_it_or_by_choice() -> None:
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    assert choose_attention(cpu, bf16=True) == ("explicit" if fast else "fused")
-    assert choose_attention(cpu, bf16=False) == choose_attention(cuda, bf16=True) == "fused"
-    assert choose_attention(cuda, bf16=True, choice="explicit") == "explicit"
-    assert choose_attention(cpu, bf16=True, choice="fused") == "fused"

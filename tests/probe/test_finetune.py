@@ -101,7 +101,7 @@ def test_colours_are_learned_and_a_killed_run_ends_with_the_same_bytes(
 
 
 def test_other_weights_data_and_parameters_have_other_checkpoints(labelled: dict[str, finetune.Labelled]) -> None:
-    machine = arithmetic.choose("fp32")
+    machine = arithmetic.plain("fp32")
     videos = small.tiny_encoder().video, small.tiny_encoder(seed=1).video
     heads = {**videos[0].config, "heads": 2 * videos[0].config["heads"]}  # the same weights, computed otherwise
     other = build_video(heads)

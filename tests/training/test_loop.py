@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from scriptsight.arithmetic import choose, deterministic
+from scriptsight.arithmetic import deterministic, plain
 from scriptsight.errors import InputError
 from scriptsight.params.optimization import AdamW, Cosine, Milestones, Sgd
 from scriptsight.reporting import ConsoleReporter
@@ -110,7 +110,7 @@ def run(
             lambda first: points(first, plan, **batches),
             held_out,
             plan=plan,
-            arithmetic=choose("fp32"),
+            arithmetic=plain("fp32"),
             checkpoints=state,
             reporter=ConsoleReporter(),
         )

@@ -67,7 +67,7 @@ def run(
         InputError: no collection with scripts, no training or validation split, or none with `choice.k` transcripts.
     """
     reporter = reporter or ConsoleReporter()
-    machine = arithmetic.choose(choice.engine.precision, choice.engine.attention)
+    machine = arithmetic.plain(choice.engine.precision)
     name = next((name for name, source in choice.collections.items() if source.text == "script"), None)
     if name is None:
         raise InputError("pretrain.collections has no collection with `text: script`: there is nothing to sort.")

@@ -467,7 +467,8 @@ def _counted_rate(path: str | Path) -> Fraction | None:
             return None
         if stream is None or not times or max(times) == min(times):
             return None
-        return (len(times) - 1) / ((max(times) - min(times)) * stream.time_base)
+        ticks: Fraction = (max(times) - min(times)) * stream.time_base
+        return (len(times) - 1) / ticks
 
 
 def _scanned_duration(path: str | Path) -> float:

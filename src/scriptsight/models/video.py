@@ -232,21 +232,6 @@ def sample_patches(noise: Tensor, share: float) -> Tensor:
     return noise.argsort(dim=-1)[..., :kept].sort(dim=-1).values
 
 
-def choose_attention(
-    device: torch.device, bf16: bool, choice: Literal["auto", "explicit", "fused"] = "auto"
-) -> Literal["explicit", "fused"]:
-    """The faster attention for a device: explicit in bf16 on CPUs with avx512_bf16, fused everywhere else.
-
-    A rule over what was measured, not a measurement at every start: the two round differently, so a timing that
-    a busy machine turns over would give equal runs different bytes. `benchmarks/step.py --measure-attention`
-    measures both here; where the rule is wrong, `choice` (`pretrain.engine.attention`) overrules it.
-    """
-    if choice != "auto":
-        return choice
-    slow_fused = device.type == "cpu" and bf16 and torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return "explicit" if slow_fused else "fused"
-
-
 def use_explicit_attention(model: nn.Module, explicit: bool) -> None:
     """Set how every `Attention` of a model computes."""
     for module in model.modules():

@@ -62,7 +62,7 @@ class Engine(Section):
     processes: Annotated[Count, MACHINE]  # on this machine; over 1, or under torchrun, they share each batch
     strategy: Annotated[Literal["ddp", "fsdp"], MACHINE]  # fsdp: weights and optimizer are spread over the processes
     accumulate: Count  # parts that each batch is computed in, one after the other
-    precision: Literal["auto", "bf16", "fp32"]  # auto: bf16 where the processor computes in it
+    precision: Literal["auto", "bf16", "fp32"]  # auto: what is faster here, by a measurement that is kept
     attention: Annotated[Literal["auto", "explicit", "fused"], MACHINE]
     checkpoint_activations: Annotated[bool, MACHINE]  # compute activations twice instead of keeping them
     compile: Annotated[bool, MACHINE]  # torch.compile of the video encoder

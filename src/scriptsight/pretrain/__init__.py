@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from scriptsight import arithmetic, distributed, finite, overlap, profile
 from scriptsight.errors import InputError
 from scriptsight.files import check_sealed, digest, seal, whole_file, write_json
 from scriptsight.models import bundle as bundles
+from scriptsight.models.video import VideoViT
 from scriptsight.overlap import Overlap
 from scriptsight.params.models import HuggingFaceText, VectorText
 from scriptsight.params.objectives import AtPlateau
@@ -69,8 +70,7 @@ def run(
     """
     drawable()
     reporter = reporter or ConsoleReporter()
-    machine = arithmetic.choose(params.engine.precision, params.engine.attention)
-    with distributed.joined(machine.device), arithmetic.deterministic(params.engine.threads):
+    with distributed.joined(arithmetic.device()), arithmetic.deterministic(params.engine.threads):
         _check_shares(params)
         learned = [(source, Segments(segments, name, "train")) for name, source in params.collections.items()]
         training = [samplers.build(split, source, params) for source, split in learned]
@@ -84,6 +84,7 @@ def run(
         torch.manual_seed(params.seed)
         encoder = _new(params, learned, reporter) if params.start_from is None else _taken_over(params)
         objective = OBJECTIVES[params.objective](encoder, params)
+        machine = _fastest(encoder, params)
         machine.prepare(objective)
         objective.expect(pair for sampler in training for pair in sampler.pairs())
         _remember(objective, params)
@@ -93,7 +94,7 @@ def run(
         state = checkpoint.Checkpoints(checkpoints, _key(params, digests, machine), params.keep_checkpoints)
         if others := state.others():
             reporter.message(f"{len(others)} unfinished runs of other settings have checkpoints in {checkpoints}")
-        reporter.message(f"pretrain {params.objective} on {machine}, {distributed.world()} process(es)")
+        reporter.message(f"pretrain {params.objective} on {machine.told()}, {distributed.world()} process(es)")
         before = state.finished()
         if before is None:
             outcome = _train(objective, params, training, learned, held_out, machine, state, reporter)
@@ -106,6 +107,7 @@ def run(
             _write(encoder, outcome, memory, best_weights, bundle, best, plots, reporter)
             unseen = profile.held_out(segments, params.collections)
             for folder in (bundle, best):
+                machine.write(folder, params.engine.threads)
                 overlap.write(folder, known, data)
                 profile.write(folder, bundles.load(folder), named, unseen, reporter)
             _write_metrics(outcome, overlapping, metrics)
@@ -277,6 +279,17 @@ def _check_shares(params: PretrainParams) -> None:
             f"pretrain.batch {params.batch} can't be shared by {distributed.world()} processes x engine.accumulate "
             f"{params.engine.accumulate}: it must be a multiple, with two samples or more in each part."
         )
+
+
+def _fastest(encoder: bundles.Encoder, params: PretrainParams) -> arithmetic.Arithmetic:
+    """The arithmetic of this training, the same in all processes."""
+    engine = params.engine
+    clips = params.batch // (engine.accumulate * distributed.world())
+    keep = params.keep if isinstance(encoder.video, VideoViT) else 1.0
+    work = arithmetic.Work(encoder.video, clips, keep, training=True)
+    own = arithmetic.choose(engine.precision, engine.attention, work)
+    first: arithmetic.Arithmetic = distributed.collect(own)[0]
+    return replace(first, device=own.device)
 
 
 def _set_engine(encoder: bundles.Encoder, engine: Engine) -> None:

@@ -89,7 +89,9 @@ def run(
         raise InputError(f"probe.finetune.batch {choice.batch} is no multiple of accumulate {choice.accumulate}.")
     if len(learned[1]) < choice.batch:
         raise InputError(f"probe.finetune.batch {choice.batch} is over the {len(learned[1])} training segments.")
-    machine = arithmetic.choose(choice.precision)
+    clips = choice.batch // choice.accumulate
+    work = arithmetic.Work(encoder.video, clips, training=True)
+    machine = arithmetic.choose(choice.precision, "auto", work)
     own = run_key(encoder.video, choice, learned, test, machine)
     state = checkpoint.Checkpoints(checkpoints, own, 1)
     with arithmetic.deterministic(choice.threads):

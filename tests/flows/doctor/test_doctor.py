@@ -16,7 +16,8 @@ from dvc.repo import Repo
 
 from flows.doctor import command, machine, servers
 from flows.doctor.findings import Check, Finding, Place, ok, problem
-from scriptsight import arithmetic, files
+from scriptsight import arithmetic, files, tuning
+from scriptsight.models.video import VideoViT
 from tests.flows.conftest import PROJECT
 
 Look = Callable[..., list[Finding]]
@@ -244,9 +245,23 @@ def test_a_damaged_database(folder: Path, look: Look) -> None:
     assert found.status == "problem" and "is damaged (it is no SQLite database)" in found.text
 
 
-def test_the_arithmetic_is_what_a_training_takes(look: Look) -> None:
+def test_the_arithmetic_is_what_was_measured(
+    folder: Path, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRIPTSIGHT_CACHE", str(tmp_path / "cache"))
     (found,) = look("arithmetic")
-    assert str(arithmetic.choose("auto")) in found.text
+    assert "is measured when a model is first trained or used" in found.text
+    video = VideoViT(width=16, depth=1, heads=1, patch=8, tubelet=2, size=16, frames=2)
+    chosen = arithmetic.choose("auto", "auto", arithmetic.Work(video, clips=4, training=True))
+    _, shown, again = look("arithmetic")
+    precision = "bf16" if chosen.bf16 else "fp32"
+    assert shown.text.startswith("training: 4 clips; ") and f": {precision} " in shown.text and " ms" in shown.text
+    assert str(tuning.place()) in again.text
+    (folder / "overrides.yaml").write_text(f"pretrain: {{engine: {{precision: {precision}}}}}\n")
+    assert look("arithmetic")[0].status == "ok"
+    other = "fp32" if chosen.bf16 else "bf16"
+    (folder / "overrides.yaml").write_text(f"pretrain: {{engine: {{precision: {other}}}}}\n")
+    assert look("arithmetic")[0].status == "note" and f"{precision} was faster here" in look("arithmetic")[0].text
 
 
 @pytest.mark.parametrize(
