@@ -19,7 +19,7 @@ from scriptsight import tuning
 from scriptsight.files import write_json
 from scriptsight.models.video import Attention, VideoEncoder, VideoViT, sample_patches, use_explicit_attention
 
-DEEP = 2  # blocks of a ViT that are tried
+DEEP = 4  # blocks of a ViT that are tried
 COMPUTED = "computed.json"  # in a model's folder
 TRIED = 0.5  # seconds that one trial of a way may take, about
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from scriptsight.files import whole_file
 
-MARGIN = 0.1  # share by which a way must be faster than those before it: less is what a busy moment does
+MARGIN = 0.05  # share by which a way must be faster than those before it: less is what a busy moment does
 ROUNDS = 5, 20  # how often each way is timed, at least and at most
 ENOUGH = 1.0  # seconds of timing after which the fewest rounds are enough
 HOPELESS = 3.0  # times the best one's time, after which a way is timed no more from the third round on

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
