@@ -266,19 +266,20 @@ def _background(rng: np.random.Generator) -> np.ndarray:
 def _render(background: np.ndarray, thing: Thing, states: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw the object in each of its states -> uint8 [F, SIDE, SIDE, 3]."""
     x, y, scale, opacity, angle, screen_x, screen_y = states.astype(np.float32).T[:, :, None, None]  # each [F, 1, 1]
-    rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    place = np.arange(SIDE, dtype=np.float32)
     # Distances wrap around the edges: what leaves on the right comes back on the left.
-    dx = (columns - x + SIDE / 2) % SIDE - SIDE / 2
-    dy = (rows - y + SIDE / 2) % SIDE - SIDE / 2
+    dx = (place - x + SIDE / 2) % SIDE - SIDE / 2  # [F, 1, SIDE]
+    dy = (place[:, None] - y + SIDE / 2) % SIDE - SIDE / 2  # [F, SIDE, 1]
     u = np.cos(angle) * dx + np.sin(angle) * dy
     v = -np.sin(angle) * dx + np.cos(angle) * dy
     radius = thing.radius * scale
     body = _coverage(_distance(thing.shape, u, v, radius)) * opacity
-    hand = body * _coverage(np.maximum(np.abs(v) - 0.16 * radius, np.abs(u - 0.5 * radius) - 0.5 * radius))
-    screen = _coverage(np.maximum(np.abs(dx - screen_x), np.abs(dy - screen_y)) - 17)
+    light = body * _coverage(np.maximum(np.abs(v) - 0.16 * radius, np.abs(u - 0.5 * radius) - 0.5 * radius))
+    seen = 1 - light
     # Painted over each other: background, body, white hand, dark screen.
-    seen = (1 - hand) * (1 - screen)
-    light = hand * (1 - screen) + np.float32(0.12) * screen
+    if (np.abs(states[:, 5:]) < FAR).any():
+        screen = _coverage(np.maximum(np.abs(dx - screen_x), np.abs(dy - screen_y)) - 17)
+        seen, light = seen * (1 - screen), light * (1 - screen) + np.float32(0.12) * screen
     return _noisy((1 - body) * seen, background, body * seen, COLOURS[thing.colour], light, rng)
 
 
@@ -291,11 +292,19 @@ def _noisy(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Mix shares and light, each [F, SIDE, SIDE], add grey noise -> uint8 [F, SIDE, SIDE, 3]."""
-    light = light + np.float32(NOISE) * rng.standard_normal(light.shape, dtype=np.float32)
+    noise = rng.standard_normal(light.shape, dtype=np.float32)
+    noise *= np.float32(NOISE)
+    light = light + noise
     frames = np.empty((*light.shape, 3), np.uint8)
+    mixed, part = np.empty_like(light), np.empty_like(light)  # once, not for each step of the sum
     for channel in range(3):
-        value = background_share * background[..., channel] + colour_share * np.float32(colour[channel]) + light
-        frames[..., channel] = np.clip(value, 0, 1) * 255
+        np.multiply(background_share, background[..., channel], out=mixed)
+        np.multiply(colour_share, np.float32(colour[channel]), out=part)
+        mixed += part
+        mixed += light
+        np.clip(mixed, 0, 1, out=mixed)
+        mixed *= 255
+        frames[..., channel] = mixed
     return frames
 
 
