@@ -23,6 +23,7 @@ from scriptsight.params.ingest import IngestParams
 from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Chunk, Work
 from scriptsight.reporting import ConsoleReporter
+from scriptsight.segment.joining import Shard
 from tests import small
 from tests.conftest import MakeVideo
 
@@ -38,14 +39,15 @@ def late(do: Callable[[Sequence[bytes]], Any], lines: Sequence[bytes]) -> Any:
 
 
 class Counting:
-    """The library's own mapper, and how many chunks it was given, by the kind of their parts as well."""
+    """The library's own mapper, and how many chunks of videos it was given; of all kinds by that of their parts."""
 
     def __init__(self) -> None:
         self.chunks = 0
         self.kinds: dict[str, int] = {}
 
     def __call__(self, work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
-        self.chunks = total
+        if work.part is not Shard:
+            self.chunks = total
         self.kinds[work.part.__name__] = total
         return parts.processes(work, chunks, total, workers=2)
 
@@ -141,7 +143,7 @@ class Heard(ConsoleReporter):
 
     def progress(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
         yield from items
-        self.last_seen = {path.name: path.stat().st_mtime_ns for path in summaries(label)}
+        self.last_seen |= {path.name: path.stat().st_mtime_ns for path in summaries(label)}
 
 
 def interrupted(stage: Any, params: Any, kind: str | None = None) -> None:
