@@ -23,6 +23,7 @@ from scriptsight.params.ingest import IngestParams
 from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Chunk, Work
 from scriptsight.reporting import ConsoleReporter
+from scriptsight.segment import joining
 from scriptsight.segment.joining import Shard
 from tests import small
 from tests.conftest import MakeVideo
@@ -129,6 +130,25 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(name: str, values: 
     assert heard.last_seen.items() >= before.items()
     assert outputs() == whole
     assert [path.name for path in Path(".work", name).iterdir()] == ["kept"]
+
+
+def test_joining_that_was_interrupted_goes_on_and_ends_with_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards that are there are not joined again, and no video is decoded again."""
+    monkeypatch.setattr(joining, "BATCH_ROWS", 3)
+    ingest.run(small.ingest_params(MINE))
+    params = SegmentParams.model_validate(SEGMENT | {"shard_mb": 0.01})
+    segment.run(params)
+    whole = outputs()
+    shards = sum(name.endswith(".arrow") for name in whole)
+    assert shards >= 6
+    shutil.rmtree(Path(".work/segment"))
+    interrupted(segment, params, "Shard")
+    done = len(list(Path(".work/segment").glob("*/shards/??/*.json")))
+    assert 2 <= done < shards
+    counting = Counting()
+    segment.run(params, mapper=counting)
+    assert counting.kinds == {"Shard": shards - done}
+    assert outputs() == whole
 
 
 class Heard(ConsoleReporter):
