@@ -163,6 +163,8 @@ def _show(page: Path, catalogue: Path, segments: Path, ingest_metrics: Path, rep
 def plan(videos: Iterable[Video], folder: Path) -> Plan:
     """Write the plan: chunks of videos of one collection and split, in the catalogue's order, about equally long."""
 
+    stamps = parts.Stamps()
+
     def chunks() -> Iterator[tuple[str, list[bytes]]]:
         waiting: dict[str, list[Video]] = {}
         for video in videos:
@@ -170,15 +172,15 @@ def plan(videos: Iterable[Video], folder: Path) -> Plan:
             chunk = waiting.setdefault(group, [])
             chunk.append(video)
             if len(chunk) == CHUNK_VIDEOS or sum(one.duration for one in chunk) >= CHUNK_SECONDS:
-                yield group, _lines(waiting.pop(group))
+                yield group, _lines(waiting.pop(group), stamps)
         for group, chunk in waiting.items():
-            yield group, _lines(chunk)
+            yield group, _lines(chunk, stamps)
 
     return parts.write_plan(folder, chunks())
 
 
-def _lines(videos: Iterable[Video]) -> list[bytes]:
-    return [_ITEM.dump_json(_Item(parts.stamp(video.uri), video)) for video in videos]
+def _lines(videos: Iterable[Video], stamps: parts.Stamps) -> list[bytes]:
+    return [_ITEM.dump_json(_Item(stamps.of(video.uri), video)) for video in videos]
 
 
 def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> SegmentsPart:
