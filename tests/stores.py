@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,8 @@ import pytest
 import s3fs
 
 from scriptsight import shards
-from scriptsight.segments import describe_shard, list_shards, without_frames
+from scriptsight.segments import describe_shard, joined, list_shards, without_frames
+from tests import small
 
 KEY, SECRET = "someone", "of-the-bucket-key"
 
@@ -77,6 +79,19 @@ def server(folder: Path) -> Iterator[Server]:
         s3fs.S3FileSystem.clear_instance_cache()
         process.terminate()
         process.wait(timeout=20)
+
+
+def sharded(folder: Path, collection: str, split: str, shards: int, rows: int) -> None:
+    """Segments as `small.narrated` draws them, in several shards with the list beside them."""
+    drawn = small.narrated(folder / "drawn", split, shards * rows, collection)
+    batch = pa.ipc.open_file(pa.memory_map(str(drawn))).get_batch(0)
+    for number in range(shards):
+        path = folder / collection / split / f"{number:05}.arrow"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(joined([batch.slice(number * rows, rows)]))
+    shutil.rmtree(folder / "drawn")
+    list_shards(folder / collection / split)
 
 
 def send(local: Path, far: Path, address: str) -> None:

@@ -34,7 +34,7 @@ import simplejpeg
 from scriptsight.catalogue import CUES, Cue, Word
 from scriptsight.errors import InputError
 from scriptsight.files import CHECKSUMS, check_sealed, digest, seal, write_json
-from scriptsight.shards import CACHE_GB, Cache, Kept
+from scriptsight.shards import Cache, Kept
 
 SCHEMA = pa.schema(
     [
@@ -249,22 +249,21 @@ def _batches(path: Path, schema: pa.Schema = SCHEMA) -> list[pa.RecordBatch]:
 class Segments:
     """All segments of one collection and split, memory-mapped; picklable, and cheap to open in a worker.
 
-    Args:
-        cache_gb: of this machine's copies of shards that lie elsewhere, all of them together, at most.
+    Of shards that lie elsewhere it keeps copies on this machine, as many as `shards.cache_of` says.
 
     Raises:
         InputError: the collection or split has no shards under `folder`, or one is damaged, missing or of an earlier
             version. What is asked for later raises it as well, where that is damaged, or can't be fetched.
     """
 
-    def __init__(self, folder: str | Path, collection: str, split: str, cache_gb: float = CACHE_GB) -> None:
+    def __init__(self, folder: str | Path, collection: str, split: str) -> None:
         self.paths = sorted((Path(folder) / collection / split).glob("*.arrow"))
         if not self.paths:
             raise InputError(
                 f"No segments of collection {collection!r}, split {split!r}, in {folder}: name a collection of "
                 "params.yaml that has videos in this split, or run the segment stage first."
             )
-        self.cache = Cache(cache_gb)
+        self.cache = Cache()
         listed = self._open()
         self._check_list(listed)
 

@@ -12,18 +12,17 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from scriptsight.errors import InputError
 from scriptsight.files import digest, room
+from scriptsight.params.base import CACHE_GB
 from scriptsight.redaction import redacted
 
-CACHE_GB = 50.0  # where nobody says otherwise
+_limit = ContextVar("shard_cache_gb", default=CACHE_GB)
 _ABANDONED = 3600.0  # seconds that nothing was written to what is being fetched
 
 T = TypeVar("T")
@@ -72,12 +71,22 @@ def put(path: Path, address: str) -> Kept:
                 return
         except FileNotFoundError:
             pass
-        if isinstance(system, LocalFileSystem):  # object stores have no folders, and make buckets instead
+        if "file" in system.protocol:  # object stores have no folders, and make buckets instead
             system.makedirs(where.rpartition("/")[0], exist_ok=True)
         system.put_file(str(path), where)
 
     _in_own_words(f"{address}/{kept.file} can't be written", do)
     return kept
+
+
+@contextmanager
+def cache_of(gigabytes: float) -> Iterator[None]:
+    """A `Cache` that is made inside the block may have so much, 1e9 bytes each, unless it is told."""
+    before = _limit.set(gigabytes)
+    try:
+        yield
+    finally:
+        _limit.reset(before)
 
 
 class Cache:
@@ -87,13 +96,13 @@ class Cache:
     machine share them: each is fetched once, whoever asks first.
 
     Args:
-        gigabytes: the limit, 1e9 bytes each.
+        gigabytes: the limit, 1e9 bytes each; by default what `cache_of` says.
     """
 
-    def __init__(self, gigabytes: float = CACHE_GB) -> None:
+    def __init__(self, gigabytes: float | None = None) -> None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         self.folder = Path(home, "scriptsight", "shards").absolute()
-        self.limit = int(gigabytes * 1e9)
+        self.limit = int((_limit.get() if gigabytes is None else gigabytes) * 1e9)
 
     def __getstate__(self) -> tuple[Path, int]:
         return self.folder, self.limit
@@ -126,19 +135,24 @@ class Cache:
                 return path
             partial = path.with_suffix(f".{shard.size}.part")
             self._make_room(shard.size, partial)
-            with room(path):
-                system, where = _at(source)
-                _in_own_words(f"{source} can't be read", lambda: system.get_file(where, str(partial)))
-                with partial.open("rb") as file:
-                    os.fsync(file.fileno())
-            if partial.stat().st_size != shard.size or digest(partial) != shard.sha256:
-                partial.unlink()
-                raise InputError(
-                    f"The shard {source} is damaged: its bytes are not those that were written (SHA-256). Put it "
-                    "back from a copy, or remove it and run the segment stage again."
-                )
-            partial.replace(path)
+            try:
+                self._get(source, shard, partial)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
         return path
+
+    def _get(self, source: str, shard: Kept, partial: Path) -> None:
+        system, where = _at(source)
+        with room(partial):
+            _in_own_words(f"{source} can't be read", lambda: system.get_file(where, str(partial)))
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        if partial.stat().st_size != shard.size or digest(partial) != shard.sha256:
+            raise InputError(
+                f"The shard {source} is damaged: its bytes are not those that were written (SHA-256). Put it back "
+                "from a copy, or remove it and run the segment stage again."
+            )
 
     def has(self, shard: Kept) -> bool:
         """Whether there is a copy of a shard."""
@@ -191,6 +205,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _at(address: str) -> tuple[Any, str]:
     def do() -> tuple[Any, str]:
+        import fsspec  # whose shards lie here does without
+
         system, where = fsspec.core.url_to_fs(address)
         return system, str(where)
 
