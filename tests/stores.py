@@ -19,7 +19,7 @@ import pytest
 import s3fs
 
 from scriptsight import shards
-from scriptsight.segments import describe_shard, joined, list_shards, without_frames
+from scriptsight.segments import describe_shard, joined, list_shards, write_without_frames
 from tests import small
 
 KEY, SECRET = "someone", "of-the-bucket-key"
@@ -103,10 +103,6 @@ def send(local: Path, far: Path, address: str) -> None:
             kept = shards.put(path, f"{address}/{group.as_posix()}")
             place = far / group / path.name
             place.parent.mkdir(parents=True, exist_ok=True)
-            batches = pa.ipc.open_file(pa.memory_map(str(path)))
-            rows = [without_frames(batches.get_batch(i)) for i in range(batches.num_record_batches)]
-            with pa.OSFile(str(place), "wb") as sink, pa.ipc.new_file(sink, rows[0].schema) as writer:
-                for row in rows:
-                    writer.write_batch(row)
+            write_without_frames(path, place)
             listed[path.name] = describe_shard(place, kept)
         list_shards(far / group, listed, f"{address}/{group.as_posix()}")

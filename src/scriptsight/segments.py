@@ -180,6 +180,18 @@ def _text(array: pa.StringArray) -> memoryview | bytes:
     return memoryview(data)[ends[0] : ends[-1]]
 
 
+def write_without_frames(shard: Path, place: Path) -> None:
+    """Write what stands for a shard where its frames are not."""
+    with (
+        pa.memory_map(str(shard)) as source,
+        pa.OSFile(str(place), "wb") as sink,
+        pa.ipc.new_file(sink, WITHOUT_FRAMES) as writer,
+    ):
+        reader = pa.ipc.open_file(source)
+        for number in range(reader.num_record_batches):
+            writer.write_batch(without_frames(reader.get_batch(number)))
+
+
 @dataclass(frozen=True)
 class Listed:
     """What a shard is held to when it is opened: how many rows and bytes it has, and the CRC-32 of its footer, which

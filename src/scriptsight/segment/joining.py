@@ -20,7 +20,7 @@ from scriptsight.catalogue import Reject
 from scriptsight.errors import InputError
 from scriptsight.media import Failed
 from scriptsight.parts import Plan, Work
-from scriptsight.segments import SCHEMA, Listed, describe_shard, joined, without_frames
+from scriptsight.segments import SCHEMA, Listed, describe_shard, joined, write_without_frames
 
 BATCH_ROWS = 32
 BATCH_BYTES = 8 * 2**20  # a batch is the unit that memory-mapped readers touch
@@ -206,8 +206,7 @@ def work(lines: Sequence[bytes], *, from_parts: Path, folder: Path, store: str |
         _write(whole, _joined(item, from_parts))
         kept = shards.put(whole, f"{store}/{item.group}")
         with parts.part_file(folder, lines, ".arrow") as file:
-            reader = pa.ipc.open_file(pa.memory_map(str(whole)))
-            _write(file.path, (without_frames(reader.get_batch(i)) for i in range(reader.num_record_batches)))
+            write_without_frames(whole, file.path)
             listed = describe_shard(file.path, kept)
     return Shard(item.group, item.number, file.name, kept.size, listed)
 
@@ -225,11 +224,8 @@ def _rows(path: Path, piece: Piece) -> Iterator[pa.RecordBatch]:
 
 
 def _write(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
-    writing = iter(batches)
-    first = next(writing)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
-        writer.write_batch(first)
-        for batch in writing:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        for batch in batches:
             writer.write_batch(batch)
 
 
