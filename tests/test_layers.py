@@ -13,7 +13,7 @@ from scriptsight.params import reading
 
 PROJECT = Path(__file__).resolve().parents[1]
 STAGES = tuple(reading.read_yaml(PROJECT / "dvc.yaml")["stages"])
-GROUND = ("captions", "catalogue", "errors", "files", "params", "redaction", "segments")
+GROUND = ("captions", "catalogue", "errors", "files", "params", "redaction", "segments", "shards")
 # What uses stages; `scriptsight` is the package's own face.
 TOP = ("__main__", "cli", "language", "page", "scriptsight")
 ORCHESTRATORS = ("dask", "distributed", "dvc", "flows", "mlflow", "optuna", "prefect", "prefect_dask")

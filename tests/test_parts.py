@@ -23,6 +23,8 @@ from scriptsight.params.ingest import IngestParams
 from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Chunk, Work
 from scriptsight.reporting import ConsoleReporter
+from scriptsight.segment import joining
+from scriptsight.segment.joining import Shard
 from tests import small
 from tests.conftest import MakeVideo
 
@@ -38,14 +40,15 @@ def late(do: Callable[[Sequence[bytes]], Any], lines: Sequence[bytes]) -> Any:
 
 
 class Counting:
-    """The library's own mapper, and how many chunks it was given, by the kind of their parts as well."""
+    """The library's own mapper, and how many chunks of videos it was given; of all kinds by that of their parts."""
 
     def __init__(self) -> None:
         self.chunks = 0
         self.kinds: dict[str, int] = {}
 
     def __call__(self, work: Work[Any], chunks: Iterable[Chunk], total: int) -> Iterator[int]:
-        self.chunks = total
+        if work.part is not Shard:
+            self.chunks = total
         self.kinds[work.part.__name__] = total
         return parts.processes(work, chunks, total, workers=2)
 
@@ -129,6 +132,25 @@ def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(name: str, values: 
     assert [path.name for path in Path(".work", name).iterdir()] == ["kept"]
 
 
+def test_joining_that_was_interrupted_goes_on_and_ends_with_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards that are there are not joined again, and no video is decoded again."""
+    monkeypatch.setattr(joining, "BATCH_ROWS", 3)
+    ingest.run(small.ingest_params(MINE))
+    params = SegmentParams.model_validate(SEGMENT | {"shard_mb": 0.01})
+    segment.run(params)
+    whole = outputs()
+    shards = sum(name.endswith(".arrow") for name in whole)
+    assert shards >= 6
+    shutil.rmtree(Path(".work/segment"))
+    interrupted(segment, params, "Shard")
+    done = len(list(Path(".work/segment").glob("*/shards/??/*.json")))
+    assert 2 <= done < shards
+    counting = Counting()
+    segment.run(params, mapper=counting)
+    assert counting.kinds == {"Shard": shards - done}
+    assert outputs() == whole
+
+
 class Heard(ConsoleReporter):
     """What the stage says, and the parts that it saw before its last step."""
 
@@ -141,7 +163,7 @@ class Heard(ConsoleReporter):
 
     def progress(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
         yield from items
-        self.last_seen = {path.name: path.stat().st_mtime_ns for path in summaries(label)}
+        self.last_seen |= {path.name: path.stat().st_mtime_ns for path in summaries(label)}
 
 
 def interrupted(stage: Any, params: Any, kind: str | None = None) -> None:

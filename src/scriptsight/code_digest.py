@@ -19,6 +19,7 @@ TRAINING = (
     "pretrain",
     "read_ahead.py",
     "segments.py",
+    "shards.py",
     "training",
     "tuning.py",
 )
@@ -32,6 +33,7 @@ FEATURES = (
     "models",
     "read_ahead.py",
     "segments.py",
+    "shards.py",
     "tuning.py",
 )
 

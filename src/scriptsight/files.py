@@ -90,6 +90,23 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def linked(path: Path, place: Path) -> None:
+    """Have a file, which is never changed, in a second place: as a link, which takes no room, or as a copy where the
+    file system has none.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    with room(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.hardlink_to(path)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.copyfile(path, place)
+
+
 def _at_work(process: int) -> bool:
     """Whether another process of this machine may have that number; none of our own writes a folder twice at once,
     but in a container the next run often has the number of the last."""

@@ -20,6 +20,7 @@ import re
 import shutil
 import sqlite3
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -33,11 +34,12 @@ from scriptsight.catalogue import Reject
 from scriptsight.code_digest import code_digest
 from scriptsight.errors import InputError
 from scriptsight.files import crc32, room, whole_file, whole_folder
-from scriptsight.media import Failed, MediaError, fingerprint, isolated
+from scriptsight.media import LISTABLE, Failed, MediaError, fingerprint, isolated, listed
 from scriptsight.reporting import Reporter
 
 _KEPT = "kept"  # beside the work folders: what the last run made
 _MADE = "made.db"
+FOLDERS = 16  # whose listings are kept
 # Reasons of rejects that a later run may not meet.
 PASSING = frozenset({"crashed", "disk full", "no access", "timed out", "unreachable"})
 
@@ -422,9 +424,14 @@ def stamp(uri: str) -> str:
 
     Of a member of an archive (`tar://MEMBER::ARCHIVE`) it is the archive's.
     """
-    # Only addresses are chained by "::"; in a path it belongs to the name.
-    address = uri.rpartition("::")[2] if "://" in uri else uri
+    address = _whole_file(uri)
     return _remote_stamp(address) if "://" in address else _local_stamp(address)
+
+
+def _whole_file(uri: str) -> str:
+    """The file itself, or the archive that has it."""
+    # Only addresses are chained by "::"; in a path it belongs to the name.
+    return uri.rpartition("::")[2] if "://" in uri else uri
 
 
 def _local_stamp(path: str) -> str:
@@ -435,10 +442,49 @@ def _local_stamp(path: str) -> str:
     return f"{found.st_size}:{found.st_mtime_ns}"
 
 
-@lru_cache(maxsize=1024)  # the members of an archive, which share its stamp, come one after the other
 def _remote_stamp(address: str) -> str:
     try:
-        size, mark = fingerprint(address)
+        return _as_stamp(fingerprint(address))
     except MediaError:
         return ""
+
+
+def _as_stamp(found: tuple[int, str]) -> str:
+    size, mark = found
     return f"{size}:{mark}"
+
+
+class Stamps:
+    """The stamps of many files, for as long as a plan is made: an object store is asked for a listing of each folder
+    instead of for each file. What it listed last is kept in memory, about 200 bytes a file."""
+
+    def __init__(self) -> None:
+        # By folder; None where the store does not let it be listed.
+        self._folders: OrderedDict[str, dict[str, str] | None] = OrderedDict()
+        # The members of an archive, which share its stamp, come one after the other.
+        self._alone = lru_cache(maxsize=1024)(_remote_stamp)
+
+    def of(self, uri: str) -> str:
+        """As `stamp` says it."""
+        address = _whole_file(uri)
+        if "://" not in address:
+            # A folder on this machine names its files but says neither size nor time: each must be asked anyway.
+            return _local_stamp(address)
+        folder, _, name = address.rpartition("/")
+        if address.partition("://")[0] not in LISTABLE or not name or folder.endswith("/"):
+            return self._alone(address)
+        if folder in self._folders:
+            self._folders.move_to_end(folder)
+        else:
+            self._folders[folder] = _listed_stamps(folder)
+            if len(self._folders) > FOLDERS:
+                self._folders.popitem(last=False)
+        known = self._folders[folder]
+        return self._alone(address) if known is None else known.get(name, "")
+
+
+def _listed_stamps(folder: str) -> dict[str, str] | None:
+    try:
+        return {name: _as_stamp(found) for name, found in listed(folder).items()}
+    except MediaError as error:
+        return {} if error.reason == "missing video" else None

@@ -7,6 +7,11 @@ row is used, so no sweep ever decodes video again, and only the drawn frames are
 Damage is seen where it lies: each frame has a checksum, which is looked at when the frame is read, and each record
 batch one of all else in it, which is looked at when the batch is first used. `checksums.json` beside the shards says
 how many they are and where their batches lie, and is looked at when they are opened.
+
+With `segment.store` the shards themselves lie under an address, and the folder has in their place what is small: the
+same files with the frames' lengths instead of the frames (`WITHOUT_FRAMES`), and in the list beside them the address
+and the checksum of each shard. Words, times and labels are then read here, and a shard is fetched when a frame of it
+is asked for.
 """
 
 from __future__ import annotations
@@ -15,8 +20,9 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +33,8 @@ import simplejpeg
 
 from scriptsight.catalogue import CUES, Cue, Word
 from scriptsight.errors import InputError
-from scriptsight.files import CHECKSUMS, check_sealed, seal, write_json
+from scriptsight.files import CHECKSUMS, check_sealed, digest, seal, write_json
+from scriptsight.shards import Cache, Kept
 
 SCHEMA = pa.schema(
     [
@@ -47,6 +54,9 @@ SCHEMA = pa.schema(
         ("frame_checks", pa.list_(pa.uint32())),  # CRC-32 of each frame
         ("check", pa.uint32()),  # CRC-32 of the batch in which the row lies, but for its frames; see `_content`
     ]
+)
+WITHOUT_FRAMES = SCHEMA.set(  # of what stands here for a shard that lies elsewhere
+    SCHEMA.get_field_index("frames"), pa.field("frame_bytes", pa.list_(pa.int32()))
 )
 _CONTENT = [name for name in SCHEMA.names if name not in ("frame_checks", "check")]  # the fields of a segment
 _LISTED = f"{CHECKSUMS}.json"  # beside the shards of a split
@@ -128,9 +138,19 @@ def _checksum(batch: pa.RecordBatch) -> int:
     """CRC-32 of all values of a batch but the bytes of its frames. Of values, not of how Arrow lays them out, which
     is not the same in all its versions."""
     total = 0
-    for name in SCHEMA.names[:-1]:
-        total = _content(batch.column(name), total)
+    for column in batch.columns[:-1]:  # lengths of frames count as their frames do
+        total = _content(column, total)
     return total
+
+
+def without_frames(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch of `SCHEMA` as one of `WITHOUT_FRAMES`, whose checksum is the same."""
+    frames = batch.column("frames")
+    lengths = pc.binary_length(frames.flatten())
+    ends = pa.array(np.concatenate([[0], np.cumsum(pc.list_value_length(frames).to_numpy())]), pa.int32())
+    place = SCHEMA.get_field_index("frames")
+    columns = [*batch.columns[:place], pa.ListArray.from_arrays(ends, lengths), *batch.columns[place + 1 :]]
+    return pa.RecordBatch.from_arrays(columns, schema=WITHOUT_FRAMES)
 
 
 def _content(array: pa.Array, total: int) -> int:
@@ -160,14 +180,49 @@ def _text(array: pa.StringArray) -> memoryview | bytes:
     return memoryview(data)[ends[0] : ends[-1]]
 
 
-def list_shards(folder: Path) -> None:
-    """Write beside the shards of a split, when they are all there, what `Segments` holds them to: how many rows and
-    bytes each has, and the CRC-32 of its footer, which says where its batches lie."""
-    shards = {}
-    for path in sorted(folder.glob("*.arrow")):
-        rows = sum(batch.num_rows for batch in _batches(path))
-        shards[path.name] = {"rows": rows, "bytes": path.stat().st_size, "footer": _footer(path)}
-    write_json(folder / _LISTED, {"shards": shards})
+def write_without_frames(shard: Path, place: Path) -> None:
+    """Write what stands for a shard where its frames are not."""
+    with (
+        pa.memory_map(str(shard)) as source,
+        pa.OSFile(str(place), "wb") as sink,
+        pa.ipc.new_file(sink, WITHOUT_FRAMES) as writer,
+    ):
+        reader = pa.ipc.open_file(source)
+        for number in range(reader.num_record_batches):
+            writer.write_batch(without_frames(reader.get_batch(number)))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a shard is held to when it is opened: how many rows and bytes it has, and the CRC-32 of its footer, which
+    says where its batches lie; `kept` is the shard with its frames, where that lies elsewhere."""
+
+    rows: int
+    bytes: int
+    footer: str
+    kept: Kept | None = None
+
+
+def describe_shard(path: Path, kept: Kept | None = None) -> Listed:
+    """What `list_shards` says of a shard."""
+    rows = sum(batch.num_rows for batch in _batches(path, SCHEMA if kept is None else WITHOUT_FRAMES))
+    return Listed(rows, path.stat().st_size, _footer(path), kept)
+
+
+def list_shards(folder: Path, shards: Mapping[str, Listed] | None = None, address: str | None = None) -> None:
+    """Write beside the shards of a split, when they are all there, what `Segments` holds them to.
+
+    Args:
+        shards: what they are by their names, where that is known; by default it is looked at.
+        address: below which the shards with their frames lie, if they are not here.
+    """
+    if shards is None:
+        shards = {path.name: describe_shard(path) for path in sorted(folder.glob("*.arrow"))}
+    rows = {name: asdict(listed) for name, listed in sorted(shards.items())}
+    for row in rows.values():
+        if row["kept"] is None:
+            del row["kept"]
+    write_json(folder / _LISTED, ({} if address is None else {"address": address}) | {"shards": rows})
     seal(folder / _LISTED, names=())
 
 
@@ -181,7 +236,7 @@ def _footer(path: Path) -> str:
         return f"{zlib.crc32(file.read()):08x}"
 
 
-def _batches(path: Path) -> list[pa.RecordBatch]:
+def _batches(path: Path, schema: pa.Schema = SCHEMA) -> list[pa.RecordBatch]:
     """The record batches of a shard, memory-mapped.
 
     Raises:
@@ -190,8 +245,8 @@ def _batches(path: Path) -> list[pa.RecordBatch]:
     try:
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_file(source)
-            if reader.schema != SCHEMA:
-                lacks = sorted(set(SCHEMA.names) - set(reader.schema.names))
+            if reader.schema != schema:
+                lacks = sorted(set(schema.names) - set(reader.schema.names))
                 how = f"it lacks {lacks[0]}" if lacks else "its columns are others"
                 raise InputError(
                     f"The shard {path} is damaged or of an earlier version ({how}): run the segment stage again."
@@ -206,9 +261,11 @@ def _batches(path: Path) -> list[pa.RecordBatch]:
 class Segments:
     """All segments of one collection and split, memory-mapped; picklable, and cheap to open in a worker.
 
+    Of shards that lie elsewhere it keeps copies on this machine, as many as `shards.cache_of` says.
+
     Raises:
         InputError: the collection or split has no shards under `folder`, or one is damaged, missing or of an earlier
-            version. What is asked for later raises it as well, where that is damaged.
+            version. What is asked for later raises it as well, where that is damaged, or can't be fetched.
     """
 
     def __init__(self, folder: str | Path, collection: str, split: str) -> None:
@@ -218,42 +275,87 @@ class Segments:
                 f"No segments of collection {collection!r}, split {split!r}, in {folder}: name a collection of "
                 "params.yaml that has videos in this split, or run the segment stage first."
             )
-        self._open()
-        self._check_list()
+        self.cache = Cache()
+        listed = self._open()
+        self._check_list(listed)
 
-    def _open(self) -> None:
-        opened = [(path, batch) for path in self.paths for batch in _batches(path)]
+    def _open(self) -> dict[str, Any] | None:
+        """Map what is here -> the list beside it, if there is one."""
+        path, listed = self.paths[0].with_name(_LISTED), None
+        if check_sealed(path, (), "Run the segment stage again."):
+            listed = json.loads(path.read_text(encoding="utf-8"))
+        self.address: str | None = (listed or {}).get("address")
+        schema = SCHEMA if self.address is None else WITHOUT_FRAMES
+        opened = [(number, batch) for number, path in enumerate(self.paths) for batch in _batches(path, schema)]
         self._batches = [batch for _, batch in opened]
-        self._shards = [path for path, _ in opened]  # of each batch
+        self._numbers = np.array([number for number, _ in opened], np.int64)  # the shard of each batch
+        self._kept: list[Kept] = []  # of each shard, where they lie elsewhere
+        self._fetched: dict[int, list[pa.RecordBatch]] = {}  # copies of those, mapped
         self._checked: set[int] = set()  # batches whose checksum was looked at
         self._ends = np.cumsum([batch.num_rows for batch in self._batches])
         if not self._batches:
             raise InputError(f"The shard {self.paths[0]} is damaged: it is empty. Run the segment stage again.")
+        if listed is not None and self.address is not None:
+            self._check_names(listed["shards"])
+            self._kept = [Kept(**listed["shards"][path.name]["kept"]) for path in self.paths]
+        return listed
 
-    def _check_list(self) -> None:
-        """Hold the shards to the list beside them, if there is one."""
-        listed = self.paths[0].with_name(_LISTED)
-        if not check_sealed(listed, (), "Run the segment stage again."):
-            return
-        shards = json.loads(listed.read_text(encoding="utf-8"))["shards"]
+    def _check_names(self, shards: Mapping[str, Any]) -> None:
         if missing := sorted(set(shards) ^ {path.name for path in self.paths}):
             raise InputError(
-                f"{listed.with_name(missing[0])} is missing, or is none of the shards that were written "
+                f"{self.paths[0].with_name(missing[0])} is missing, or is none of the shards that were written "
                 "together: run the segment stage again."
             )
-        rows = dict.fromkeys(self.paths, 0)
-        for path, batch in zip(self._shards, self._batches, strict=True):
-            rows[path] += batch.num_rows
-        for path in self.paths:
-            found = {"rows": rows[path], "bytes": path.stat().st_size, "footer": _footer(path)}
-            if found != shards[path.name]:
+
+    def _check_list(self, listed: dict[str, Any] | None) -> None:
+        """Hold the shards to the list beside them, if there is one."""
+        if listed is None:
+            return
+        self._check_names(listed["shards"])
+        rows = np.bincount(self._numbers, [batch.num_rows for batch in self._batches], len(self.paths))
+        for path, count in zip(self.paths, rows, strict=True):
+            wanted = {name: listed["shards"][path.name][name] for name in ("rows", "bytes", "footer")}
+            if {"rows": int(count), "bytes": path.stat().st_size, "footer": _footer(path)} != wanted:
                 raise InputError(
                     f"The shard {path} is damaged (it is not as long as it was, or its list of batches "
                     "is another): run the segment stage again."
                 )
 
+    def shards(self) -> np.ndarray:
+        """The number of the shard that each row lies in, ascending, int64 [N]."""
+        return np.repeat(self._numbers, [batch.num_rows for batch in self._batches])
+
+    def sizes(self) -> np.ndarray:
+        """Bytes of each shard, with its frames, int64."""
+        return np.array([kept.size for kept in self._kept] or [path.stat().st_size for path in self.paths], np.int64)
+
+    def fetch(self, shard: int) -> Path:
+        """The file of a shard with its frames: what is here, or the copy of what lies elsewhere, fetched if need be.
+
+        Raises:
+            InputError: it can't be fetched, or its bytes are not those that were written.
+        """
+        if self.address is None:
+            return self.paths[shard]
+        return self.cache.fetch(self.address, self._kept[shard])
+
+    def _frames(self, number: int, row: int) -> pa.BinaryArray:
+        """The frames of a row of a batch, from wherever they lie."""
+        if self.address is None:
+            return self._batches[number].column("frames")[row].values
+        shard = int(self._numbers[number])
+        path = self.fetch(shard)
+        opened = self._fetched.get(shard)
+        if opened is None:
+            # A copy that went is let go: while it is mapped, the disk has no more room than before.
+            for other in list(self._fetched):
+                if not self.cache.has(self._kept[other]):
+                    self._fetched.pop(other, None)
+            opened = self._fetched[shard] = _batches(path)
+        return opened[number - int(np.searchsorted(self._numbers, shard))].column("frames")[row].values
+
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """All rows as record batches of `SCHEMA`."""
+        """All rows as record batches of `SCHEMA`, or `WITHOUT_FRAMES` where these lie elsewhere."""
         return (self._whole(number) for number in range(len(self._batches)))
 
     def _whole(self, number: int) -> pa.RecordBatch:
@@ -267,16 +369,19 @@ class Segments:
                 raise ValueError("texts, times or frames of its segments are not what was written")
         except Exception as error:  # whatever damage provokes in Arrow
             raise InputError(
-                f"The shard {self._shards[number]} is damaged ({error}): run the segment stage again."
+                f"The shard {self._path(number)} is damaged ({error}): run the segment stage again."
             ) from error
         self._checked.add(number)
         return batch
 
-    def __getstate__(self) -> list[Path]:
-        return self.paths
+    def _path(self, number: int) -> Path:
+        return self.paths[int(self._numbers[number])]
 
-    def __setstate__(self, paths: list[Path]) -> None:
-        self.paths = paths
+    def __getstate__(self) -> tuple[list[Path], Cache]:
+        return self.paths, self.cache
+
+    def __setstate__(self, state: tuple[list[Path], Cache]) -> None:
+        self.paths, self.cache = state
         self._open()
 
     def __len__(self) -> int:
@@ -288,14 +393,14 @@ class Segments:
         number = int(np.searchsorted(self._ends, index, side="right"))
         batch = self._whole(number)
         row = int(index) - int(self._ends[number]) + batch.num_rows
-        values = {name: batch.column(name)[row] for name in SCHEMA.names}
+        values = {name: batch.column(name)[row] for name in SCHEMA.names if name != "frames"}
         checks = values["frame_checks"].values.to_numpy()
-        where = f"the shard {self._shards[number]}"
+        where = f"the shard {self._path(number)}"
         special = {"frames", "frame_times", "cues", "captions"}
         return Segment(
             **{name: values[name].as_py() for name in _CONTENT if name not in special},
             frame_times=values["frame_times"].values.to_numpy(),
-            frames=_Frames(values["frames"].values, checks, values["segment_id"].as_py(), where),
+            frames=_Frames(partial(self._frames, number, row), checks, values["segment_id"].as_py(), where),
             cues=tuple(_cue(cue) for cue in values["cues"].as_py()),
             captions=tuple(values["captions"].as_py()),
         )
@@ -344,21 +449,23 @@ class Segments:
 
     def digest(self) -> str:
         """SHA-256 over the shards' bytes: names this exact data, whatever the folder is called."""
-        total = hashlib.sha256()
-        for path in self.paths:
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-        return total.hexdigest()
+        checksums = [kept.sha256 for kept in self._kept] or [digest(path) for path in self.paths]
+        return hashlib.sha256(b"".join(map(bytes.fromhex, checksums))).hexdigest()
 
 
 class _Frames:
-    """JPEG bytes of a row without copying them out of the memory map, each held to its checksum when it is read."""
+    """JPEG bytes of a row without copying them out of the memory map, each held to its checksum when it is read.
+    Where they are is asked when the first is read: they may have to be fetched."""
 
-    def __init__(self, values: pa.BinaryArray, checks: np.ndarray, segment_id: str, where: str) -> None:
-        self._values, self._checks, self._segment_id, self._where = values, checks, segment_id, where
+    def __init__(self, find: Callable[[], pa.BinaryArray], checks: np.ndarray, segment_id: str, where: str) -> None:
+        self._find, self._checks, self._segment_id, self._where = find, checks, segment_id, where
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._checks)
+
+    @cached_property
+    def _values(self) -> pa.BinaryArray:
+        return self._find()
 
     def __getitem__(self, index: int) -> memoryview:
         frame = memoryview(self._values[int(index)].as_buffer()).cast("B")

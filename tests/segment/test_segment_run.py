@@ -19,6 +19,7 @@ from scriptsight.errors import InputError
 from scriptsight.ingest.datasets import READERS
 from scriptsight.ingest.sources import Entry, Listed
 from scriptsight.params.segment import SegmentParams
+from scriptsight.segment import joining
 from scriptsight.segments import Segments
 from tests import small
 from tests.conftest import MakeVideo
@@ -114,7 +115,7 @@ def test_the_same_bytes_whatever_the_workers(make_video: MakeVideo, monkeypatch:
     monkeypatch.setattr(segment, "CHUNK_VIDEOS", 2)  # other chunks in another order of work
     segment.run(params(workers=2))
     assert shards() == first
-    monkeypatch.setattr(segment, "BATCH_ROWS", 2)
+    monkeypatch.setattr(joining, "BATCH_ROWS", 2)
     segment.run(params(workers=2, shard_mb=0.01))
     assert len(shards()) > len(first)
     ids = Segments("data/segments", "mine", "train").column("segment_id")

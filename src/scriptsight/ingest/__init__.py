@@ -160,9 +160,11 @@ def _listed(collections: Mapping[str, Collection]) -> dict[str, Listed]:
 def plan(lists: Mapping[str, Listed], folder: Path) -> Plan:
     """Write the plan of all that the collections' lists hold, and what they refused, into the work folder."""
 
+    stamps = parts.Stamps()
+
     def chunks() -> Iterator[tuple[str, list[bytes]]]:
         for name, listed in sorted(lists.items()):
-            lines = (_line(name, entry) for entry in listed.entries())
+            lines = (_line(name, entry, stamps) for entry in listed.entries())
             while chunk := list(islice(lines, CHUNK_VIDEOS)):
                 yield name, chunk
 
@@ -171,9 +173,8 @@ def plan(lists: Mapping[str, Listed], folder: Path) -> Plan:
     return parts.write_plan(folder, chunks())
 
 
-def _line(name: str, entry: Entry) -> bytes:
-    stamps = tuple(parts.stamp(uri) for uri in describe.addresses(entry))
-    return _ITEM.dump_json(_Item(name, stamps, entry))
+def _line(name: str, entry: Entry, stamps: parts.Stamps) -> bytes:
+    return _ITEM.dump_json(_Item(name, tuple(map(stamps.of, describe.addresses(entry))), entry))
 
 
 def work(lines: Sequence[bytes], *, params: IngestParams, folder: Path) -> CataloguePart:

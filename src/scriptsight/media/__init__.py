@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scriptsight.lazily import offered
-from scriptsight.media.addresses import fingerprint, local
+from scriptsight.media.addresses import LISTABLE, fingerprint, listed, local
 from scriptsight.media.audio import audio, audio_blocks
 from scriptsight.media.errors import MediaError, refusal
 from scriptsight.media.reader import Frame, MediaInfo, frames_at, frames_at_rate, probe
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scriptsight.media.isolation import Failed, isolated
 
 __all__ = [
+    "LISTABLE",
     "Failed",
     "Frame",
     "MediaError",
@@ -26,6 +27,7 @@ __all__ = [
     "frames_at",
     "frames_at_rate",
     "isolated",
+    "listed",
     "local",
     "probe",
     "refusal",

@@ -39,6 +39,7 @@ T = TypeVar("T")
 # What an address may name: it often comes from a file that somebody else wrote, and fsspec knows protocols
 # that run commands, log in to other machines or read templates.
 _PROTOCOLS = frozenset({"abfs", "az", "file", "gcs", "gs", "http", "https", "s3", "s3a", "tar", "zip"})
+LISTABLE = frozenset({"abfs", "az", "gcs", "gs", "s3", "s3a"})  # where a listing says what is asked of a file
 LEFT_FREE = 256 * 2**20  # bytes of the temporary folder's disk that a copy leaves to others
 SILENT_SECONDS = 60  # without a byte from a web server
 _COPY = "scriptsight-copy-"
@@ -77,6 +78,29 @@ def fingerprint(uri: str | Path) -> tuple[int, str]:
     """
     system, path = _in_own_words(uri, lambda: _located(uri))
     return _in_own_words(uri, lambda: _info(system, path))
+
+
+def listed(folder: str) -> dict[str, tuple[int, str]]:
+    """The `fingerprint` of each file of a folder of an object store by its name there, with one request a thousand
+    files; those in folders below are not among them.
+
+    Args:
+        folder: an address whose protocol is one of `LISTABLE`.
+
+    Raises:
+        MediaError: as `fingerprint` does; a folder that nothing is in is a "missing video".
+    """
+    system, path = _in_own_words(folder, lambda: _located(folder))
+
+    def ask() -> list[dict[str, Any]]:
+        try:
+            found: list[dict[str, Any]] = system.ls(path, detail=True, refresh=True)
+        finally:
+            system.invalidate_cache(path)  # whoever asks for one of these later asks the server
+        return found
+
+    infos = _in_own_words(folder, ask)
+    return {info["name"].rpartition("/")[2]: _marked(info) for info in infos if info.get("type") == "file"}
 
 
 def _located(uri: str | Path) -> tuple[Any, str]:
@@ -137,6 +161,10 @@ def _info(system: Any, path: str) -> tuple[int, str]:
     info = system.info(path)
     if info.get("type") == "directory":
         raise IsADirectoryError
+    return _marked(info)
+
+
+def _marked(info: dict[str, Any]) -> tuple[int, str]:
     marks = ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "mtime", "date_time", "created")
     mark = next((info[name] for name in marks if info.get(name)), "")
     return info.get("size") or 0, str(mark).strip('"')

@@ -16,6 +16,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 # A name becomes a folder: no separators, no dots that climb out of it.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=64)]
 
+CACHE_GB = 50.0  # of copies of shards that lie elsewhere, for who has no parameters
+
 
 class Machine:
     """Marks a parameter that says where, how fast or how safely it is worked, not what comes out, but for the last

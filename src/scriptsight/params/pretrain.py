@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from scriptsight.params.base import MACHINE, Count, Name, NotNegative, Positive, Section, Seed
+from scriptsight.params.base import CACHE_GB, MACHINE, Count, Name, NotNegative, Positive, Section, Seed
 from scriptsight.params.models import ResNetParams, TextParams, VideoParams, VitParams
 from scriptsight.params.objectives import (
     AtStep,
@@ -104,6 +104,11 @@ class PretrainParams(Section):
     validation_samples: Count  # at most, a collection
     checkpoint_every: Annotated[Count, MACHINE]  # steps
     keep_checkpoints: Annotated[Count, MACHINE]
+    # null: an epoch's order is drawn over all segments; or over so many shards at a time, which come in random order:
+    # for shards that lie elsewhere and are too many for the cache
+    shuffle_shards: Count | None = None
+    # at most, of this machine's copies of shards that lie elsewhere (segment.store); those used longest ago go first
+    shard_cache_gb: Annotated[Positive, MACHINE] = CACHE_GB
     engine: Engine
 
     @model_validator(mode="after")

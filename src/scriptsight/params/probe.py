@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scriptsight.params.base import MACHINE, Beta, Count, Name, NotNegative, Positive, Section, Seed, Split
+from scriptsight.params.base import CACHE_GB, MACHINE, Beta, Count, Name, NotNegative, Positive, Section, Seed, Split
 
 ProtocolName = Literal["linear", "sgd", "knn", "attentive", "few_shot", "zero_shot", "video_to_video", "finetune"]
 # What figures of a test are called (beside *_top1 and v2v_r*): another test's name becomes a name beside theirs.
@@ -150,6 +150,7 @@ class ProbeParams(Section):
     few_shot: FewShot
     zero_shot: ZeroShot
     batch: Annotated[Count, MACHINE]  # clips a forward pass
+    shard_cache_gb: Annotated[Positive, MACHINE] = CACHE_GB  # as pretrain.shard_cache_gb
     seed: Seed  # of the randomly initialised encoder
     finetune: FinetuneParams | None = None  # used where it is one of the protocols
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scriptsight.params.base import MACHINE, Count, Name, Positive, Section, Split
+from scriptsight.params.base import CACHE_GB, MACHINE, Count, Name, Positive, Section, Split
 
 
 class RetrieveParams(Section):
@@ -21,5 +21,6 @@ class RetrieveParams(Section):
     search: Literal["auto", "exact", "hnsw"]  # hnsw makes a graph for single queries; auto beyond a million moments
     map_points: Annotated[int, Field(ge=0)]  # moments on the map of the corpus, at most; 0 draws none
     batch: Annotated[Count, MACHINE]  # segments or texts a forward pass
+    shard_cache_gb: Annotated[Positive, MACHINE] = CACHE_GB  # as pretrain.shard_cache_gb
     queries: tuple[str, ...] = Field(strict=False)  # shown on the contact sheet
     top: Count  # moments a query shows

@@ -20,5 +20,8 @@ class SegmentParams(Spread):
     pad_seconds: NotNegative  # video kept before the first and after the last cue
     jpeg_quality: Annotated[int, Field(ge=1, le=100)]
     shard_mb: Positive
+    # null: the shards are in the stage's output, which DVC keeps; or the address that they go to, as
+    # s3://bucket/segments, and the output has the words, and names and checksums of the shards
+    store: str | None = None
     timeout_seconds: Positive  # for decoding one video
     max_reject_share: Share

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from scriptsight import arithmetic, distributed, finite, overlap, profile
+from scriptsight import arithmetic, distributed, finite, overlap, profile, shards
 from scriptsight.errors import InputError
 from scriptsight.files import check_sealed, digest, seal, whole_file, write_json
 from scriptsight.models import bundle as bundles
@@ -23,8 +23,8 @@ from scriptsight.params.models import HuggingFaceText, VectorText
 from scriptsight.params.objectives import AtPlateau
 from scriptsight.params.pretrain import Engine, PretrainParams, Source
 from scriptsight.pictures import drawable
-from scriptsight.pretrain import encoders, pictures, samplers
-from scriptsight.pretrain.batches import Batch, TrainingBatches, ValidationBatches, training_batches
+from scriptsight.pretrain import encoders, fetching, pictures, samplers
+from scriptsight.pretrain.batches import TrainingBatches, ValidationBatches, training_batches
 from scriptsight.pretrain.objectives import OBJECTIVES
 from scriptsight.reporting import ConsoleReporter, Reporter
 from scriptsight.segments import Segments
@@ -70,7 +70,11 @@ def run(
     """
     drawable()
     reporter = reporter or ConsoleReporter()
-    with distributed.joined(arithmetic.device()), arithmetic.deterministic(params.engine.threads):
+    with (
+        distributed.joined(arithmetic.device()),
+        arithmetic.deterministic(params.engine.threads),
+        shards.cache_of(params.shard_cache_gb),
+    ):
         _check_shares(params)
         learned = [(source, Segments(segments, name, "train")) for name, source in params.collections.items()]
         training = [samplers.build(split, source, params) for source, split in learned]
@@ -121,25 +125,24 @@ def _train(
     params: PretrainParams,
     training: Sequence[samplers.Sampler],
     learned: Sequence[tuple[Source, Segments]],
-    held_out: dict[str, Sequence[Batch]],
+    held_out: dict[str, ValidationBatches],
     machine: arithmetic.Arithmetic,
     state: checkpoint.Checkpoints,
     reporter: Reporter,
 ) -> Trained:
+    batches = TrainingBatches(
+        training,
+        [source.share for source, _ in learned],
+        batch=params.batch,
+        accumulate=params.engine.accumulate,
+        steps=params.steps,
+        seed=params.seed,
+        shuffle=params.shuffle_shards,
+    )
+    fetching.check_room(batches, [(one.sampler, one.rows) for one in held_out.values()])
     return train(
         objective,
-        lambda first: training_batches(
-            TrainingBatches(
-                training,
-                [source.share for source, _ in learned],
-                batch=params.batch,
-                accumulate=params.engine.accumulate,
-                steps=params.steps,
-                seed=params.seed,
-            ),
-            first,
-            params.engine.loader_workers,
-        ),
+        lambda first: training_batches(batches, first, params.engine.loader_workers),
         held_out,
         plan=_plan(params),
         arithmetic=machine,
@@ -197,7 +200,7 @@ def _taken_over(params: PretrainParams) -> bundles.Encoder:
 
 def _held_out(
     params: PretrainParams, segments: Path, reporter: Reporter
-) -> tuple[dict[str, Sequence[Batch]], list[str]]:
+) -> tuple[dict[str, ValidationBatches], list[str]]:
     """Validation batches by the prefix of their figures, and the digests of what they come from.
 
     A collection without a validation split, or with none of its segments fit for a sample, has no figures.
@@ -205,7 +208,7 @@ def _held_out(
     Raises:
         InputError: the training waits for the figures of the first collection, which has none.
     """
-    batches: dict[str, Sequence[Batch]] = {}
+    batches: dict[str, ValidationBatches] = {}
     digests = []
     for number, (name, source) in enumerate(params.collections.items()):
         try:
@@ -301,7 +304,8 @@ def _set_engine(encoder: bundles.Encoder, engine: Engine) -> None:
 def _key(params: PretrainParams, digests: Sequence[str], machine: arithmetic.Arithmetic) -> str:
     """Names the run whose checkpoints these are: whatever changes its numbers by more than rounding."""
     engine = {"processes", "strategy", "loader_workers"}
-    values = params.model_dump(exclude={"engine": engine, "checkpoint_every": True, "keep_checkpoints": True})
+    machine_s = dict.fromkeys(("checkpoint_every", "keep_checkpoints", "shard_cache_gb"), True)
+    values = params.model_dump(exclude={"engine": engine, **machine_s})
     return checkpoint.key(values, list(digests), str(machine))
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from scriptsight import distributed
+from scriptsight.pretrain import fetching
 from scriptsight.pretrain.samplers import Sampler
 from scriptsight.read_ahead import read_ahead
 
@@ -66,7 +67,8 @@ def turns(shares: Sequence[float], steps: int) -> np.ndarray:
 class TrainingBatches(Dataset[Batch]):
     """Item i is this process's part i % accumulate of the batch of optimizer step i // accumulate.
 
-    A source's epochs are permutations of its eligible segments. Part p of process r holds the samples from
+    A source's epochs are permutations of its eligible segments, of all at once or of those in `shuffle` shards after
+    those in others (`in_shards`). Part p of process r holds the samples from
     place (p * world + r) * B on, so that the processes together hold what one alone would.
     """
 
@@ -79,8 +81,10 @@ class TrainingBatches(Dataset[Batch]):
         accumulate: int,
         steps: int,
         seed: int,
+        shuffle: int | None = None,
     ) -> None:
         self.sources, self.batch, self.accumulate, self.seed = sources, batch, accumulate, seed
+        self.shuffle = shuffle
         self.world, self.rank = distributed.world(), distributed.rank()
         self.turns = turns(shares, steps)
         # How many batches the source of a step has given before it.
@@ -94,28 +98,58 @@ class TrainingBatches(Dataset[Batch]):
         return len(self.turns) * self.accumulate
 
     def __getitem__(self, item: int) -> Batch:
+        source, rows, places = self.rows(item)
+        step = item // self.accumulate
+        rngs = [np.random.default_rng([self.seed, 1, step, place]) for place in places]
+        return assemble(self.sources[source], rows, rngs, training=True)
+
+    def rows(self, item: int) -> tuple[int, list[int], range]:
+        """Which source an item is of, the rows of its samples, and their places in the batch; nothing is read."""
         step, part = divmod(item, self.accumulate)
         share = self.batch // (self.accumulate * self.world)
         first = (part * self.world + self.rank) * share
         source = int(self.turns[step])
         start = int(self.earlier[step]) * self.batch
-        rows = [self._row(source, start + place) for place in range(first, first + share)]
-        rngs = [np.random.default_rng([self.seed, 1, step, place]) for place in range(first, first + share)]
-        return assemble(self.sources[source], rows, rngs, training=True)
+        places = range(first, first + share)
+        return source, [self._row(source, start + place) for place in places], places
 
     def _row(self, source: int, position: int) -> int:
         eligible = self.sources[source].eligible
         epoch, place = divmod(position, len(eligible))
         if self._epochs.get(source, (-1,))[0] != epoch:
             stream = [self.seed, 2, epoch] if source == 0 else [self.seed, 2, epoch, source]
-            self._epochs[source] = epoch, np.random.default_rng(stream).permutation(eligible)
+            rng = np.random.default_rng(stream)
+            if self.shuffle is None:
+                order = rng.permutation(eligible)
+            else:
+                order = in_shards(eligible, self.sources[source].segments.shards()[eligible], self.shuffle, rng)
+            self._epochs[source] = epoch, order
         return int(self._epochs[source][1][place])
+
+
+def in_shards(eligible: np.ndarray, shards: np.ndarray, together: int, rng: np.random.Generator) -> np.ndarray:
+    """A permutation of `eligible`, int64 [N], that needs few shards at a time: in random order, so many as `together`
+    are taken and their rows shuffled, then the next ones.
+
+    Args:
+        shards: the shard that each lies in, int64 [N].
+    """
+    found, numbers = np.unique(shards, return_inverse=True)
+    turns = rng.permutation(len(found))[numbers] // together
+    shuffled = rng.permutation(len(eligible))
+    return eligible[shuffled[np.argsort(turns[shuffled], kind="stable")]]
 
 
 def training_batches(dataset: TrainingBatches, first_step: int, workers: int) -> Iterator[Batch]:
     """This process's parts of the batches of steps `first_step` and later, read ahead by `workers` processes, or
-    by a thread if there are none."""
+    by a thread if there are none. Shards that lie elsewhere are fetched before they are needed."""
     items = range(first_step * dataset.accumulate, len(dataset))
+    if any(source.segments.address is not None for source in dataset.sources):
+        return fetching.fetched_ahead(dataset, items, _batches(dataset, items, workers))
+    return _batches(dataset, items, workers)
+
+
+def _batches(dataset: TrainingBatches, items: range, workers: int) -> Iterator[Batch]:
     if not workers:
         return read_ahead(dataset.__getitem__, items, ahead=AHEAD)
     loader = DataLoader(

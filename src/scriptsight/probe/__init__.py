@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scriptsight import features, overlap
+from scriptsight import features, overlap, shards
 from scriptsight.clips import Order, View
 from scriptsight.files import whole_file, write_json
 from scriptsight.models import bundle as bundles
@@ -71,7 +71,8 @@ def run(
     reporter = reporter or ConsoleReporter()
     if not params.tests:
         return _nothing(bundle, metrics, plots, reporter)
-    tests = [labelled.load(name, chosen, segments, catalogue, reporter) for name, chosen in params.tests.items()]
+    with shards.cache_of(params.shard_cache_gb):
+        tests = [labelled.load(name, chosen, segments, catalogue, reporter) for name, chosen in params.tests.items()]
     bench = _Bench(params, store, checkpoints, reporter)
     encoder = bundles.load(bundle)
     known = overlap.known(bundle, reporter)
@@ -138,7 +139,8 @@ def measure(
         reporter.message(NOTHING)
         return {}
     name = test or next(iter(params.tests))
-    opened = labelled.load(name, params.tests[name], segments, catalogue, reporter)
+    with shards.cache_of(params.shard_cache_gb):
+        opened = labelled.load(name, params.tests[name], segments, catalogue, reporter)
     chosen = encoder if isinstance(encoder, Encoder) else bundles.load(encoder)
     bench = _Bench(params, store, checkpoints, reporter)
     found = bench.measure(chosen, opened, "measured", with_controls=with_controls)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scriptsight import catalogue as catalogue_files
-from scriptsight import features, overlap
+from scriptsight import features, overlap, shards
 from scriptsight.files import whole_file, write_csv, write_json
 from scriptsight.films import Film, embed
 from scriptsight.judgements import FILE, Store
@@ -132,7 +132,8 @@ def run(
     drawable()
     encoder = bundles.load(bundle)
     weights = bundles.weights_digest(bundle)
-    shelf, indexed = _shelf(params, segments, reporter)
+    with shards.cache_of(params.shard_cache_gb):
+        shelf, indexed = _shelf(params, segments, reporter)
     with ExitStack() as stack:
         mapped = params.map_points > 0 and layouts.installed() and indexed >= layouts.FEWEST
         layout = stack.enter_context(layouts.Layout()) if mapped else None
@@ -227,7 +228,8 @@ def measure(
     """
     reporter = reporter or ConsoleReporter()
     chosen = encoder if isinstance(encoder, Encoder) else bundles.load(encoder)
-    part = Segments(segments, params.collection, params.split)
+    with shards.cache_of(params.shard_cache_gb):
+        part = Segments(segments, params.collection, params.split)
     shelf = _Shelf({(params.collection, params.split): part})
     vectors = shelf.embed(chosen, range(len(part)), params.batch, reporter)
     found = measured(chosen, params, part, vectors, reporter)

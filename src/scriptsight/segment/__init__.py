@@ -1,7 +1,8 @@
 """Stage 2: decode every video of the catalogue once -> segments, stretches of video as JPEG with their words.
 
 `plan` lists chunks of videos (cheap), `work` turns one chunk into a part file (pure, safe to repeat, on any
-machine that sees the files), `merge` joins the parts to shards. `run` does the three, by default in processes here.
+machine that sees the files), `merge` has the parts joined to shards (`joining`), which is spread like `work`. `run`
+does the three, by default in processes here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,29 +20,28 @@ import simplejpeg
 from pydantic import TypeAdapter
 
 from scriptsight import catalogue as catalogue_files
-from scriptsight import parts
+from scriptsight import parts, shards
 from scriptsight.catalogue import Cue, Reject, Video
 from scriptsight.errors import InputError
-from scriptsight.files import CHECKSUMS, digest, seal, whole_folder, write_json
+from scriptsight.files import CHECKSUMS, digest, linked, seal, whole_folder, write_json
 from scriptsight.media import Failed, Frame, MediaError, frames_at_rate, local, refusal
 from scriptsight.params.segment import SegmentParams
 from scriptsight.parts import Mapper, Plan, Work
 from scriptsight.reporting import ConsoleReporter, Reporter
+from scriptsight.segment import joining
 from scriptsight.segment.cut import Stretch, stretches
-from scriptsight.segments import SCHEMA, Segment, Segments, joined, list_shards, to_batch
+from scriptsight.segments import SCHEMA, Listed, Segment, Segments, list_shards, to_batch
 
 __all__ = ["Result", "SegmentsPart", "merge", "plan", "run", "work"]
 
 CHUNK_VIDEOS = 32
 CHUNK_SECONDS = 120.0  # of video
-BATCH_ROWS = 32
-BATCH_BYTES = 8 * 2**20  # a batch is the unit that memory-mapped readers touch
 
 
 @dataclass(frozen=True)
 class SegmentsPart:
-    """What `work` made of a chunk: a file of one record batch a segment (None where there is none), and one of what
-    became of each video."""
+    """What `work` made of a chunk: a file of a record batch a segment (None where there is none), how large each is,
+    and a file of what became of each video."""
 
     collection: str
     file: str | None
@@ -51,13 +50,14 @@ class SegmentsPart:
     said: str | None = None
     as_before: int = 0  # videos whose segments were taken over from the last run
     segments: int = 0
+    extents: tuple[joining.Extents, ...] = ()
     seconds: float = 0.0
     rejects: tuple[Reject, ...] = ()
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the segments folder holds; `bytes` are those of the shards."""
+    """What the segments folder holds; `bytes` are those of the shards, wherever they are."""
 
     segments: int
     hours: float
@@ -106,25 +106,31 @@ def run(
     Parts that an interrupted run left below `work_root` are used. After success the shards are linked there: the next
     run decodes only videos that are new, or of which something changed, be it the words.
 
+    With `params.store` the shards go to that address, and `segments` gets what stands here for them.
+
     Args:
-        mapper: does `work` on the chunks of the plan; by default `params.workers` processes of this machine.
+        mapper: does `work` on the chunks of the plan, and joins parts to shards; by default `params.workers`
+            processes of this machine.
 
     Raises:
         InputError: no catalogue, nothing to cut, over `max_reject_share` of a collection's videos gave
-            no segment, or the disk is full.
+            no segment, the store can't be written to, or the disk is full.
     """
     reporter = reporter or ConsoleReporter()
+    mapper = mapper or parts.in_processes(params.workers)
+    if params.store is not None:
+        shards.check_address(params.store)
     # What makes no difference to a part.
-    other = {"timeout_seconds", "workers", "runner", "dask_address", "max_reject_share", "shard_mb"}
+    other = {"timeout_seconds", "workers", "runner", "dask_address", "max_reject_share", "shard_mb", "store"}
     folder = parts.work_folder(work_root, params.model_dump_json(exclude=other))
     chunks = plan(catalogue_files.read(catalogue), folder)
     if not chunks.items:
         raise InputError(f"The catalogue {catalogue} holds no video: name a collection that has some.")
     job = _job(params, folder)
-    parts.finish(job, chunks, mapper or parts.in_processes(params.workers), "segment", reporter)
+    parts.finish(job, chunks, mapper, "segment", reporter)
     _check(job.parts(chunks), params.max_reject_share)
     with whole_folder(segments) as target:
-        size = merge(job, chunks, target, params)
+        size = merge(job, chunks, target, params, mapper, reporter)
     count, seconds, rejects = 0, 0.0, 0
     for part in job.parts(chunks):
         count, seconds, rejects = count + part.segments, seconds + part.seconds, rejects + len(part.rejects)
@@ -157,6 +163,8 @@ def _show(page: Path, catalogue: Path, segments: Path, ingest_metrics: Path, rep
 def plan(videos: Iterable[Video], folder: Path) -> Plan:
     """Write the plan: chunks of videos of one collection and split, in the catalogue's order, about equally long."""
 
+    stamps = parts.Stamps()
+
     def chunks() -> Iterator[tuple[str, list[bytes]]]:
         waiting: dict[str, list[Video]] = {}
         for video in videos:
@@ -164,15 +172,15 @@ def plan(videos: Iterable[Video], folder: Path) -> Plan:
             chunk = waiting.setdefault(group, [])
             chunk.append(video)
             if len(chunk) == CHUNK_VIDEOS or sum(one.duration for one in chunk) >= CHUNK_SECONDS:
-                yield group, _lines(waiting.pop(group))
+                yield group, _lines(waiting.pop(group), stamps)
         for group, chunk in waiting.items():
-            yield group, _lines(chunk)
+            yield group, _lines(chunk, stamps)
 
     return parts.write_plan(folder, chunks())
 
 
-def _lines(videos: Iterable[Video]) -> list[bytes]:
-    return [_ITEM.dump_json(_Item(parts.stamp(video.uri), video)) for video in videos]
+def _lines(videos: Iterable[Video], stamps: parts.Stamps) -> list[bytes]:
+    return [_ITEM.dump_json(_Item(stamps.of(video.uri), video)) for video in videos]
 
 
 def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> SegmentsPart:
@@ -180,6 +188,7 @@ def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> Segm
     that the last run had as they are are not decoded: their segments are copied."""
     videos = [_ITEM.validate_json(line).video for line in lines]
     cuts: list[_Cut] = []
+    extents: list[joining.Extents] = []
     seconds, as_before = 0.0, 0
     with (
         parts.part_file(folder, lines, ".arrow") as file,
@@ -192,6 +201,7 @@ def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> Segm
             count = 0
             for row in map(_row, _segments(video, params, rejects)) if rows is None else rows:
                 writer.write_batch(row)
+                extents.append(joining.extents(row))
                 count, seconds = count + 1, seconds + row["end"][0].as_py() - row["start"][0].as_py()
             cuts.append(_Cut(count, tuple(rejects)))
     return SegmentsPart(
@@ -202,6 +212,7 @@ def work(lines: Sequence[bytes], *, params: SegmentParams, folder: Path) -> Segm
         said=parts.said_of(folder, lines, [_CUT.dump_json(cut) for cut in cuts]),
         as_before=as_before,
         segments=sum(cut.segments for cut in cuts),
+        extents=tuple(extents),
         seconds=seconds,
         rejects=tuple(reject for cut in cuts for reject in cut.rejects),
     )
@@ -257,28 +268,25 @@ def _refused(line: bytes, failed: Failed) -> SegmentsPart:
     return SegmentsPart(video.collection, None, videos=1, lost=1, rejects=(reject,))
 
 
-def merge(job: Work[SegmentsPart], chunks: Plan, target: Path, params: SegmentParams) -> int:
-    """Join parts, in the plan's order, to shards `COLLECTION/SPLIT/00000.arrow` of about `shard_mb` -> bytes."""
-    total = 0
-    for group in sorted({chunk.group for chunk in chunks}):
-        of_group = job.parts(chunk for chunk in chunks if chunk.group == group)
-        files = (parts.whole_part(job.folder, part.file) for part in of_group if part.file and part.segments)
-        batches = _batches(files)
-        batch = next(batches, None)
-        number = 0
-        while batch is not None:
-            path = target / group / f"{number:05}.arrow"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            written = 0
-            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-                while batch is not None and (not written or written + batch.nbytes <= params.shard_mb * 1e6):
-                    writer.write_batch(batch)
-                    written += batch.nbytes
-                    batch = next(batches, None)
-            total += path.stat().st_size
-            number += 1
-        if number:
-            list_shards(target / group)
+def merge(
+    job: Work[SegmentsPart], chunks: Plan, target: Path, params: SegmentParams, mapper: Mapper, reporter: Reporter
+) -> int:
+    """Join parts, in the plan's order, to shards `COLLECTION/SPLIT/00000.arrow` of about `shard_mb` -> their bytes.
+
+    What an interrupted run joined is below the work folder, and taken from there.
+    """
+    folder = job.folder / "shards"
+    folder.mkdir(exist_ok=True)
+    to_join = joining.plan(_files(job, chunks), folder, params.shard_mb)
+    joins = joining.job(folder, job.folder, params.store, params.timeout_seconds)
+    parts.finish(joins, to_join, mapper, "shards", reporter)
+    total, listed = 0, dict[str, dict[str, Listed]]()
+    for shard in joins.parts(to_join):
+        linked(folder / shard.file, target / shard.group / shard.name)
+        listed.setdefault(shard.group, {})[shard.name] = shard.listed
+        total += shard.bytes
+    for group, of_group in listed.items():
+        list_shards(target / group, of_group, None if params.store is None else f"{params.store}/{group}")
     rejects = catalogue_files.reject_tables(reject for part in job.parts(chunks) for reject in part.rejects)
     with pq.ParquetWriter(target / "rejects.parquet", catalogue_files.REJECTS) as writer:
         for table in rejects:
@@ -287,25 +295,13 @@ def merge(job: Work[SegmentsPart], chunks: Plan, target: Path, params: SegmentPa
     return total
 
 
-def _batches(files: Iterable[Path]) -> Iterator[pa.RecordBatch]:
-    """Rows of the part files in batches of modest size."""
-    pending: list[pa.RecordBatch] = []
-    size = 0
-    for row in chain.from_iterable(map(_rows, files)):
-        if pending and (len(pending) == BATCH_ROWS or size + row.nbytes > BATCH_BYTES):
-            yield joined(pending)
-            pending, size = [], 0
-        pending.append(row)
-        size += row.nbytes
-    if pending:
-        yield joined(pending)
-
-
-def _rows(path: Path) -> Iterator[pa.RecordBatch]:
-    with pa.OSFile(str(path), "rb") as source:
-        reader = pa.ipc.open_file(source)
-        for i in range(reader.num_record_batches):
-            yield reader.get_batch(i)
+def _files(
+    job: Work[SegmentsPart], chunks: Plan
+) -> Iterator[tuple[str, Iterator[tuple[str, Sequence[joining.Extents]]]]]:
+    """The part files of each collection and split, with how large their rows are."""
+    for group in sorted({chunk.group for chunk in chunks}):
+        of_group = job.parts(chunk for chunk in chunks if chunk.group == group)
+        yield group, ((part.file, part.extents) for part in of_group if part.file and part.segments)
 
 
 def _check(done: Iterable[SegmentsPart], max_share: float) -> None:
