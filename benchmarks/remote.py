@@ -5,10 +5,9 @@
 The store is an S3 server of this machine (moto's), started and stopped here; so the line to it is fast, and what it
 costs is requests, copies, checksums and files. It takes processor time that a real one would not: training has one
 core, and the server another. Drawn segments of 30 frames of 128 px in shards of some MB; the cache has room for a
-quarter of them, so that every epoch fetches all shards anew, and begins empty. `wait_share` is the share of the
-training's time that its step waits for data, the first shards and all before the first step included; `vs_local` how
-fast it trains against shards here. Weights must be equal to the byte, or nothing is printed. The last line is one
-JSON object.
+third of them and for the validation's, so that every epoch fetches all shards anew, and begins empty. `wait_share` is
+the share of the training's time that its steps wait for data, the first shards included; `vs_local` how fast it
+trains against shards here. Weights must be equal to the byte, or nothing is printed. The last line is JSON.
 """
 
 from __future__ import annotations

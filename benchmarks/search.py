@@ -74,7 +74,7 @@ def exact(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
     import faiss
 
     faiss.omp_set_num_threads(1)
-    coarse = scan.to_coarse(vectors)
+    coarse = scan.Coarse.of(vectors)
     flat = faiss.IndexFlatIP(WIDTH)
     flat.add(vectors)
     own, other, rows = [], [], []

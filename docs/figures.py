@@ -118,6 +118,13 @@ BENCHMARKS = {
         "{vs_seek:.0f}x, {vs_decord:.0f}x; {bytes_per_sample:,.0f}, {source_bytes_per_sample:,.0f}",
         "python benchmarks/loader.py",
     ),
+    "remote": Benchmark(
+        "training from shards in an object store, on the same machine, through a cache that has room for a third of "
+        "them, against training from shards here: share of the time that steps wait for data; the same from here; "
+        "speed",
+        "{wait_share:.1%}; {local_wait_share:.1%}; {vs_local:.2f}x",
+        "python benchmarks/remote.py",
+    ),
     "decoding": Benchmark(
         "two frames a second out of a film, as the stages take them, against decord, one core: in H.264; in VP9",
         "{vs_decord_h264:.1f}x; {vs_decord_vp9:.1f}x",

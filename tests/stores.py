@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 
 import fsspec
@@ -70,15 +71,22 @@ def server(folder: Path) -> Iterator[Server]:
         with pytest.MonkeyPatch.context() as environment:
             for name, value in here.environment.items():
                 environment.setenv(name, value)
-            environment.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+            environment.setenv("SCRIPTSIGHT_CACHE", str(folder / "cache"))
             s3fs.S3FileSystem.clear_instance_cache()
+            _forget_environment()
             fsspec.filesystem("s3").mkdir("videos")
             here.requests()
             yield here
     finally:
+        _forget_environment()
         s3fs.S3FileSystem.clear_instance_cache()
         process.terminate()
         process.wait(timeout=20)
+
+
+def _forget_environment() -> None:
+    """Processes that a stage starts have the environment of the fork server, which is that of its own start."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # made for unit tests
 
 
 def sharded(folder: Path, collection: str, split: str, shards: int, rows: int) -> None:

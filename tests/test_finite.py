@@ -38,7 +38,7 @@ CLASSES = np.arange(8) % 2
 RANKINGS: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
     "ranks": metrics.ranks,
     "ranks by dual softmax": lambda one, other: metrics.ranks(one, other, dual_softmax=0.1),
-    "a search": lambda one, other: scan.nearest(one, other, torch.from_numpy(other), 3),
+    "a search": lambda one, other: scan.nearest(one, other, scan.Coarse(torch.from_numpy(other)), 3),
     "k-NN": lambda one, other: knn.predict(other, CLASSES, one, 3, 0.1),
     "a linear probe": lambda one, other: linear.fit_predict(other, CLASSES, one, 1.0),
     "video to video": lambda one, other: video_to_video.first_hits(np.concatenate([one, other]), np.arange(16) % 2),

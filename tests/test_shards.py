@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stores.Server]:
 @pytest.fixture
 def both(server: stores.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """The same segments here and elsewhere, in several shards; an empty cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SCRIPTSIGHT_CACHE", str(tmp_path / "cache"))
     here = tmp_path / "here"
     stores.sharded(here, "talks", "train", SHARDS, ROWS)
     stores.send(here, tmp_path / "far", f"s3://videos/{tmp_path.name}")

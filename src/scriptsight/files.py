@@ -40,6 +40,13 @@ _SAID = re.compile(
 )
 
 
+def cache_folder() -> Path:
+    """Where is kept what any workspace of this user may need again: SCRIPTSIGHT_CACHE, else scriptsight/ below
+    XDG_CACHE_HOME or ~/.cache. It may not be there yet."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SCRIPTSIGHT_CACHE") or Path(base) / "scriptsight")
+
+
 def partial_path(path: Path) -> Path:
     """A name beside `path`, hidden and with its suffix, that nobody else uses, on this machine or another."""
     # The suffix is kept: writers such as matplotlib choose the format by it.

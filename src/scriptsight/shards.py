@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scriptsight.errors import InputError
-from scriptsight.files import digest, room
+from scriptsight.files import cache_folder, digest, room
 from scriptsight.params.base import CACHE_GB
 from scriptsight.redaction import redacted
 
@@ -92,16 +92,15 @@ def cache_of(gigabytes: float) -> Iterator[None]:
 class Cache:
     """Copies of shards on this machine, at most so many bytes together; the one used longest ago goes first.
 
-    They lie below `XDG_CACHE_HOME` (or ~/.cache), named after their SHA-256, and all processes and workspaces of the
-    machine share them: each is fetched once, whoever asks first.
+    They lie in the user's cache (`files.cache_folder`), named after their SHA-256, and all processes and workspaces of
+    the machine share them: each is fetched once, whoever asks first.
 
     Args:
         gigabytes: the limit, 1e9 bytes each; by default what `cache_of` says.
     """
 
     def __init__(self, gigabytes: float | None = None) -> None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        self.folder = Path(home, "scriptsight", "shards").absolute()
+        self.folder = (cache_folder() / "shards").absolute()
         self.limit = int((_limit.get() if gigabytes is None else gigabytes) * 1e9)
 
     def __getstate__(self) -> tuple[Path, int]:

@@ -27,7 +27,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from scriptsight.files import whole_file
+from scriptsight.files import cache_folder, whole_file
 
 MARGIN = 0.05  # share by which a way must be faster than those before it: less is what a busy moment does
 ROUNDS = 5, 20  # how often each way is timed, at least and at most
@@ -76,12 +76,9 @@ def fastest(question: str, ways: Callable[[], Mapping[str, Callable[[], object]]
 
 
 def place() -> Path:
-    """The file of this machine in the user's cache: SCRIPTSIGHT_CACHE, else scriptsight/ below XDG_CACHE_HOME or
-    ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("SCRIPTSIGHT_CACHE") or Path(base) / "scriptsight")
+    """The file of this machine in the user's cache."""
     name = hashlib.sha256(json.dumps(machine(), sort_keys=True).encode()).hexdigest()[:16]
-    return folder / "fastest" / f"{name}.json"
+    return cache_folder() / "fastest" / f"{name}.json"
 
 
 def machine() -> dict[str, str]:

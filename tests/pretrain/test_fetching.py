@@ -45,7 +45,7 @@ def worlds(server: stores.Server, tmp_path_factory: pytest.TempPathFactory) -> t
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("SCRIPTSIGHT_CACHE", str(tmp_path / "scriptsight"))
     return tmp_path / "scriptsight/shards"
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from scriptsight import tuning
 from scriptsight.errors import InputError
 from scriptsight.files import digest
 from scriptsight.retrieve import graph, scan
@@ -22,17 +23,23 @@ def naive(query: np.ndarray, vectors: np.ndarray, top: int, allowed: np.ndarray)
     return order, scores[order].tolist()
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def coarse_of(vectors: np.ndarray, way: str) -> scan.Coarse:
+    if way == "fp32":
+        return scan.Coarse(torch.from_numpy(vectors))
+    step = scan.step_of(vectors)
+    rows, error = scan.to_int8(vectors, step)
+    return scan.Coarse(torch.from_numpy(rows), step, error)
+
+
+@pytest.mark.parametrize("way", ["int8", "fp32"])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("rows", [5, 64, 131, 517])
-def test_nearest_equals_a_naive_sort(
-    rows: int, tied: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nearest_equals_a_naive_sort(rows: int, tied: bool, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("GROUP", 8), ("CHUNK", 64), ("WIDTH", 8), ("QUERIES", 7)):
         monkeypatch.setattr(scan, name, value)
     rng = np.random.default_rng(rows)
     queries, vectors = unit(rng, 20, 3 if tied else 16, tied), unit(rng, rows, 3 if tied else 16, tied)
-    coarse = torch.from_numpy(vectors).to(dtype)
+    coarse = coarse_of(vectors, way)
     for allowed in (None, rng.random(rows) < 0.3, np.zeros(rows, dtype=bool)):
         for top in (1, 4, 50, 600):
             found, scores = scan.nearest(queries, vectors, coarse, top, allowed)
@@ -41,25 +48,48 @@ def test_nearest_equals_a_naive_sort(
                 assert (line.tolist(), of_line.tolist()) == expected
 
 
-def test_vectors_that_bfloat16_can_not_tell_apart_are_still_in_order() -> None:
+def test_vectors_that_integers_can_not_tell_apart_are_still_in_order() -> None:
     rng = np.random.default_rng(0)
     centre = unit(rng, 1, 64, False)
     vectors = centre + 1e-4 * rng.normal(size=(20000, 64))  # all within rounding of each other
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    found, _ = scan.nearest(centre, vectors, torch.from_numpy(vectors).bfloat16(), 10)
+    coarse = coarse_of(vectors, "int8")
+    found, _ = scan.nearest(centre, vectors, coarse, 10)
     assert found[0].tolist() == naive(centre[0], vectors, 10, np.ones(20000, dtype=bool))[0]
-    scanned = (torch.from_numpy(vectors).bfloat16() @ torch.from_numpy(centre[0]).bfloat16()).topk(50).indices
+    scanned = coarse.asked(centre).products(coarse.rows)[:, 0].topk(50).indices
     assert not set(found[0].tolist()) <= set(scanned.tolist())  # rescoring the best 50 of a scan would lose some
 
 
-def test_the_error_of_a_scan_is_within_its_bound() -> None:
+@pytest.mark.parametrize("length", [1.0, 1e-3, 40.0])
+def test_the_error_of_a_scan_is_within_its_bound(length: float) -> None:
     rng = np.random.default_rng(1)
     queries, vectors = unit(rng, 50, 256, False), unit(rng, 3000, 256, False)
     vectors[:50] = queries  # the largest scores there are
-    scanned = torch.from_numpy(queries).bfloat16() @ torch.from_numpy(vectors).bfloat16().T
-    errors = np.abs(scanned.double().numpy() - queries.astype(np.float64) @ vectors.T.astype(np.float64))
-    bound = scan.error_bound(queries, torch.bfloat16).numpy()
-    assert (errors <= bound).all() and errors.max() > bound.max() / 10
+    vectors[50, :] = 0
+    vectors[50, 7] = 1  # makes the unit of all others coarse
+    asked = np.float32(length) * queries
+    coarse = coarse_of(vectors, "int8")
+    scan_of = coarse.asked(asked)
+    scanned = scan_of.products(coarse.rows).numpy() * scan_of.worth
+    errors = np.abs(scanned - vectors.astype(np.float64) @ asked.T.astype(np.float64)).max(axis=0)
+    assert (errors <= scan_of.wrong).all() and errors.max() > scan_of.wrong.max() / 20
+
+
+def test_a_query_of_zeros_finds_the_first_rows() -> None:
+    vectors = unit(np.random.default_rng(3), 100, 8, False)
+    found, scores = scan.nearest(np.zeros((1, 8), np.float32), vectors, coarse_of(vectors, "int8"), 3)
+    assert found[0].tolist() == [0, 1, 2] and scores[0].tolist() == [0, 0, 0]
+
+
+def test_the_way_of_scanning_is_measured_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIPTSIGHT_CACHE", str(tmp_path))
+    scan.fastest.cache_clear()
+    way = scan.fastest(24)
+    (answer,) = tuning.read(tuning.place()).values()
+    assert way == answer.way and set(answer.seconds) == {"int8", "fp32"}
+    rows = scan.Coarse.of(corpus()[:, :24].copy()).rows
+    assert rows.dtype == {"int8": torch.int8, "fp32": torch.float32}[way]
+    scan.fastest.cache_clear()
 
 
 def corpus(rows: int = 4000) -> np.ndarray:

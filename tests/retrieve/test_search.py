@@ -1,3 +1,4 @@
+import json
 import pickle
 import sys
 from collections.abc import Iterator
@@ -7,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from scriptsight import features, retrieve, times, windows
 from scriptsight.errors import InputError
-from scriptsight.files import seal
+from scriptsight.files import seal, write_json
 from scriptsight.media import Frame
 from scriptsight.models import bundle
 from scriptsight.reporting import ConsoleReporter
-from scriptsight.retrieve import Filters, Like
+from scriptsight.retrieve import Filters, Like, scan
 from scriptsight.retrieve import index as indexes
 from scriptsight.segments import Segments
 from tests import small
@@ -45,9 +45,11 @@ def test_search_finds_a_planted_moment(indexed: Path) -> None:
     embeddings = np.load(folder / "embeddings.npy")
     embeddings[7] = bundle.load(indexed / "model").encode_text([query])[0].numpy()
     np.save(folder / "embeddings.npy", embeddings)
-    bits = np.load(folder / "coarse.npy")
-    bits[7] = torch.from_numpy(embeddings[7]).bfloat16().view(torch.uint16).numpy()
-    np.save(folder / "coarse.npy", bits)
+    config = json.loads((folder / "config.json").read_text())
+    step = scan.step_of(embeddings)
+    whole, error = scan.to_int8(embeddings, step)
+    np.save(folder / "coarse.npy", whole)
+    write_json(folder / "config.json", config | {"coarse": {"step": step, "error": error}})
     seal(folder / "config.json")
     ((moment, *rest),) = retrieve.search([query], index=folder, bundle=indexed / "model", top=3)
     planted = Segments(indexed / "segments", "c", "test")[2]  # 5 of val come before
@@ -232,7 +234,7 @@ def test_what_can_not_be_asked_is_said(indexed: Path) -> None:
 
 def test_an_older_index_is_made_again(indexed: Path) -> None:
     (indexed / "index" / "config.json").write_text('{"format": 1, "weights": "x"}')
-    with pytest.raises(InputError, match=r"format 1, this version reads 2: run the retrieve stage again"):
+    with pytest.raises(InputError, match=r"format 1, this version reads 3: run the retrieve stage again"):
         retrieve.search(["red"], **where(indexed))
 
 

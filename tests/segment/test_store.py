@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stores.Server]:
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_video: MakeVideo) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SCRIPTSIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(joining, "BATCH_ROWS", 3)
     for number in range(VIDEOS):
         make_video(Path(f"v/{number}.mp4"), seconds=2 + number % 3)

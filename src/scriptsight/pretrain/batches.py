@@ -6,6 +6,7 @@ samples whatever the number of processes and of loader workers.
 
 from __future__ import annotations
 
+import copy
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -102,6 +103,12 @@ class TrainingBatches(Dataset[Batch]):
         step = item // self.accumulate
         rngs = [np.random.default_rng([self.seed, 1, step, place]) for place in places]
         return assemble(self.sources[source], rows, rngs, training=True)
+
+    def apart(self) -> TrainingBatches:
+        """The same for who is at another place of the order: the order of one epoch is remembered."""
+        other = copy.copy(self)
+        other._epochs = {}
+        return other
 
     def rows(self, item: int) -> tuple[int, list[int], range]:
         """Which source an item is of, the rows of its samples, and their places in the batch; nothing is read."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from threading import Condition, Thread
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -26,8 +25,8 @@ class Rows(Protocol):
 
     sources: Sequence[Sampler]
     shuffle: int | None
-    _epochs: dict[int, Any]
 
+    def apart(self) -> Rows: ...
     def rows(self, item: int) -> tuple[int, list[int], range]: ...
 
 
@@ -76,8 +75,7 @@ class _Fetching:
     """Walks the items ahead of the training, as far as the cache has room for shards that are not needed yet."""
 
     def __init__(self, rows: Rows, items: range) -> None:
-        self._rows = copy.copy(rows)
-        self._rows._epochs = {}  # the training is in another epoch now and then
+        self._rows = rows.apart()
         self._shards = [source.segments.shards() for source in rows.sources]
         self._sizes = [source.segments.sizes() for source in rows.sources]
         limit = min(one.segments.cache.limit for one in rows.sources if one.segments.address is not None)

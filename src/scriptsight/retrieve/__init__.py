@@ -335,7 +335,7 @@ def _answers(
     if not queries:
         return []
     asked = encode(encoder, queries, params.batch, reporter, "encode queries")
-    nearest, scores = scan.nearest(asked, vectors[part], scan.to_coarse(vectors[part]), params.top)
+    nearest, scores = scan.nearest(asked, vectors[part], scan.Coarse.of(vectors[part]), params.top)
     answers = [
         [(shelf.segment(part.start + int(number)), float(score)) for number, score in zip(*line, strict=True)]
         for line in zip(nearest, scores, strict=True)

@@ -2,7 +2,7 @@
 
 A folder, memory-mapped when it is opened, so that a million moments are there at once:
 
-- `embeddings.npy`, float32 [N, E], unit vectors, and `coarse.npy`, the same as bfloat16 bits, for the scan;
+- `embeddings.npy`, float32 [N, E], unit vectors, and `coarse.npy`, the same as int8, for the scan;
 - `moments.arrow`: row i describes embedding i;
 - `words.db`: a full-text index of what is said, rowid = i;
 - `graph.faiss`, where the index was made for `hnsw`: a graph for single queries;
@@ -25,7 +25,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch import Tensor
 
 from scriptsight import finite
 from scriptsight.errors import InputError
@@ -34,7 +33,7 @@ from scriptsight.files import check_sealed, seal, whole_folder, write_json
 from scriptsight.retrieve import graph, scan, words
 from scriptsight.segments import Segment
 
-FORMAT = 2  # of the folder; raised when an older reader could not read a newer index
+FORMAT = 3  # of the folder; raised when an older reader could not read a newer index
 EXACT_LIMIT = 1_000_000  # moments: beyond, "auto" makes a graph as well
 ROWS = 65536  # of a record batch: bounds memory while writing
 CHECKED = 8  # old vectors that are made again, to see that they still come out the same
@@ -66,7 +65,7 @@ class Index:
     """An index that was opened: N moments of E dimensions."""
 
     embeddings: np.ndarray  # float32 [N, E]
-    coarse: Tensor  # bfloat16 or float32 [N, E], what is scanned
+    coarse: scan.Coarse  # what is scanned
     moments: pa.Table
     words: words.Words
     graph: graph.Graph | None
@@ -210,23 +209,29 @@ def write(
     finite.check(embeddings, "the vectors of the moments")
     with whole_folder(folder) as partial:
         np.save(partial / "embeddings.npy", embeddings, allow_pickle=False)
-        _write_coarse(partial / "coarse.npy", embeddings)
+        coarse = _write_coarse(partial / "coarse.npy", embeddings)
         _write_moments(partial, rows)
         graphed = search == "hnsw" or (search == "auto" and len(embeddings) > EXACT_LIMIT and graph.installed())
         if graphed:
             graph.write(embeddings, partial / "graph.faiss")
-        write_json(partial / "config.json", {"format": FORMAT, "weights": weights, "graph": graphed})
+        write_json(
+            partial / "config.json", {"format": FORMAT, "weights": weights, "graph": graphed, "coarse": coarse}
+        )
         seal(partial / "config.json")
 
 
-def _write_coarse(path: Path, embeddings: np.ndarray) -> None:
-    """Not through a memory map: there a full disk is a signal that ends the process."""
+def _write_coarse(path: Path, embeddings: np.ndarray) -> dict[str, float]:
+    """Write them as int8 -> `step` and `error` of `scan.Coarse`. Not through a memory map: there a full disk is a
+    signal that ends the process."""
+    step, error = scan.step_of(embeddings), 0.0
     with path.open("wb") as file:
-        header = {"descr": "<u2", "fortran_order": False, "shape": embeddings.shape}
+        header = {"descr": "|i1", "fortran_order": False, "shape": embeddings.shape}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(embeddings), ROWS):
-            part = torch.from_numpy(np.array(embeddings[start : start + ROWS])).bfloat16()
-            file.write(part.view(torch.uint16).numpy().tobytes())
+            part, away = scan.to_int8(np.asarray(embeddings[start : start + ROWS]), step)
+            file.write(part.tobytes())
+            error = max(error, away)
+    return {"step": step, "error": error}
 
 
 def _write_moments(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -271,19 +276,20 @@ def read(folder: str | Path, weights: str, bundle: str | Path = "models/pretrain
     )
     try:
         embeddings = np.load(folder / "embeddings.npy", mmap_mode="c", allow_pickle=False)  # "c": torch wants no "r"
-        bits = np.load(folder / "coarse.npy", mmap_mode="c", allow_pickle=False)
+        whole = np.load(folder / "coarse.npy", mmap_mode="c", allow_pickle=False)
+        units = float(config["coarse"]["step"]), float(config["coarse"]["error"])
         with pa.memory_map(str(folder / "moments.arrow")) as source:
             moments = pa.ipc.open_file(source).read_all()
-        shapes = {embeddings.shape, bits.shape, (len(moments), embeddings.shape[-1])}
-        kinds = (embeddings.dtype, bits.dtype, moments.schema)
-        if len(shapes) != 1 or not len(moments) or kinds != (np.float32, np.uint16, MOMENTS):
+        shapes = {embeddings.shape, whole.shape, (len(moments), embeddings.shape[-1])}
+        kinds = (embeddings.dtype, whole.dtype, moments.schema)
+        if len(shapes) != 1 or not len(moments) or kinds != (np.float32, np.int8, MOMENTS):
             raise ValueError(f"{len(moments)} moments, embeddings of shape {list(embeddings.shape)}")
         said = words.read(folder / "words.db")
         built = graph.read(folder / graphs[0], len(embeddings)) if graphs else None
     except Exception as error:  # whatever a damaged file provokes in five readers
         raise _damaged(folder, error) from error
-    fast = scan.bf16_is_fast()
-    coarse = torch.from_numpy(bits).view(torch.bfloat16) if fast else torch.from_numpy(embeddings)
+    quick = scan.fastest(embeddings.shape[1]) == "int8"
+    coarse = scan.Coarse(torch.from_numpy(whole), *units) if quick else scan.Coarse(torch.from_numpy(embeddings))
     return Index(embeddings, coarse, moments, said, built, weights)
 
 

@@ -1,28 +1,138 @@
 """Exact search: a coarse scan of everything, then the true scores of what could be among the best.
 
-The scan multiplies in bfloat16 and keeps one number for each group of rows, its largest score. How far a coarse
-score can be from the true one is bounded, so the groups that could hold one of the best rows are known; only these
-are scored again, in float64. No row is lost: the answer is that of scoring everything.
+The scan multiplies eight-bit integers, which processors do several times as fast as float32, and keeps one number
+for each group of rows, its largest score. How far a coarse score can be from the true one is bounded, so the groups
+that could hold one of the best rows are known, and in these the rows that could be; only they are scored again, in
+float64. No row is lost: the answer is that of scoring everything.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scriptsight import finite
+from scriptsight import finite, tuning
 
 GROUP = 32  # rows that share one number of the scan
 CHUNK = 8192  # rows at a time, a multiple of GROUP: their scores stay in the processor's cache
 QUERIES = 128  # at a time: bounds memory
 WIDTH = CHUNK // GROUP  # groups of a whole chunk
+LARGEST = 127  # of the integers
+NOTHING = {torch.int32: torch.iinfo(torch.int32).min, torch.float32: -torch.inf}  # the score of what is not allowed
+TRIED = 2, 16  # chunks and queries by which the ways are measured
 REMEDY = "Run the retrieve stage again."
 
 
+@dataclass(frozen=True)
+class Coarse:
+    """Unit vectors as they are scanned: rows [N, E], int8 in units of `step`, or the vectors themselves in float32.
+
+    `error` is the most by which a row in these units is away from its vector (Euclidean distance).
+    """
+
+    rows: Tensor
+    step: float = 1.0
+    error: float = 0.0
+
+    @classmethod
+    def of(cls, vectors: np.ndarray) -> Coarse:
+        """Unit vectors, float32 [N, E], as this machine scans them fastest."""
+        if fastest(vectors.shape[1]) == "fp32":
+            return cls(torch.from_numpy(vectors))
+        step = step_of(vectors)
+        rows, error = to_int8(vectors, step)
+        return cls(torch.from_numpy(rows), step, error)
+
+    def asked(self, queries: np.ndarray) -> Asked:
+        """Queries, float32 [Q, E], as these rows are scanned for them."""
+        norms = np.linalg.norm(queries.astype(np.float64), axis=1)
+        rounding = norms * (queries.shape[1] + 8) * 2**-23  # of sums in float32, and of bounds
+        if self.rows.dtype == torch.float32:
+            return Asked(torch.from_numpy(queries).T, np.ones(len(queries), np.float32), rounding)
+        steps = np.maximum(np.abs(queries).max(axis=1), np.finfo(np.float32).tiny) / LARGEST
+        whole = np.rint(queries / steps[:, None]).astype(np.int8)
+        away = np.linalg.norm(queries - whole * steps[:, None].astype(np.float64), axis=1)
+        # Of q x - q' x' = q (x - x') + (q - q') x', where a vector is no longer than 1 and a little.
+        wrong = norms * self.error + away * (1.001 + self.error)
+        return Asked(torch.from_numpy(whole).T, (steps * self.step).astype(np.float32), wrong + rounding)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries [E, Q]; what a product of 1 is worth as a score, and the most by which a score can be wrong [Q]."""
+
+    queries: Tensor
+    worth: np.ndarray
+    wrong: np.ndarray
+
+    def products(self, rows: Tensor) -> Tensor:
+        """Rows [C, E] -> int32 or float32 [C, Q]."""
+        return rows @ self.queries if rows.dtype == torch.float32 else torch._int_mm(rows, self.queries)
+
+    def only(self, number: int) -> Asked:
+        """One of the queries."""
+        one = slice(number, number + 1)
+        return Asked(self.queries[:, one], self.worth[one], self.wrong[one])
+
+    def could_be(self, rows: Tensor, top: int) -> np.ndarray:
+        """Of one query: which rows [C, E] could be among the `top` best of them, bool [C]."""
+        if len(rows) <= top:
+            return np.ones(len(rows), dtype=bool)
+        scores = self.products(rows)[:, 0].numpy() * self.worth
+        last = np.partition(scores, -top)[-top]  # `top` rows reach it, up to the error of their scores
+        return scores >= last - 2 * self.wrong
+
+
+def step_of(vectors: np.ndarray) -> float:
+    """The unit in which all numbers of some vectors are integers of eight bits; float32 [N, E], may be
+    memory-mapped."""
+    parts = (vectors[start : start + CHUNK] for start in range(0, len(vectors), CHUNK))
+    largest = max((float(np.abs(part).max()) for part in parts), default=1.0)
+    return max(largest, float(np.finfo(np.float32).tiny)) / LARGEST
+
+
+def to_int8(vectors: np.ndarray, step: float) -> tuple[np.ndarray, float]:
+    """Vectors in units of `step` -> int8 [N, E], and how far the worst of them is from its vector."""
+    rows = np.rint(vectors / np.float32(step)).clip(-LARGEST, LARGEST).astype(np.int8)
+    away = np.linalg.norm(vectors - rows * np.float32(step), axis=1)
+    return rows, 1.0001 * float(away.max(initial=0))
+
+
+@cache
+def fastest(width: int) -> str:
+    """ "int8" or "fp32": how vectors of this width are scanned fastest here, measured once and kept."""
+
+    def ways() -> dict[str, Callable[[], object]]:
+        noise = np.random.default_rng(0)
+        vectors, queries = (
+            noise.standard_normal((count, width), dtype=np.float32) / np.float32(width**0.5)
+            for count in (TRIED[0] * CHUNK, TRIED[1])
+        )
+        step = step_of(vectors)
+        rows, error = to_int8(vectors, step)
+        one, other = Coarse(torch.from_numpy(rows), step, error), Coarse(torch.from_numpy(vectors))
+        return {"int8": lambda: _scanned(one, queries), "fp32": lambda: _scanned(other, queries)}
+
+    return tuning.fastest(f"scan: {width} dimensions", ways).way
+
+
+def _scanned(coarse: Coarse, queries: np.ndarray) -> Tensor:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _group_bests(coarse.asked(queries), coarse.rows, None)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def nearest(
-    queries: np.ndarray, exact: np.ndarray, coarse: Tensor, top: int, allowed: np.ndarray | None = None
+    queries: np.ndarray, exact: np.ndarray, coarse: Coarse, top: int, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `top` best rows of each query and their scores -> int64 [Q, top], float32 [Q, top].
 
@@ -31,7 +141,7 @@ def nearest(
     Args:
         queries: float32 [Q, E].
         exact: unit vectors, float32 [N, E]; may be memory-mapped.
-        coarse: the same in bfloat16 (or float32, for processors that are slow with the former), [N, E].
+        coarse: the same, for the scan.
         top: how many, from 1.
         allowed: bool [N], the rows that may be chosen; None allows all.
 
@@ -46,17 +156,22 @@ def nearest(
     mask = None if allowed is None else torch.from_numpy(allowed)
     for start in range(0, len(queries), QUERIES):
         part = np.ascontiguousarray(queries[start : start + QUERIES], dtype=np.float32)
-        best = _group_bests(torch.from_numpy(part), coarse, mask)  # [Q, G]; -inf where nothing is allowed
-        finite.check(best.float().clamp(min=-2), "the scores of the index", REMEDY)
+        asked = coarse.asked(part)
+        best = _group_bests(asked, coarse.rows, mask)  # [Q, G]
+        some = best > NOTHING[best.dtype]
+        scaled = torch.where(some, best * torch.from_numpy(asked.worth)[:, None], -torch.inf)
+        finite.check(scaled.clamp(min=-2), "the scores of the index", REMEDY)
         # At least `top` rows reach the worst of the `top` best groups, up to the error of the scan.
-        last = best.topk(min(top, best.shape[1])).values[:, -1:].float()
-        bound = last - 2 * error_bound(part, coarse.dtype)
-        chosen = (best.float() >= bound) & (best > -torch.inf)
-        for number, groups in enumerate(chosen, start):
+        last = scaled.topk(min(top, best.shape[1])).values[:, -1:]
+        chosen = (scaled >= last - 2 * torch.from_numpy(asked.wrong)[:, None]) & some
+        for number, groups in enumerate(chosen):
             candidates = _rows(groups.nonzero()[:, 0].numpy(), len(exact))
             if allowed is not None:
                 candidates = candidates[allowed[candidates]]
-            rows[number], scores[number] = rescore(queries[number], exact, candidates, top)
+            if coarse.error:  # then more of them are far from the best: their own coarse scores tell
+                some_rows = coarse.rows.index_select(0, torch.from_numpy(candidates))
+                candidates = candidates[asked.only(number).could_be(some_rows, top)]
+            rows[start + number], scores[start + number] = rescore(queries[start + number], exact, candidates, top)
     return rows, scores
 
 
@@ -71,30 +186,19 @@ def rescore(query: np.ndarray, exact: np.ndarray, rows: np.ndarray, top: int) ->
     return rows[order], scores[order]
 
 
-def to_coarse(vectors: np.ndarray) -> Tensor:
-    """Unit vectors float32 [N, E] as what `nearest` scans on this machine."""
-    tensor = torch.from_numpy(vectors)
-    return tensor.bfloat16() if bf16_is_fast() else tensor
-
-
-def bf16_is_fast() -> bool:
-    """Whether this processor multiplies in bfloat16; others emulate it, slower than float32."""
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-
-
-def _group_bests(queries: Tensor, coarse: Tensor, allowed: Tensor | None) -> Tensor:
+def _group_bests(asked: Asked, coarse: Tensor, allowed: Tensor | None) -> Tensor:
     """The best coarse score of each group -> [Q, G]. Rows of a group lie apart in a chunk, one in each of GROUP
     equal parts: so the maximum runs over whole stretches of memory."""
-    rounded = queries.to(coarse.dtype)
     found = []
     for start in range(0, len(coarse), CHUNK):
-        scores = rounded @ coarse[start : start + CHUNK].T  # [Q, C]
+        scores = asked.products(coarse[start : start + CHUNK])  # [C, Q]
+        nothing = NOTHING[scores.dtype]
         if allowed is not None:
-            scores.masked_fill_(~allowed[start : start + CHUNK], -torch.inf)
-        if rest := -scores.shape[1] % GROUP:
-            scores = F.pad(scores, (0, rest), value=-torch.inf)
-        found.append(scores.view(len(queries), GROUP, -1).amax(1))
-    return torch.cat(found, 1)
+            scores.masked_fill_(~allowed[start : start + CHUNK, None], nothing)
+        if rest := -len(scores) % GROUP:
+            scores = F.pad(scores, (0, 0, 0, rest), value=nothing)
+        found.append(scores.view(GROUP, -1, scores.shape[1]).amax(0))
+    return torch.cat(found).T.contiguous()
 
 
 def _rows(groups: np.ndarray, total: int) -> np.ndarray:
@@ -104,14 +208,3 @@ def _rows(groups: np.ndarray, total: int) -> np.ndarray:
     width = np.minimum(WIDTH, -(-(total - start) // GROUP))  # the last chunk is shorter
     rows = np.sort((start + place)[:, None] + np.arange(GROUP) * width[:, None], axis=None)
     return rows[rows < total]
-
-
-def error_bound(queries: np.ndarray, dtype: torch.dtype) -> Tensor:
-    """The most by which a scanned score of unit vectors can be wrong -> [Q, 1].
-
-    Both factors and the result are rounded to 2^-9 of themselves at most (bfloat16 has 8 bits), and sums are kept
-    in float32.
-    """
-    roundings = 3.1 * 2**-9 if dtype == torch.bfloat16 else 0.0
-    share = roundings + queries.shape[1] * 2**-23
-    return torch.from_numpy(np.linalg.norm(queries, axis=1, keepdims=True) * share)
