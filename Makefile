@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: repro test chaos lint ui docs clean env help
+# Tests start many processes: each would compile the project anew where the environment forbids Python its __pycache__.
+test long chaos: export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: repro test long chaos lint ui docs clean env help
 .DEFAULT_GOAL := repro
 
 repro: env ## bring all stages up to date, and print the headline figures (scriptsight run)
@@ -12,6 +15,9 @@ repro: env ## bring all stages up to date, and print the headline figures (scrip
 
 test: env ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+long: env ## run the tests that are long by nature
+	@$(BIN)/python -m pytest -m long --numprocesses auto --maxprocesses 4 --dist loadfile
 
 chaos: env ## kill the processes of a small pipeline, and see that it comes back
 	@$(BIN)/python -m pytest -m chaos tests/chaos

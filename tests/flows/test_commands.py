@@ -109,6 +109,33 @@ def test_ctrl_c_ends_the_stage_and_tells_the_way_on(workspace: Path, prefect_hom
 
 
 def test_the_pipeline_of_a_workspace(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full run makes everything and prints its figures, a search finds, and a second run does nothing."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "overrides.yaml").write_text(TINY)
+    first = command("scriptsight", "run", "tiny")
+    assert first.returncode == 0, first.stderr
+    assert (folder / "models/index").is_dir()
+    assert set(json.loads((folder / ".locks/pipeline.json").read_text())["stages"]) == set(repository.STAGES)
+    figures = headlines(folder)
+    assert len(figures) == 4 and all(line in first.stdout for line in figures)
+
+    monkeypatch.chdir(folder)
+    asked = command("scriptsight", "search", "the red circle moves to the left", "--top", "1")
+    assert asked.returncode == 0, asked.stderr
+    assert "data/world/narrated/" in asked.stdout
+    monkeypatch.chdir(tmp_path)
+
+    second = command("scriptsight", "run", "--workspace", "tiny")
+    assert second.returncode == 0, second.stderr
+    assert "everything is up to date; nothing to do" in second.stdout
+    assert all(line in second.stdout for line in figures)
+    assert "scriptsight search 'the red circle moves to the left'" in second.stdout
+
+
+@pytest.mark.long
+def test_a_changed_pipeline_goes_back(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full run makes everything, a second one does nothing and says so, a changed key runs what it must. Back with
     the first key, DVC's run-cache brings back the model with all that was measured of it; MLflow and the registry
     know it. Settings of the machine change nothing."""

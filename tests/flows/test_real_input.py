@@ -72,6 +72,7 @@ def test_the_shortest_example_runs_on_real_videos(command: Command, videos: Path
     assert "everything is up to date" in again.stdout
 
 
+@pytest.mark.long
 def test_the_pipeline_on_real_videos_and_labelled_clips(command: Command, videos: Path, workspace: Path) -> None:
     splits = {"*_03*": "val", "*_02*": "test", "*": "train"}
     values = overrides(TUTORIAL, videos, talks={"splits": splits}, clips={})

@@ -110,6 +110,7 @@ def prefect() -> Iterator[str]:
 # ------------------------------------------------------------------------------------- the command
 
 
+@pytest.mark.long
 def test_a_killed_study_goes_on_and_failures_have_their_reason(
     command: Command, small: Path, prefect: str, prefect_home: Path
 ) -> None:

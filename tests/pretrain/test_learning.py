@@ -77,11 +77,12 @@ def test_an_untrained_model_is_at_chance(world: World) -> None:
 @pytest.mark.parametrize(
     ("objective", "figure", "chance"),
     [
-        ("contrastive", "t2v_r1", "t2v_chance"),
+        # Those that are marked learn in a smaller world as well, in test_rivals_learn.py.
+        pytest.param("contrastive", "t2v_r1", "t2v_chance", marks=pytest.mark.long),
         ("cpd", "t2v_r1", "t2v_chance"),
-        ("frame_order", "order_accuracy", "chance"),
-        ("masked_pixels", "masked_error", "masked_error_chance"),
-        ("joint", "tvts/sort_accuracy", "tvts/chance"),
+        pytest.param("frame_order", "order_accuracy", "chance", marks=pytest.mark.long),
+        pytest.param("masked_pixels", "masked_error", "masked_error_chance", marks=pytest.mark.long),
+        pytest.param("joint", "tvts/sort_accuracy", "tvts/chance", marks=pytest.mark.long),
     ],
 )
 def test_the_loss_of_every_rival_falls(world: World, objective: str, figure: str, chance: float) -> None:

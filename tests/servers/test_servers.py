@@ -145,6 +145,7 @@ def test_the_record_of_one_machine_moves(servers: Servers, mlflow: httpx.Client,
     assert int(new["experiment_id"]) > int(run["info"]["experiment_id"])
 
 
+@pytest.mark.long
 def test_the_pipeline_runs_by_its_schedule_and_outlives_a_restart(
     servers: Servers, prefect: httpx.Client, mlflow: httpx.Client
 ) -> None:

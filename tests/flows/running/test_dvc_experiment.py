@@ -119,6 +119,7 @@ def runs(project: Path) -> dict[str, Run]:
     return {run.data.tags.get("dvc_experiment", ""): run for run in found}
 
 
+@pytest.mark.long
 def test_experiments_run_the_code_that_they_record_and_leave_their_runs(project: Path, dvc: Dvc) -> None:
     """One here; two at a time from the queue, whose code is edited while they wait."""
     dvc("exp", "run", "--name", "here", "pretrain")
