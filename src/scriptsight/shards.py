@@ -92,8 +92,8 @@ def cache_of(gigabytes: float) -> Iterator[None]:
 class Cache:
     """Copies of shards on this machine, at most so many bytes together; the one used longest ago goes first.
 
-    They lie in the user's cache (`files.cache_folder`), named after their SHA-256, and all processes and workspaces of
-    the machine share them: each is fetched once, whoever asks first.
+    They lie in the user's cache (`files.cache_folder`), named after their SHA-256, and all processes and workspaces
+    of the machine share them: each is fetched once, whoever asks first.
 
     Args:
         gigabytes: the limit, 1e9 bytes each; by default what `cache_of` says.
