@@ -73,17 +73,20 @@ def mlflow(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path / "mlflow.db"
 
 
+@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", MAKE)
-def test_a_killed_maker_leaves_nothing_or_a_whole_database(name: str, whole: Path, tmp_path: Path) -> None:
-    """Killed while it makes the tables: at five moments from its first byte on."""
+def test_a_killed_maker_leaves_nothing_or_a_whole_database(
+    name: str, kills: int, whole: Path, tmp_path: Path
+) -> None:
+    """Killed while it makes the tables: once soon after its first byte, and at five moments of the second from it."""
     moments = random.Random(0)
     killed = 0
-    for _ in range(5):
+    for _ in range(kills):
         (tmp_path / name).unlink(missing_ok=True)
         maker = start(name, tmp_path)
         while maker.poll() is None and not any(tmp_path.glob(f".partial-*-{name}")):
             time.sleep(0.002)
-        time.sleep(moments.uniform(0, 1.0))
+        time.sleep(moments.uniform(0, 0.2 * kills))
         maker.kill()
         maker.communicate()
         killed += maker.returncode == -signal.SIGKILL
