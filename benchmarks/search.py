@@ -1,6 +1,6 @@
 """Search on one core: queries a second and recall of the exact index, faiss's flat index beside it, HNSW, loading.
 
-    OMP_NUM_THREADS=1 python benchmarks/search.py [--part exact|hnsw|load|all] [--moments N] [--graph-moments N]
+    OMP_NUM_THREADS=1 python benchmarks/search.py [--part exact|single|hnsw|load|all] [--moments N] [--graph-moments N]
 
 Vectors vary in `--latent` directions and a little in all others, as trained embeddings do, whose numbers are not
 free of each other; with `--latent 256` they have no structure at all, the hardest case of a graph. The graph is
@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,24 +31,38 @@ from scriptsight.retrieve.index import Index
 WIDTH, TOP, BATCH = 256, 10, 100
 NOISE = 0.1  # of the variation, in all directions
 SINGLE = 200  # queries, one by one
+FEW = 20_000  # moments of the small index, which these are asked of
 T = TypeVar("T")
 
 
 def main() -> None:
     """Measure the parts asked for, and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--part", choices=("exact", "hnsw", "load", "all"), default="all")
+    parser.add_argument("--part", choices=("exact", "single", "hnsw", "load", "all"), default="all")
     parser.add_argument("--moments", type=int, default=1_000_000, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--graph-moments", type=int, default=100_000, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--batches", type=int, default=6, metavar="N", help="of 100 queries (default: %(default)s)")
     parser.add_argument("--latent", type=int, default=32, metavar="N", help="directions (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    names = ("qps", "recall", "faiss_flat_qps", "hnsw_ms", "hnsw_recall", "load_s")
-    found: dict[str, float | None] = dict.fromkeys(names)  # null: a part that was not asked for
+    names = (
+        "qps",
+        "recall",
+        "faiss_flat_qps",
+        "vs_faiss",
+        "way",
+        "single_ms",
+        "faiss_single_ms",
+        "hnsw_ms",
+        "hnsw_recall",
+        "load_s",
+    )
+    found: dict[str, Any] = dict.fromkeys(names)  # null: a part that was not asked for
     vectors = drawn(options.moments, options.latent, seed=1)
     if options.part in ("exact", "all"):
         found |= exact(vectors, drawn(options.batches * BATCH, options.latent, seed=2))
+    if options.part in ("single", "all"):
+        found |= single(vectors[:FEW], drawn(SINGLE, options.latent, seed=3))
     if options.part in ("hnsw", "all"):
         found |= graph(vectors[: options.graph_moments], drawn(SINGLE, options.latent, seed=3))
     if options.part in ("load", "all"):
@@ -69,7 +83,7 @@ def drawn(rows: int, latent: int, seed: int) -> np.ndarray:
     return vectors
 
 
-def exact(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
+def exact(vectors: np.ndarray, queries: np.ndarray) -> dict[str, Any]:
     """The scan and faiss's flat index in turns over batches of 100; the best batch of each counts."""
     import faiss
 
@@ -90,7 +104,24 @@ def exact(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
         "qps": round(BATCH / min(own), 1),
         "recall": round(float(np.mean(right)), 6),
         "faiss_flat_qps": round(BATCH / min(other), 1),
+        "vs_faiss": round(min(other) / min(own), 1),
+        "way": scan.fastest(WIDTH),
     }
+
+
+def single(vectors: np.ndarray, queries: np.ndarray) -> dict[str, float]:
+    """Single queries of an index of few moments, and of faiss's flat one, in turns; medians."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    coarse, flat = scan.Coarse.of(vectors), faiss.IndexFlatIP(WIDTH)
+    flat.add(vectors)
+    times: dict[str, list[float]] = {"ours": [], "faiss": []}
+    for query in queries:
+        times["ours"].append(timed(lambda query=query: scan.nearest(query[None], vectors, coarse, TOP))[0])  # type: ignore[misc]
+        times["faiss"].append(timed(lambda query=query: flat.search(query[None], TOP))[0])  # type: ignore[misc]
+    ours, other = (round(1000 * float(np.median(found)), 3) for found in times.values())
+    return {"single_moments": len(vectors), "single_ms": ours, "faiss_single_ms": other}
 
 
 def truths(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:

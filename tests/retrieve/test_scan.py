@@ -31,11 +31,13 @@ def coarse_of(vectors: np.ndarray, way: str) -> scan.Coarse:
     return scan.Coarse(torch.from_numpy(rows), step, error)
 
 
-@pytest.mark.parametrize("way", ["int8", "fp32"])
+@pytest.mark.parametrize(("way", "few"), [("int8", 0), ("fp32", 0), ("int8", 1_000_000)])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("rows", [5, 64, 131, 517])
-def test_nearest_equals_a_naive_sort(rows: int, tied: bool, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("GROUP", 8), ("CHUNK", 64), ("WIDTH", 8), ("QUERIES", 7)):
+def test_nearest_equals_a_naive_sort(
+    rows: int, tied: bool, way: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("GROUP", 8), ("CHUNK", 64), ("WIDTH", 8), ("QUERIES", 7), ("FEW", few)):
         monkeypatch.setattr(scan, name, value)
     rng = np.random.default_rng(rows)
     queries, vectors = unit(rng, 20, 3 if tied else 16, tied), unit(rng, rows, 3 if tied else 16, tied)
@@ -73,6 +75,16 @@ def test_the_error_of_a_scan_is_within_its_bound(length: float) -> None:
     scanned = scan_of.products(coarse.rows).numpy() * scan_of.worth
     errors = np.abs(scanned - vectors.astype(np.float64) @ asked.T.astype(np.float64)).max(axis=0)
     assert (errors <= scan_of.wrong).all() and errors.max() > scan_of.wrong.max() / 20
+
+
+@pytest.mark.parametrize("few", [0, 1_000_000])
+def test_a_vector_that_is_no_number_is_no_answer(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "FEW", few)
+    vectors = unit(np.random.default_rng(4), 100, 8, False)
+    coarse = coarse_of(vectors, "fp32" if few else "int8")
+    vectors[3] = np.nan
+    with pytest.raises(InputError, match="the scores of the index"):
+        scan.nearest(np.ones((1, 8), np.float32), vectors, coarse, 100)
 
 
 def test_a_query_of_zeros_finds_the_first_rows() -> None:

@@ -21,6 +21,7 @@ from scriptsight import finite, tuning
 
 GROUP = 32  # rows that share one number of the scan
 CHUNK = 8192  # rows at a time, a multiple of GROUP: their scores stay in the processor's cache
+FEW = 20_000  # scores, for which a scan in two steps is not worth its overhead
 QUERIES = 128  # at a time: bounds memory
 WIDTH = CHUNK // GROUP  # groups of a whole chunk
 LARGEST = 127  # of the integers
@@ -85,6 +86,7 @@ class Asked:
         if len(rows) <= top:
             return np.ones(len(rows), dtype=bool)
         scores = self.products(rows)[:, 0].numpy() * self.worth
+        finite.check(scores, "the scores of the index", REMEDY)
         last = np.partition(scores, -top)[-top]  # `top` rows reach it, up to the error of their scores
         return scores >= last - 2 * self.wrong
 
@@ -152,6 +154,13 @@ def nearest(
     top = min(top, len(exact) if allowed is None else int(allowed.sum()))
     rows, scores = np.empty((len(queries), top), dtype=np.int64), np.empty((len(queries), top), dtype=np.float32)
     if not top:
+        return rows, scores
+    if len(exact) * len(queries) <= FEW:
+        for number, query in enumerate(queries):
+            some = np.arange(len(exact)) if allowed is None else np.flatnonzero(allowed)
+            plain = Coarse(torch.from_numpy(exact if allowed is None else exact[some]))
+            some = some[plain.asked(query[None]).could_be(plain.rows, top)]
+            rows[number], scores[number] = rescore(query, exact, some, top)
         return rows, scores
     mask = None if allowed is None else torch.from_numpy(allowed)
     for start in range(0, len(queries), QUERIES):
