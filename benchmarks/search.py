@@ -1,4 +1,4 @@
-"""Search on one core: queries a second and recall of the exact index, faiss's flat index beside it, HNSW, loading.
+"""Search on one core: queries a second and recall of the exact index, faiss's flat one beside it, a graph, loading.
 
     OMP_NUM_THREADS=1 python benchmarks/search.py [--part exact|single|hnsw|load|all] [--moments N] [--graph-moments N]
 

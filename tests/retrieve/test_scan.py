@@ -37,7 +37,7 @@ def coarse_of(vectors: np.ndarray, way: str) -> scan.Coarse:
 def test_nearest_equals_a_naive_sort(
     rows: int, tied: bool, way: str, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("GROUP", 8), ("CHUNK", 64), ("WIDTH", 8), ("QUERIES", 7), ("FEW", few)):
+    for name, value in (("GROUP", 8), ("CHUNK", 64), ("FEW", few), ("QUERIES", 7), ("MANY", 3)):
         monkeypatch.setattr(scan, name, value)
     rng = np.random.default_rng(rows)
     queries, vectors = unit(rng, 20, 3 if tied else 16, tied), unit(rng, rows, 3 if tied else 16, tied)
@@ -77,13 +77,13 @@ def test_the_error_of_a_scan_is_within_its_bound(length: float) -> None:
     assert (errors <= scan_of.wrong).all() and errors.max() > scan_of.wrong.max() / 20
 
 
-@pytest.mark.parametrize("few", [0, 1_000_000])
-def test_a_vector_that_is_no_number_is_no_answer(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("way", "few"), [("int8", 0), ("fp32", 0), ("int8", 1_000_000)])
+def test_a_vector_that_is_no_number_is_no_answer(way: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "FEW", few)
     vectors = unit(np.random.default_rng(4), 100, 8, False)
-    coarse = coarse_of(vectors, "fp32" if few else "int8")
+    coarse = coarse_of(vectors, way)
     vectors[3] = np.nan
-    with pytest.raises(InputError, match="the scores of the index"):
+    with pytest.raises(InputError, match="he scores of the index"):
         scan.nearest(np.ones((1, 8), np.float32), vectors, coarse, 100)
 
 

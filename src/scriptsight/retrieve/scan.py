@@ -21,9 +21,9 @@ from scriptsight import finite, tuning
 
 GROUP = 32  # rows that share one number of the scan
 CHUNK = 8192  # rows at a time, a multiple of GROUP: their scores stay in the processor's cache
-FEW = 20_000  # scores, for which a scan in two steps is not worth its overhead
 QUERIES = 128  # at a time: bounds memory
-WIDTH = CHUNK // GROUP  # groups of a whole chunk
+FEW = 20_000  # scores for which a scan in steps is not worth its overhead
+MANY = 300  # rows to score exactly, beyond which they are looked through coarsely first
 LARGEST = 127  # of the integers
 NOTHING = {torch.int32: torch.iinfo(torch.int32).min, torch.float32: -torch.inf}  # the score of what is not allowed
 TRIED = 2, 16  # chunks and queries by which the ways are measured
@@ -156,28 +156,27 @@ def nearest(
     if not top:
         return rows, scores
     if len(exact) * len(queries) <= FEW:
+        known = np.arange(len(exact)) if allowed is None else np.flatnonzero(allowed)
+        vectors = exact if allowed is None else exact[known]
         for number, query in enumerate(queries):
-            some = np.arange(len(exact)) if allowed is None else np.flatnonzero(allowed)
-            plain = Coarse(torch.from_numpy(exact if allowed is None else exact[some]))
-            some = some[plain.asked(query[None]).could_be(plain.rows, top)]
-            rows[number], scores[number] = rescore(query, exact, some, top)
+            rows[number], scores[number] = rescore(query, exact, known[_close(query, vectors, top)], top)
         return rows, scores
     mask = None if allowed is None else torch.from_numpy(allowed)
     for start in range(0, len(queries), QUERIES):
         part = np.ascontiguousarray(queries[start : start + QUERIES], dtype=np.float32)
         asked = coarse.asked(part)
         best = _group_bests(asked, coarse.rows, mask)  # [Q, G]
-        some = best > NOTHING[best.dtype]
-        scaled = torch.where(some, best * torch.from_numpy(asked.worth)[:, None], -torch.inf)
+        none = best == NOTHING[best.dtype]
+        scaled = (best * torch.from_numpy(asked.worth)[:, None]).masked_fill_(none, -torch.inf)
         finite.check(scaled.clamp(min=-2), "the scores of the index", REMEDY)
         # At least `top` rows reach the worst of the `top` best groups, up to the error of the scan.
         last = scaled.topk(min(top, best.shape[1])).values[:, -1:]
-        chosen = (scaled >= last - 2 * torch.from_numpy(asked.wrong)[:, None]) & some
+        chosen = (scaled >= last - 2 * torch.from_numpy(asked.wrong)[:, None]) & ~none
         for number, groups in enumerate(chosen):
             candidates = _rows(groups.nonzero()[:, 0].numpy(), len(exact))
             if allowed is not None:
                 candidates = candidates[allowed[candidates]]
-            if coarse.error:  # then more of them are far from the best: their own coarse scores tell
+            if len(candidates) > MANY:  # most of them are far from the best: their own coarse scores tell
                 some_rows = coarse.rows.index_select(0, torch.from_numpy(candidates))
                 candidates = candidates[asked.only(number).could_be(some_rows, top)]
             rows[start + number], scores[start + number] = rescore(queries[start + number], exact, candidates, top)
@@ -212,8 +211,16 @@ def _group_bests(asked: Asked, coarse: Tensor, allowed: Tensor | None) -> Tensor
 
 def _rows(groups: np.ndarray, total: int) -> np.ndarray:
     """The rows of groups, ascending, int64."""
-    chunk, place = np.divmod(groups, WIDTH)
+    chunk, place = np.divmod(groups, CHUNK // GROUP)
     start = chunk * CHUNK
-    width = np.minimum(WIDTH, -(-(total - start) // GROUP))  # the last chunk is shorter
+    width = np.minimum(CHUNK // GROUP, -(-(total - start) // GROUP))  # the last chunk is shorter
     rows = np.sort((start + place)[:, None] + np.arange(GROUP) * width[:, None], axis=None)
     return rows[rows < total]
+
+
+def _close(query: np.ndarray, vectors: np.ndarray, top: int) -> np.ndarray:
+    """By float32 scores: which vectors [N, E] could be among the `top` best for a query [E], ascending."""
+    scores = vectors @ query
+    finite.check(scores, "the scores of the index", REMEDY)
+    wrong = np.linalg.norm(query) * (len(query) + 8) * 2**-23
+    return np.flatnonzero(scores >= np.partition(scores, -top)[-top] - 2 * wrong)
