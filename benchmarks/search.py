@@ -1,6 +1,6 @@
 """Search on one core: queries a second and recall of the exact index, faiss's flat one beside it, a graph, loading.
 
-    OMP_NUM_THREADS=1 python benchmarks/search.py [--part exact|single|hnsw|load|all] [--moments N] [--graph-moments N]
+    OMP_NUM_THREADS=1 python benchmarks/search.py [--part PART] [--moments N] [--graph-moments N]
 
 Vectors vary in `--latent` directions and a little in all others, as trained embeddings do, whose numbers are not
 free of each other; with `--latent 256` they have no structure at all, the hardest case of a graph. The graph is

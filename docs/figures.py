@@ -150,7 +150,8 @@ BENCHMARKS = {
     ),
     "search": Benchmark(
         "search among a million moments, one core: exact queries a second and recall, and how many times that is "
-        "faiss's flat index; one query of 20,000 moments, and by faiss; one of the graph (100,000 moments) and its recall",
+        "faiss's flat index; one query of 20,000 moments, and by faiss; one of the graph (100,000 moments), and its "
+        "recall",
         "{qps:.0f}, {recall:.3f}, {vs_faiss:.1f}x; {single_ms:.2f} ms, {faiss_single_ms:.2f} ms; {hnsw_ms:.1f} ms, "
         "{hnsw_recall:.3f}",
         "OMP_NUM_THREADS=1 python benchmarks/search.py",
