@@ -14,6 +14,23 @@ import pytest
 import flows  # noqa: F401 - has the processes that tests start run the code of this checkout
 
 MakeVideo = Callable[..., Path]
+# Files are shared out to processes in this order: a long one that came last would keep one process busy alone.
+LONGEST = (
+    "flows/test_sweep.py",
+    "flows/test_commands.py",
+    "servers/test_servers.py",
+    "flows/new/test_new_command.py",
+    "flows/running/test_databases.py",
+    "probe/test_probe_run.py",
+    "pretrain/test_learning.py",
+    "flows/test_changing_corpus.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+    first = {folder / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))  # within a file and after them, as they were
 
 
 @pytest.fixture(scope="session", autouse=True)
