@@ -206,7 +206,7 @@ def test_the_best_are_trained_to_the_end_and_tested_on_what_no_trial_saw(
         monkeypatch.setenv(name, "1")  # what a study sets is undone
     monkeypatch.setenv("PREFECT_API_URL", prefect)
     short = "overrides: {pretrain: {steps: 2, validate_every: 2}}, objectives: {retrieve/t2v/r5: maximize}"
-    given = f"n_trials: 4, space: {{{ALIGN}}}, {short}"
+    given = f"n_trials: 6, space: {{{ALIGN}}}, {short}"
     settings = write(small, f"{{pretrain: {{steps: 4, validate_every: 4}}, sweep: {{{given}}}}}")
     with temporary_settings({PREFECT_API_URL: prefect}):
         study = studies.open_study(settings)
@@ -240,7 +240,7 @@ def test_the_best_are_trained_to_the_end_and_tested_on_what_no_trial_saw(
         number = int(folder.name.split("-")[1])
         assert runner.read(folder / "result.json")["retrieve/t2v/r5"] == study.trials[number].values[0]
     words = Path("plots/sweep/small/finish.md").read_text()
-    assert "All 4 trials with models fall by" in words and "all that were chosen, learned again" in words
+    assert "All 6 trials with models fall by" in words and "all that were chosen, learned again" in words
 
     from mlflow import MlflowClient
 
