@@ -14,10 +14,10 @@ repro: env ## bring all stages up to date, and print the headline figures (scrip
 	@$(BIN)/scriptsight run
 
 test: env ## run the tests
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 long: env ## run the tests that are long by nature
-	@$(BIN)/python -m pytest -m long --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -m long --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 chaos: env ## kill the processes of a small pipeline, and see that it comes back
 	@$(BIN)/python -m pytest -m chaos tests/chaos

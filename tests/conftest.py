@@ -14,7 +14,8 @@ import pytest
 import flows  # noqa: F401 - has the processes that tests start run the code of this checkout
 
 MakeVideo = Callable[..., Path]
-# Files are shared out to processes in this order: a long one that came last would keep one process busy alone.
+# Files are shared out to processes in this order (`--no-loadscope-reorder`): a long one that came last would keep one
+# process busy alone.
 LONGEST = (
     "flows/test_sweep.py",
     "flows/test_commands.py",
