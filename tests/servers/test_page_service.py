@@ -44,8 +44,9 @@ def test_nobody_searches_without_the_password(page: tuple[Servers, httpx.Client]
     assert secret not in (servers.logs / "page.log").read_text()
 
 
-def test_it_writes_into_its_workspace_alone(page: tuple[Servers, httpx.Client]) -> None:
+def test_it_writes_into_the_volume_alone(page: tuple[Servers, httpx.Client]) -> None:
     """So that all else of its container may be read-only."""
     servers, _ = page
     home = servers.folder / "home" / "page"
     assert not [path for path in home.rglob("*") if path.is_file()]
+    assert list((servers.work / ".cache" / "fastest").glob("*.json"))
