@@ -20,13 +20,16 @@ from torch.nn import functional as F
 from scriptsight import finite, tuning
 
 GROUP = 32  # rows that share one number of the scan
-CHUNK = 8192  # rows at a time, a multiple of GROUP: their scores stay in the processor's cache
+CHUNK = 1024, 8192  # rows at a time, at least and at most, multiples of GROUP
+SCORES = 2**17  # of a chunk, about: they stay in the cache of a core
 QUERIES = 128  # at a time: bounds memory
+TILE = 16  # to a multiple of which several queries are filled up: products of other shapes take twice as long
 FEW = 20_000  # scores for which a scan in steps is not worth its overhead
 MANY = 300  # rows to score exactly, beyond which they are looked through coarsely first
 LARGEST = 127  # of the integers
 NOTHING = {torch.int32: torch.iinfo(torch.int32).min, torch.float32: -torch.inf}  # the score of what is not allowed
-TRIED = 2, 16  # chunks and queries by which the ways are measured
+LOWEST = {torch.int32: torch.iinfo(torch.int32).min + 1, torch.float32: torch.finfo(torch.float32).min}  # of others
+TRIED = 16384, 16  # rows and queries by which the ways are measured
 REMEDY = "Run the retrieve stage again."
 
 
@@ -55,46 +58,48 @@ class Coarse:
         norms = np.linalg.norm(queries.astype(np.float64), axis=1)
         rounding = norms * (queries.shape[1] + 8) * 2**-23  # of sums in float32, and of bounds
         if self.rows.dtype == torch.float32:
-            return Asked(torch.from_numpy(queries).T, np.ones(len(queries), np.float32), rounding)
-        steps = np.maximum(np.abs(queries).max(axis=1), np.finfo(np.float32).tiny) / LARGEST
+            return Asked(torch.from_numpy(queries).T, np.ones(len(queries)), rounding)
+        steps = np.maximum(np.abs(queries).max(axis=1).astype(np.float64), np.finfo(np.float32).tiny) / LARGEST
         whole = np.rint(queries / steps[:, None]).astype(np.int8)
-        away = np.linalg.norm(queries - whole * steps[:, None].astype(np.float64), axis=1)
+        away = np.linalg.norm(queries - whole * steps[:, None], axis=1)
         # Of q x - q' x' = q (x - x') + (q - q') x', where a vector is no longer than 1 and a little.
         wrong = norms * self.error + away * (1.001 + self.error)
-        return Asked(torch.from_numpy(whole).T, (steps * self.step).astype(np.float32), wrong + rounding)
+        if len(whole) > 1:
+            whole = np.pad(whole, ((0, -len(whole) % TILE), (0, 0)))
+        return Asked(torch.from_numpy(whole).T.contiguous(), steps * self.step, wrong + rounding)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Queries [E, Q]; what a product of 1 is worth as a score, and the most by which a score can be wrong [Q]."""
+    """Queries [E, Q], and more of zeros; what a product of 1 is worth as a score, and the most by which a score can
+    be wrong, float64 [Q]."""
 
     queries: Tensor
     worth: np.ndarray
     wrong: np.ndarray
 
     def products(self, rows: Tensor) -> Tensor:
-        """Rows [C, E] -> int32 or float32 [C, Q]."""
+        """Rows [C, E] -> int32 or float32 [C, Q or more]."""
         return rows @ self.queries if rows.dtype == torch.float32 else torch._int_mm(rows, self.queries)
+
+    def could_reach(self, best: Tensor, top: int) -> Tensor:
+        """Of products [Q, G], of which each row of the index is in one at most: those that could be of one of the
+        `top` best rows, bool [Q, G]."""
+        # At least `top` rows reach the worst of the `top` best products, up to the error of the scan.
+        last = best.topk(min(top, best.shape[1])).values[:, -1:].double()
+        limit = (last - torch.from_numpy(2 * self.wrong / self.worth)[:, None]).clamp(min=LOWEST[best.dtype])
+        return best >= (limit if best.dtype == torch.float32 else limit.floor()).to(best.dtype)
 
     def only(self, number: int) -> Asked:
         """One of the queries."""
         one = slice(number, number + 1)
-        return Asked(self.queries[:, one], self.worth[one], self.wrong[one])
-
-    def could_be(self, rows: Tensor, top: int) -> np.ndarray:
-        """Of one query: which rows [C, E] could be among the `top` best of them, bool [C]."""
-        if len(rows) <= top:
-            return np.ones(len(rows), dtype=bool)
-        scores = self.products(rows)[:, 0].numpy() * self.worth
-        finite.check(scores, "the scores of the index", REMEDY)
-        last = np.partition(scores, -top)[-top]  # `top` rows reach it, up to the error of their scores
-        return scores >= last - 2 * self.wrong
+        return Asked(self.queries[:, one].contiguous(), self.worth[one], self.wrong[one])
 
 
 def step_of(vectors: np.ndarray) -> float:
     """The unit in which all numbers of some vectors are integers of eight bits; float32 [N, E], may be
     memory-mapped."""
-    parts = (vectors[start : start + CHUNK] for start in range(0, len(vectors), CHUNK))
+    parts = (vectors[start : start + CHUNK[1]] for start in range(0, len(vectors), CHUNK[1]))
     largest = max((float(np.abs(part).max()) for part in parts), default=1.0)
     return max(largest, float(np.finfo(np.float32).tiny)) / LARGEST
 
@@ -108,13 +113,17 @@ def to_int8(vectors: np.ndarray, step: float) -> tuple[np.ndarray, float]:
 
 @cache
 def fastest(width: int) -> str:
-    """ "int8" or "fp32": how vectors of this width are scanned fastest here, measured once and kept."""
+    """ "int8" or "fp32": how vectors of this width are scanned fastest here, measured once and kept.
+
+    Not bfloat16: processors that multiply it multiply int8 as well, of which there is half as much to read.
+    """
+    if not adds_exactly(width):
+        return "fp32"
 
     def ways() -> dict[str, Callable[[], object]]:
         noise = np.random.default_rng(0)
         vectors, queries = (
-            noise.standard_normal((count, width), dtype=np.float32) / np.float32(width**0.5)
-            for count in (TRIED[0] * CHUNK, TRIED[1])
+            noise.standard_normal((count, width), dtype=np.float32) / np.float32(width**0.5) for count in TRIED
         )
         step = step_of(vectors)
         rows, error = to_int8(vectors, step)
@@ -122,6 +131,22 @@ def fastest(width: int) -> str:
         return {"int8": lambda: _scanned(one, queries), "fp32": lambda: _scanned(other, queries)}
 
     return tuning.fastest(f"scan: {width} dimensions", ways).way
+
+
+def adds_exactly(width: int) -> bool:
+    """Whether products of eight-bit integers are what they should be here.
+
+    Processors without instructions for them (VNNI, of 2019 and later) add pairs of products in 16 bits, and what is
+    too large for these is lost: https://uxlfoundation.github.io/oneDNN/dev_guide_int8_computations.html
+    """
+    signs = np.random.default_rng(0).choice(np.array([-LARGEST, LARGEST], np.int8), (4 * GROUP, width))
+    signs[:GROUP], signs[GROUP : 2 * GROUP] = LARGEST, -LARGEST
+    for count in (1, TILE, QUERIES):  # there are kernels for one
+        queries = signs[:count]
+        found = torch._int_mm(torch.from_numpy(signs), torch.from_numpy(queries).T.contiguous())
+        if not np.array_equal(found.numpy(), signs.astype(np.int64) @ queries.T.astype(np.int64)):
+            return False
+    return True
 
 
 def _scanned(coarse: Coarse, queries: np.ndarray) -> Tensor:
@@ -166,19 +191,17 @@ def nearest(
         part = np.ascontiguousarray(queries[start : start + QUERIES], dtype=np.float32)
         asked = coarse.asked(part)
         best = _group_bests(asked, coarse.rows, mask)  # [Q, G]
-        none = best == NOTHING[best.dtype]
-        scaled = (best * torch.from_numpy(asked.worth)[:, None]).masked_fill_(none, -torch.inf)
-        finite.check(scaled.clamp(min=-2), "the scores of the index", REMEDY)
-        # At least `top` rows reach the worst of the `top` best groups, up to the error of the scan.
-        last = scaled.topk(min(top, best.shape[1])).values[:, -1:]
-        chosen = (scaled >= last - 2 * torch.from_numpy(asked.wrong)[:, None]) & ~none
-        for number, groups in enumerate(chosen):
-            candidates = _rows(groups.nonzero()[:, 0].numpy(), len(exact))
+        if best.dtype == torch.float32:
+            finite.check(best.clamp(min=-2), "the scores of the index", REMEDY)
+        chunk = _chunk(asked)
+        for number, groups in enumerate(asked.could_reach(best, top)):
+            candidates = _rows(groups.nonzero()[:, 0].numpy(), len(exact), chunk)
             if allowed is not None:
                 candidates = candidates[allowed[candidates]]
-            if len(candidates) > MANY:  # most of them are far from the best: their own coarse scores tell
-                some_rows = coarse.rows.index_select(0, torch.from_numpy(candidates))
-                candidates = candidates[asked.only(number).could_be(some_rows, top)]
+            if len(candidates) > max(MANY, top):  # most of them are far from the best: their own scores tell
+                one = asked.only(number)
+                own = one.products(coarse.rows.index_select(0, torch.from_numpy(candidates)))  # [C, 1]
+                candidates = candidates[one.could_reach(own.T, top)[0].numpy()]
             rows[start + number], scores[start + number] = rescore(queries[start + number], exact, candidates, top)
     return rows, scores
 
@@ -197,23 +220,33 @@ def rescore(query: np.ndarray, exact: np.ndarray, rows: np.ndarray, top: int) ->
 def _group_bests(asked: Asked, coarse: Tensor, allowed: Tensor | None) -> Tensor:
     """The best coarse score of each group -> [Q, G]. Rows of a group lie apart in a chunk, one in each of GROUP
     equal parts: so the maximum runs over whole stretches of memory."""
-    found = []
-    for start in range(0, len(coarse), CHUNK):
-        scores = asked.products(coarse[start : start + CHUNK])  # [C, Q]
-        nothing = NOTHING[scores.dtype]
+    chunk, width = _chunk(asked), asked.queries.shape[1]
+    best = torch.empty(
+        -(-len(coarse) // GROUP), width, dtype=torch.int32 if coarse.dtype == torch.int8 else coarse.dtype
+    )
+    nothing = NOTHING[best.dtype]
+    for start in range(0, len(coarse), chunk):
+        scores = asked.products(coarse[start : start + chunk])  # [C, Q]
         if allowed is not None:
-            scores.masked_fill_(~allowed[start : start + CHUNK, None], nothing)
+            scores.masked_fill_(~allowed[start : start + chunk, None], nothing)
         if rest := -len(scores) % GROUP:
             scores = F.pad(scores, (0, 0, 0, rest), value=nothing)
-        found.append(scores.view(GROUP, -1, scores.shape[1]).amax(0))
-    return torch.cat(found).T.contiguous()
+        into = best[start // GROUP : (start + len(scores)) // GROUP]
+        torch.amax(scores.view(GROUP, -1, width), 0, out=into)
+    return best.T[: len(asked.worth)].contiguous()
 
 
-def _rows(groups: np.ndarray, total: int) -> np.ndarray:
+def _chunk(asked: Asked) -> int:
+    """Rows that are scanned at a time."""
+    fit = SCORES // asked.queries.shape[1] // CHUNK[0] * CHUNK[0]
+    return max(CHUNK[0], min(CHUNK[1], fit))
+
+
+def _rows(groups: np.ndarray, total: int, chunk: int) -> np.ndarray:
     """The rows of groups, ascending, int64."""
-    chunk, place = np.divmod(groups, CHUNK // GROUP)
-    start = chunk * CHUNK
-    width = np.minimum(CHUNK // GROUP, -(-(total - start) // GROUP))  # the last chunk is shorter
+    number, place = np.divmod(groups, chunk // GROUP)
+    start = number * chunk
+    width = np.minimum(chunk // GROUP, -(-(total - start) // GROUP))  # the last chunk is shorter
     rows = np.sort((start + place)[:, None] + np.arange(GROUP) * width[:, None], axis=None)
     return rows[rows < total]
 
