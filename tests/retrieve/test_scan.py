@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,8 @@ def naive(query: np.ndarray, vectors: np.ndarray, top: int, allowed: np.ndarray)
 def coarse_of(vectors: np.ndarray, way: str) -> scan.Coarse:
     if way == "fp32":
         return scan.Coarse(torch.from_numpy(vectors))
+    if not scan.adds_exactly(vectors.shape[1]):
+        pytest.skip("this processor's sums of int8 products are not exact, so they are not used")
     step = scan.step_of(vectors)
     rows, error = scan.to_int8(vectors, step)
     return scan.Coarse(torch.from_numpy(rows), step, error)
@@ -37,7 +42,8 @@ def coarse_of(vectors: np.ndarray, way: str) -> scan.Coarse:
 def test_nearest_equals_a_naive_sort(
     rows: int, tied: bool, way: str, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("GROUP", 8), ("CHUNK", 64), ("FEW", few), ("QUERIES", 7), ("MANY", 3)):
+    small = {"GROUP": 8, "CHUNK": (16, 64), "SCORES": 256, "TILE": 4, "FEW": few, "QUERIES": 7, "MANY": 3}
+    for name, value in small.items():
         monkeypatch.setattr(scan, name, value)
     rng = np.random.default_rng(rows)
     queries, vectors = unit(rng, 20, 3 if tied else 16, tied), unit(rng, rows, 3 if tied else 16, tied)
@@ -45,7 +51,9 @@ def test_nearest_equals_a_naive_sort(
     for allowed in (None, rng.random(rows) < 0.3, np.zeros(rows, dtype=bool)):
         for top in (1, 4, 50, 600):
             found, scores = scan.nearest(queries, vectors, coarse, top, allowed)
-            for query, line, of_line in zip(queries, found, scores, strict=True):
+            alone = scan.nearest(queries[:1], vectors, coarse, top, allowed)
+            lines = [*zip(queries, found, scores, strict=True), (queries[0], alone[0][0], alone[1][0])]
+            for query, line, of_line in lines:
                 expected = naive(query, vectors, top, np.ones(rows, dtype=bool) if allowed is None else allowed)
                 assert (line.tolist(), of_line.tolist()) == expected
 
@@ -72,7 +80,7 @@ def test_the_error_of_a_scan_is_within_its_bound(length: float) -> None:
     asked = np.float32(length) * queries
     coarse = coarse_of(vectors, "int8")
     scan_of = coarse.asked(asked)
-    scanned = scan_of.products(coarse.rows).numpy() * scan_of.worth
+    scanned = scan_of.products(coarse.rows).numpy()[:, : len(queries)] * scan_of.worth
     errors = np.abs(scanned - vectors.astype(np.float64) @ asked.T.astype(np.float64)).max(axis=0)
     assert (errors <= scan_of.wrong).all() and errors.max() > scan_of.wrong.max() / 20
 
@@ -97,11 +105,31 @@ def test_the_way_of_scanning_is_measured_and_kept(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("SCRIPTSIGHT_CACHE", str(tmp_path))
     scan.fastest.cache_clear()
     way = scan.fastest(24)
+    if not scan.adds_exactly(24):
+        assert way == "fp32"
+        pytest.skip("there is one way here: this processor's sums of int8 products are not exact")
     (answer,) = tuning.read(tuning.place()).values()
     assert way == answer.way and set(answer.seconds) == {"int8", "fp32"}
     rows = scan.Coarse.of(corpus()[:, :24].copy()).rows
     assert rows.dtype == {"int8": torch.int8, "fp32": torch.float32}[way]
     scan.fastest.cache_clear()
+
+
+def test_integers_are_not_taken_where_their_sums_are_not_exact(tmp_path: Path) -> None:
+    """oneDNN as on a processor of before 2019; it reads the variable once, so in a process of its own."""
+    code = (
+        "import torch; from scriptsight.retrieve import scan; "
+        "x = torch.full((64, 256), 127, dtype=torch.int8); "
+        "right = bool((torch._int_mm(x, x.T.contiguous()) == 127 * 127 * 256).all()); "
+        "print(right, scan.adds_exactly(256), scan.fastest(256))"
+    )
+    place = {"SCRIPTSIGHT_CACHE": str(tmp_path), "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], env=os.environ | place, capture_output=True, text=True, check=True
+    )
+    right, exactly, way = done.stdout.split()
+    assert (right, exactly) in {("False", "False"), ("True", "True")}
+    assert right == "True" or way == "fp32"
 
 
 def corpus(rows: int = 4000) -> np.ndarray:

@@ -24,7 +24,7 @@ CHUNK = 1024, 8192  # rows at a time, at least and at most, multiples of GROUP
 SCORES = 2**17  # of a chunk, about: they stay in the cache of a core
 QUERIES = 128  # at a time: bounds memory
 TILE = 16  # to a multiple of which several queries are filled up: products of other shapes take twice as long
-FEW = 20_000  # scores for which a scan in steps is not worth its overhead
+FEW = 5000  # scores for which a scan is not worth its overhead
 MANY = 300  # rows to score exactly, beyond which they are looked through coarsely first
 LARGEST = 127  # of the integers
 NOTHING = {torch.int32: torch.iinfo(torch.int32).min, torch.float32: -torch.inf}  # the score of what is not allowed
@@ -82,13 +82,13 @@ class Asked:
         """Rows [C, E] -> int32 or float32 [C, Q or more]."""
         return rows @ self.queries if rows.dtype == torch.float32 else torch._int_mm(rows, self.queries)
 
-    def could_reach(self, best: Tensor, top: int) -> Tensor:
-        """Of products [Q, G], of which each row of the index is in one at most: those that could be of one of the
-        `top` best rows, bool [Q, G]."""
+    def limits(self, best: Tensor, top: int) -> Tensor:
+        """What a product of one of the `top` best rows is at least, [Q, 1]; best: the best product of each of G sets
+        of rows that have none in common, [Q, G]."""
         # At least `top` rows reach the worst of the `top` best products, up to the error of the scan.
         last = best.topk(min(top, best.shape[1])).values[:, -1:].double()
         limit = (last - torch.from_numpy(2 * self.wrong / self.worth)[:, None]).clamp(min=LOWEST[best.dtype])
-        return best >= (limit if best.dtype == torch.float32 else limit.floor()).to(best.dtype)
+        return (limit if best.dtype == torch.float32 else limit.floor()).to(best.dtype)
 
     def only(self, number: int) -> Asked:
         """One of the queries."""
@@ -153,7 +153,7 @@ def _scanned(coarse: Coarse, queries: np.ndarray) -> Tensor:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _group_bests(coarse.asked(queries), coarse.rows, None)
+        return group_bests(coarse.asked(queries), coarse.rows, None)
     finally:
         torch.set_num_threads(threads)
 
@@ -184,24 +184,28 @@ def nearest(
         known = np.arange(len(exact)) if allowed is None else np.flatnonzero(allowed)
         vectors = exact if allowed is None else exact[known]
         for number, query in enumerate(queries):
-            rows[number], scores[number] = rescore(query, exact, known[_close(query, vectors, top)], top)
+            rows[number], scores[number] = rescore(query, exact, known[_close_of_few(query, vectors, top)], top)
         return rows, scores
     mask = None if allowed is None else torch.from_numpy(allowed)
+    if len(queries) == 1:
+        asked = coarse.asked(np.ascontiguousarray(queries, dtype=np.float32))
+        rows[0], scores[0] = rescore(queries[0], exact, _close(asked, coarse.rows, top, mask), top)
+        return rows, scores
     for start in range(0, len(queries), QUERIES):
         part = np.ascontiguousarray(queries[start : start + QUERIES], dtype=np.float32)
         asked = coarse.asked(part)
-        best = _group_bests(asked, coarse.rows, mask)  # [Q, G]
+        best = group_bests(asked, coarse.rows, mask)  # [Q, G]
         if best.dtype == torch.float32:
             finite.check(best.clamp(min=-2), "the scores of the index", REMEDY)
         chunk = _chunk(asked)
-        for number, groups in enumerate(asked.could_reach(best, top)):
+        for number, groups in enumerate(best >= asked.limits(best, top)):
             candidates = _rows(groups.nonzero()[:, 0].numpy(), len(exact), chunk)
             if allowed is not None:
                 candidates = candidates[allowed[candidates]]
             if len(candidates) > max(MANY, top):  # most of them are far from the best: their own scores tell
                 one = asked.only(number)
-                own = one.products(coarse.rows.index_select(0, torch.from_numpy(candidates)))  # [C, 1]
-                candidates = candidates[one.could_reach(own.T, top)[0].numpy()]
+                own = one.products(coarse.rows.index_select(0, torch.from_numpy(candidates))).T  # [1, C]
+                candidates = candidates[(own >= one.limits(own, top))[0].numpy()]
             rows[start + number], scores[start + number] = rescore(queries[start + number], exact, candidates, top)
     return rows, scores
 
@@ -217,7 +221,7 @@ def rescore(query: np.ndarray, exact: np.ndarray, rows: np.ndarray, top: int) ->
     return rows[order], scores[order]
 
 
-def _group_bests(asked: Asked, coarse: Tensor, allowed: Tensor | None) -> Tensor:
+def group_bests(asked: Asked, coarse: Tensor, allowed: Tensor | None) -> Tensor:
     """The best coarse score of each group -> [Q, G]. Rows of a group lie apart in a chunk, one in each of GROUP
     equal parts: so the maximum runs over whole stretches of memory."""
     chunk, width = _chunk(asked), asked.queries.shape[1]
@@ -251,8 +255,21 @@ def _rows(groups: np.ndarray, total: int, chunk: int) -> np.ndarray:
     return rows[rows < total]
 
 
-def _close(query: np.ndarray, vectors: np.ndarray, top: int) -> np.ndarray:
-    """By float32 scores: which vectors [N, E] could be among the `top` best for a query [E], ascending."""
+def _close(asked: Asked, coarse: Tensor, top: int, allowed: Tensor | None) -> np.ndarray:
+    """Which rows could be among the `top` best of one query, ascending. All its scores are kept, so none is made a
+    second time."""
+    scores = asked.products(coarse)[:, 0]
+    if scores.dtype == torch.float32:
+        finite.check(scores, "the scores of the index", REMEDY)
+    if allowed is not None:
+        scores.masked_fill_(~allowed, NOTHING[scores.dtype])
+    length = len(scores) // GROUP
+    best = scores[: length * GROUP].view(GROUP, length).amax(0) if length >= 4 * top else scores
+    return np.flatnonzero((scores >= asked.limits(best[None], top)[0]).numpy())
+
+
+def _close_of_few(query: np.ndarray, vectors: np.ndarray, top: int) -> np.ndarray:
+    """The same by scores in float32, of a query [E] and vectors [N, E]."""
     scores = vectors @ query
     finite.check(scores, "the scores of the index", REMEDY)
     wrong = np.linalg.norm(query) * (len(query) + 8) * 2**-23
