@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import simplejpeg
 
 from scriptsight import catalogue, ingest, segment
 from scriptsight.catalogue import Cue
@@ -75,6 +76,17 @@ def test_rows_hold_the_right_frames_and_cues(make_video: MakeVideo) -> None:
         levels = row.decode(range(len(row.frames))).mean((1, 2, 3))
         np.testing.assert_allclose(levels, 16 + 8 * np.round(row.frame_times * 8) % 224, atol=4)
     assert rows[0].decode([0]).shape == (1, 32, 43, 3)
+
+
+@pytest.mark.parametrize("chroma", [444, 420])
+def test_colours_are_kept_in_full_or_half_resolution(make_video: MakeVideo, chroma: int) -> None:
+    make_video(Path("v/a.mp4"), seconds=2)
+    ingest_folder()
+    segment.run(params(jpeg_chroma=chroma))
+    (row,) = Segments("data/segments", "mine", "train")
+    assert {simplejpeg.decode_jpeg_header(frame)[3] for frame in row.frames} == {str(chroma)}
+    levels = row.decode(range(len(row.frames))).mean((1, 2, 3))
+    np.testing.assert_allclose(levels, 16 + 8 * np.round(row.frame_times * 8) % 224, atol=4)
 
 
 def test_a_video_may_be_a_stretch_of_its_file(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -421,7 +421,8 @@ def _ended(cut: Stretch, at: float) -> Stretch | None:
 
 
 def _jpeg(frame: Frame, params: SegmentParams) -> bytes:
-    encoded: bytes = simplejpeg.encode_jpeg(frame.image, quality=params.jpeg_quality)
+    chroma = str(params.jpeg_chroma)
+    encoded: bytes = simplejpeg.encode_jpeg(frame.image, quality=params.jpeg_quality, colorsubsampling=chroma)
     return encoded
 
 
