@@ -84,7 +84,8 @@ def test_colours_are_kept_in_full_or_half_resolution(make_video: MakeVideo, chro
     ingest_folder()
     segment.run(params(jpeg_chroma=chroma))
     (row,) = Segments("data/segments", "mine", "train")
-    assert {simplejpeg.decode_jpeg_header(frame)[3] for frame in row.frames} == {str(chroma)}
+    for index in range(len(row.frames)):
+        assert simplejpeg.decode_jpeg_header(row.frames[index])[3] == str(chroma)
     levels = row.decode(range(len(row.frames))).mean((1, 2, 3))
     np.testing.assert_allclose(levels, 16 + 8 * np.round(row.frame_times * 8) % 224, atol=4)
 

@@ -20,6 +20,18 @@ class AdamW(Section):
     clip_norm: Positive
 
 
+class Muon(Section):
+    """Muon for the matrices of blocks, AdamW with `betas` for everything else."""
+
+    kind: Literal["muon"]
+    lr: Positive  # of both: Muon's updates are scaled to be as large as AdamW's
+    text_lr: Positive | None
+    weight_decay: NotNegative
+    betas: tuple[Beta, Beta] = Field(strict=False)
+    momentum: Share
+    clip_norm: Positive
+
+
 class Sgd(Section):
     """SGD with Nesterov-free momentum, as CPD trains."""
 
@@ -31,7 +43,7 @@ class Sgd(Section):
     clip_norm: Positive
 
 
-Optimizer = Annotated[AdamW | Sgd, Field(discriminator="kind")]
+Optimizer = Annotated[AdamW | Muon | Sgd, Field(discriminator="kind")]
 
 
 class Cosine(Section):

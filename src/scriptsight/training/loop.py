@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from scriptsight import distributed, finite
 from scriptsight.arithmetic import Arithmetic
 from scriptsight.errors import InputError
-from scriptsight.params.optimization import AdamW, Cosine, Milestones, Sgd
+from scriptsight.params.optimization import AdamW, Cosine, Milestones, Muon, Sgd
 from scriptsight.reporting import Reporter
 from scriptsight.training import optimizers
 from scriptsight.training.checkpoint import Checkpoints
@@ -46,7 +46,7 @@ class TrainingPlan:
     steps: int
     batch: int
     accumulate: int
-    optimizer: AdamW | Sgd
+    optimizer: AdamW | Muon | Sgd
     schedule: Cosine | Milestones
     ema: float
     validate_every: int
