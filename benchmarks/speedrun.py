@@ -4,9 +4,10 @@
 
 Trains on data/segments of the current folder (run `make repro` first) with the parameters of params.yaml, and with
 others in their place, as `pretrain.batch=128` or `pretrain.steps=1800`. Seconds are those of the steps themselves,
-data and updates among them; validating is not counted. `steps` and `seconds` are medians over the seeds, null unless
-most of them reach the goal; `sort_accuracy` is the median at the end of the schedule. With `--probe` the linear probe
-is measured, too: what sorts sooner and is worth less is no progress. The last line is one JSON object.
+data and updates among them; validating and checkpoints are not counted. `steps` and `seconds` are medians over the
+seeds, null unless most of them reach the goal; `sort_accuracy` is the median at the end of the schedule. With
+`--probe` the linear probe on the test clips is measured, too: what sorts sooner and is worth less is no progress. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -15,44 +16,36 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from benchmarks.machine import processor
 from flows import parameters
 from scriptsight import pretrain, probe
 from scriptsight.params import reading
 from scriptsight.reporting import SilentReporter
-
-T = TypeVar("T")
+from scriptsight.training.loop import LOG_EVERY
 
 
 class Stopwatch(SilentReporter):
     """Seconds of the steps so far, and when the accuracy was first reached."""
 
-    def __init__(self, goal: float) -> None:
-        self.goal, self.seconds, self.began = goal, 0.0, 0.0
+    def __init__(self, goal: float, batch: int) -> None:
+        self.goal, self.batch, self.seconds = goal, batch, 0.0
         self.reached: tuple[int, float] | None = None  # steps, seconds
 
-    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-        self.began = time.perf_counter()
-        yield from items
-
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Figures of training end a stretch of steps, those of validation say what it came to."""
-        now = time.perf_counter()
-        if "val/sort_accuracy" not in values:
-            self.seconds += now - self.began
-        elif self.reached is None and step is not None and values["val/sort_accuracy"] >= self.goal:
+        """The speed of training says what the steps took, and figures of validation what they came to."""
+        if step and (speed := values.get("speed/samples_per_second")):
+            self.seconds = step * self.batch / speed
+        if step and not self.reached and values.get("val/sort_accuracy", 0.0) >= self.goal:
             self.reached = step, self.seconds
-        self.began = now
 
 
 def one_run(settings: parameters.Params, seed: int, goal: float, probed: bool) -> dict[str, Any]:
     """Train a seed -> steps and seconds to the goal (None: not reached), and what it was worth at the end."""
-    watch = Stopwatch(goal)
+    watch = Stopwatch(goal, settings.pretrain.batch)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         trained = pretrain.run(
@@ -99,6 +92,8 @@ def main() -> None:
     parser.add_argument("--probe", action="store_true", help="measure the linear probe as well")
     parser.add_argument("others", nargs="*", metavar="KEY=VALUE", help="parameters, as pretrain.batch=128")
     options = parser.parse_args()
+    if options.every % LOG_EVERY:
+        parser.error(f"--every: seconds are known every {LOG_EVERY} steps, so {options.every} must be a multiple")
     values = reading.read_yaml("params.yaml")
     for other in (f"pretrain.validate_every={options.every}", *options.others):
         key, _, value = other.partition("=")

@@ -57,7 +57,7 @@ def test_a_missing_key(values: dict[str, Any]) -> None:
     [
         ("pretrain", "k", "four", "pretrain.k: Input should be a valid integer, got 'four' (str)"),
         ("pretrain", "k", 1, "pretrain.k: Input should be greater than or equal to 2, got 1"),
-        ("pretrain", "optimizer", {"kind": "adam"}, "'kind' must be one of adamw, sgd"),
+        ("pretrain", "optimizer", {"kind": "adam"}, "'kind' must be one of adamw, muon, sgd"),
         (
             "pretrain",
             "sampling",

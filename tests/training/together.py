@@ -17,6 +17,7 @@ from scriptsight.params import reading
 from scriptsight.params.pretrain import PretrainParams
 from scriptsight.reporting import ConsoleReporter
 
+PROJECT = Path(__file__).parents[2]
 WORLD = {"kind": "world", "content": "narrated", "videos": {"train": 1, "val": 1, "test": 1}}
 SMALL: dict[str, Any] = {
     "ingest": {"collections": {"narrated": WORLD, "pictures": WORLD}},
@@ -51,7 +52,7 @@ SMALL: dict[str, Any] = {
 
 def settings(**changes: Any) -> PretrainParams:
     """The parameters of a tiny training."""
-    values = reading.merge(reading.read_yaml(Path(__file__).parents[2] / "params.yaml"), SMALL)
+    values = reading.merge(reading.read_yaml(PROJECT / "params.yaml"), SMALL)
     return parameters.build(reading.merge(values, {"pretrain": changes})).pretrain
 
 
