@@ -17,6 +17,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Stopwatch(SilentReporter):
         """The speed of training says what the steps took, and figures of validation what they came to."""
         if step and (speed := values.get("speed/samples_per_second")):
             self.seconds = step * self.batch / speed
-        if step and not self.reached and values.get("val/sort_accuracy", 0.0) >= self.goal:
+        if step and not self.reached and values.get("val/sort_accuracy", -inf) >= self.goal:
             self.reached = step, self.seconds
 
 
