@@ -56,7 +56,7 @@ def test_sgd_has_momentum() -> None:
     assert (group["momentum"], group["weight_decay"]) == (0.9, 1e-4)
 
 
-MUON = Muon.model_validate(ADAMW | {"kind": "muon", "weight_decay": 0.1, "momentum": 0.9})
+MUON = Muon.model_validate(ADAMW | {"kind": "muon", "matrix_lr": 0.02, "weight_decay": 0.1, "momentum": 0.9})
 
 
 class Deep(nn.Module):
@@ -86,7 +86,7 @@ def test_muon_turns_the_matrices_of_blocks_and_adapts_all_else() -> None:
     rest = [value for value in other.parameters() if all(value is not matrix for matrix in matrices)]
     adam = torch.optim.AdamW(rest, lr=MUON.lr, betas=MUON.betas, weight_decay=MUON.weight_decay, fused=True)
     muon = torch.optim.Muon(
-        matrices, lr=MUON.lr, weight_decay=MUON.weight_decay, momentum=0.9, adjust_lr_fn="match_rms_adamw"
+        matrices, lr=MUON.matrix_lr, weight_decay=MUON.weight_decay, momentum=0.9, adjust_lr_fn="match_rms_adamw"
     )
     for seed in range(5):
         step(model, ours, seed=seed)
@@ -130,8 +130,8 @@ def test_muon_has_the_text_encoders_rate_and_none_for_what_is_frozen() -> None:
     assert [(group["base_lr"], "momentum" in group) for group in optimizer.param_groups] == [
         (0.01, False),
         (0.001, False),
-        (0.001, True),
-        (0.01, True),
+        (0.002, True),
+        (0.02, True),
     ]
     assert [len(group["params"]) for group in optimizer.param_groups] == [5, 5, 2, 2]
     step(model, optimizer, seed=0)

@@ -24,8 +24,9 @@ class Muon(Section):
     """Muon for the matrices of blocks, AdamW with `betas` for everything else."""
 
     kind: Literal["muon"]
-    lr: Positive  # of both: Muon's updates are scaled to be as large as AdamW's
-    text_lr: Positive | None
+    lr: Positive  # of AdamW
+    matrix_lr: Positive  # of Muon, whose updates are scaled to be as large as AdamW's
+    text_lr: Positive | None  # of the text encoder instead of lr, and of its matrices in the same proportion
     weight_decay: NotNegative
     betas: tuple[Beta, Beta] = Field(strict=False)
     momentum: Share

@@ -27,14 +27,17 @@ def build(
     name what share of the rate it has: layer-wise decay. Muon's groups are apart: the matrices of blocks, which are
     those whose names have a number.
     """
-    rates: dict[tuple[float, bool], list[nn.Parameter]] = {(choice.lr, False): []}
+    rates: dict[tuple[float, bool], list[nn.Parameter]] = {(choice.lr, False): []}  # and whether it is Muon's
     for name, value in objective.named_parameters():
         if value.requires_grad:
             lr = choice.text_lr if choice.text_lr and name.startswith(TEXT) else choice.lr
             turned = isinstance(choice, Muon) and value.ndim == 2 and bool(_NUMBERED.search(name))
+            if isinstance(choice, Muon) and turned:
+                lr *= choice.matrix_lr / choice.lr
             rates.setdefault((lr * factor(name), turned), []).append(value)
     groups: list[dict[str, Any]] = [
-        {"params": values, "base_lr": lr, **({"momentum": choice.momentum} if turned else {})}  # type: ignore[union-attr]
+        {"params": values, "lr": lr, "base_lr": lr}
+        | ({"momentum": choice.momentum} if isinstance(choice, Muon) and turned else {})
         for (lr, turned), values in rates.items()
         if values
     ]
@@ -51,9 +54,8 @@ class MuonAndAdamW(torch.optim.Optimizer):
     """Muon for groups that have a `momentum`, AdamW for the others.
 
     Muon makes of a matrix's gradients, averaged over steps, the nearest matrix that only turns: all its singular
-    values become about one. Scaled by 0.2 times the root of the longer side, an update is as large as AdamW's, so
-    both share their learning rates (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; Liu et al. 2025,
-    https://arxiv.org/abs/2502.16982).
+    values become about one. Scaled by 0.2 times the root of the longer side, an update is about as large as AdamW's
+    (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; Liu et al. 2025, https://arxiv.org/abs/2502.16982).
     """
 
     def __init__(
