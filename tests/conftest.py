@@ -17,14 +17,27 @@ MakeVideo = Callable[..., Path]
 # Files are shared out to processes in this order (`--no-loadscope-reorder`): a long one that came last would keep one
 # process busy alone.
 LONGEST = (
-    "flows/test_sweep.py",
-    "flows/test_commands.py",
-    "servers/test_servers.py",
-    "flows/new/test_new_command.py",
-    "flows/running/test_databases.py",
-    "probe/test_probe_run.py",
     "pretrain/test_learning.py",
     "flows/test_changing_corpus.py",
+    "flows/orchestration/test_pages.py",
+    "flows/orchestration/test_runners.py",
+    "training/test_distributed.py",
+    "flows/test_documented_commands.py",
+    "docs/test_configurations.py",
+    "flows/orchestration/test_deployments.py",
+    "flows/test_language_command.py",
+    "flows/test_commands.py",
+    "flows/test_compare.py",
+    "benchmarks/test_step.py",
+    "test_notebooks.py",
+    "flows/test_drift.py",
+    "flows/running/test_pretrain_processes.py",
+    "flows/orchestration/test_artifacts.py",
+    "pretrain/test_stage.py",
+    "servers/test_servers.py",
+    "flows/test_sweep.py",
+    "flows/new/test_new_command.py",
+    "probe/test_probe_run.py",
 )
 
 

@@ -144,7 +144,7 @@ def test_values_that_the_last_run_did_not_have_are_named(
     with Repo.init(no_scm=True) as repo:
         repo.reproduce()
     place = Place(folder)
-    (folder / "params.yaml").write_text((PROJECT / "params.yaml").read_text().replace("steps: 800", "steps: 30"))
+    (folder / "params.yaml").write_text((PROJECT / "params.yaml").read_text().replace("steps: 1000", "steps: 30"))
     assert place.settings.pretrain.steps == 20
     (found,) = look("stages")
     assert found.text == "overrides.yaml has other values than the last run: pretrain.steps"

@@ -190,7 +190,7 @@ def test_what_an_experiment_brought_is_not_lost(workspace: Path, capsys: pytest.
     seed(workspace)
     prepare(workspace)
     path = workspace / "params.yaml"
-    path.write_text(path.read_text().replace("seed: 7\n", "seed: 8\n").replace("steps: 800", "steps: 10"))
+    path.write_text(path.read_text().replace("seed: 7\n", "seed: 8\n").replace("steps: 1000", "steps: 10"))
     prepare(workspace)
     settings = parameters.load(path).pretrain
     assert (settings.seed, settings.steps) == (8, 10)
