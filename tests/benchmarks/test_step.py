@@ -16,7 +16,7 @@ def test_the_step_benchmark_compares_equal_computations() -> None:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
