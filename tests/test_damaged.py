@@ -459,6 +459,6 @@ def test_odd_values_below_a_free_key_are_refused_too(tmp_path: Path) -> None:
 
 def with_override(text: str, value: str) -> str:
     """params.yaml with one more value in `sweep.overrides.pretrain`."""
-    head, found, tail = text.partition("    pretrain: {steps: 1000, ")
+    head, found, tail = text.partition("    pretrain: {steps: 400, ")
     assert found and "\nsweep:" in head
     return f"{head}{found}odd: {value}, {tail}"
