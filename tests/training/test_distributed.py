@@ -27,7 +27,7 @@ def together(*arguments: object, **environment: str) -> subprocess.CompletedProc
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT / "src"), **environment},
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=600,
         check=False,
         cwd=PROJECT,
     )
